@@ -1,0 +1,33 @@
+# flowd_bpf_object(NAME): builds ebpf/NAME.bpf.c into NAME.bpf.o and a libbpf skeleton header
+# NAME.skel.h, and defines the interface target flowd_bpf_NAME that brings the header.
+
+function(flowd_bpf_object name)
+  set(source ${PROJECT_SOURCE_DIR}/ebpf/${name}.bpf.c)
+  set(directory ${PROJECT_BINARY_DIR}/ebpf)
+  set(object ${directory}/${name}.bpf.o)
+  set(skeleton ${directory}/skeleton/${name}.skel.h)
+  set(include_options -I${PROJECT_BINARY_DIR}/include/ebpf)
+  if(CMAKE_LIBRARY_ARCHITECTURE)
+    list(APPEND include_options -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
+  endif()
+  file(MAKE_DIRECTORY ${directory}/skeleton)
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${BPF_CLANG} -target bpf -mcpu=v3 -g -O2 -Wall -Wextra -Werror ${include_options} -MMD
+            -MF ${object}.d -MT ${object} -c ${source} -o ${object}
+    DEPENDS ${source}
+    DEPFILE ${object}.d
+    COMMENT "Building BPF object ${name}.bpf.o"
+    VERBATIM)
+  add_custom_command(
+    OUTPUT ${skeleton}
+    COMMAND ${BPFTOOL} gen skeleton ${object} name ${name}_bpf > ${skeleton}
+    DEPENDS ${object}
+    COMMENT "Generating ${name}.skel.h"
+    VERBATIM)
+  add_custom_target(flowd_bpf_${name}_skeleton DEPENDS ${skeleton})
+  add_library(flowd_bpf_${name} INTERFACE)
+  target_include_directories(flowd_bpf_${name} SYSTEM INTERFACE ${directory}/skeleton)
+  target_link_libraries(flowd_bpf_${name} INTERFACE PkgConfig::LIBBPF flowd_headers_ebpf)
+  add_dependencies(flowd_bpf_${name} flowd_bpf_${name}_skeleton)
+endfunction()

@@ -1,0 +1,16 @@
+# The libraries that flowd stands on, each as one imported target.
+
+find_package(PkgConfig REQUIRED)
+if(FLOWD_STATIC)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+endif()
+
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.11)
+pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf>=0.8)
+pkg_check_modules(LIBNL REQUIRED IMPORTED_TARGET libnl-3.0)
+pkg_check_modules(LIBCAPNG REQUIRED IMPORTED_TARGET libcap-ng)
+find_package(Libev REQUIRED)
+find_package(Llhttp REQUIRED)
+
+find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
+find_program(BPF_CLANG NAMES clang clang-14 REQUIRED)

@@ -1,0 +1,41 @@
+# flowd_add_plugin(NAME SOURCES ... [LIBRARIES ...]) and flowd_add_backend(...): one directory, one
+# target, one exported symbol: flowd_plugin_NAME or flowd_backend_NAME. flowd_add_daemon() lists
+# them all in a generated modules.c and links the program.
+
+function(flowd_add_module kind name)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
+  set(target flowd_${kind}_${name})
+  add_library(${target} STATIC ${arg_SOURCES})
+  target_link_libraries(${target} PUBLIC flowd_core ${arg_LIBRARIES} PRIVATE flowd_flags)
+  set_property(GLOBAL APPEND PROPERTY FLOWD_MODULES ${target})
+endfunction()
+
+function(flowd_add_plugin name)
+  flowd_add_module(plugin ${name} ${ARGN})
+endfunction()
+
+function(flowd_add_backend name)
+  flowd_add_module(backend ${name} ${ARGN})
+endfunction()
+
+function(flowd_add_daemon)
+  get_property(modules GLOBAL PROPERTY FLOWD_MODULES)
+  set(declarations "")
+  set(entries "")
+  foreach(module ${modules})
+    string(APPEND declarations "extern const struct flowd_module ${module};\n")
+    string(APPEND entries "    &${module},\n")
+  endforeach()
+  file(
+    CONFIGURE
+    OUTPUT ${PROJECT_BINARY_DIR}/modules.c
+    CONTENT
+      "#include \"daemon/module.h\"\n\n@declarations@\nconst struct flowd_module *const flowd_modules[] = {\n@entries@    NULL,\n};\n"
+    @ONLY)
+  add_executable(flowd ${PROJECT_SOURCE_DIR}/daemon/main.c ${PROJECT_BINARY_DIR}/modules.c)
+  target_link_libraries(flowd PRIVATE flowd_core ${modules} flowd_flags)
+  if(FLOWD_STATIC)
+    target_link_options(flowd PRIVATE -static)
+  endif()
+  install(TARGETS flowd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+endfunction()
