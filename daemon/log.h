@@ -1,0 +1,58 @@
+/*
+ * The daemon's log: one line per message to standard error, or entries to the systemd journal.
+ *
+ * A full pipe on the other side never blocks the daemon: the line is dropped and counted.
+ * flowd_log_limited() is for what peers can cause: at most 10 lines a second for each limit, then
+ * one line that says how many were left out.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum flowd_log_level {
+    FLOWD_LOG_ERROR,
+    FLOWD_LOG_WARNING,
+    FLOWD_LOG_INFO,
+    FLOWD_LOG_DEBUG,
+};
+
+enum flowd_log_format {
+    FLOWD_LOG_TEXT,
+    FLOWD_LOG_JSON,
+    FLOWD_LOG_JOURNAL,
+};
+
+/* A window of one second; zero-initialised is ready for use. */
+struct flowd_log_limit {
+    int64_t window_s;
+    unsigned printed;
+    unsigned left_out;
+};
+
+/* Names as users write them: "error" ... "debug"; "text", "json", "journal". NULL-terminated. */
+extern const char *const flowd_log_level_names[];
+extern const char *const flowd_log_format_names[];
+
+void flowd_log_configure(enum flowd_log_level level, enum flowd_log_format format);
+enum flowd_log_level flowd_log_level(void);
+
+/* Writes one message. module is the part of the program that speaks ("marker", "api", ...). */
+void flowd_log(enum flowd_log_level level, const char *module, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void flowd_log_limited(struct flowd_log_limit *limit, enum flowd_log_level level,
+                       const char *module, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* How many lines could not be written because the reader of the log was too slow. */
+uint64_t flowd_log_dropped(void);
+
+#define flowd_debug(module, ...)                                                                   \
+    do {                                                                                           \
+        if (flowd_log_level() >= FLOWD_LOG_DEBUG)                                                  \
+            flowd_log(FLOWD_LOG_DEBUG, module, __VA_ARGS__);                                       \
+    } while (0)
+#define flowd_info(module, ...) flowd_log(FLOWD_LOG_INFO, module, __VA_ARGS__)
+#define flowd_warning(module, ...) flowd_log(FLOWD_LOG_WARNING, module, __VA_ARGS__)
+#define flowd_err(module, ...) flowd_log(FLOWD_LOG_ERROR, module, __VA_ARGS__)

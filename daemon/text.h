@@ -1,0 +1,40 @@
+/*
+ * A growing byte string, for everything that is written out: JSON answers, log lines, listings.
+ *
+ * A failed allocation makes the text "failed": it stays as it is, later appends do nothing, and
+ * the owner asks once, at the end, with flowd_text_failed().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct flowd_text {
+    char *data; /* not NUL-terminated; owned */
+    size_t length;
+    size_t capacity;
+    bool failed;
+};
+
+/* A zero-initialised struct is an empty text. */
+void flowd_text_fini(struct flowd_text *text);
+/* Empties the text and keeps its memory. */
+void flowd_text_clear(struct flowd_text *text);
+static inline bool flowd_text_failed(const struct flowd_text *text)
+{
+    return text->failed;
+}
+
+void flowd_text_append(struct flowd_text *text, const char *data, size_t length);
+void flowd_text_puts(struct flowd_text *text, const char *string);
+void flowd_text_char(struct flowd_text *text, char c);
+void flowd_text_u64(struct flowd_text *text, uint64_t number);
+void flowd_text_printf(struct flowd_text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Appends a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
+void flowd_text_json(struct flowd_text *text, const char *string, size_t length);
+
+/* True if the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
+bool flowd_text_is_utf8(const char *data, size_t length);
