@@ -1,0 +1,40 @@
+/*
+ * The hash index over the records of the flow table: key to record number, in memory only.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/flow.h"
+
+/* Marks an empty slot. */
+#define FLOWD_FLOW_INDEX_NONE UINT32_MAX
+
+struct flowd_flow_index_slot {
+    uint32_t hash;
+    uint32_t record; /* FLOWD_FLOW_INDEX_NONE: empty */
+};
+
+/* Open addressing with linear probing; the number of slots is a power of two. */
+struct flowd_flow_index {
+    struct flowd_flow_index_slot *slots; /* owned */
+    size_t mask;
+    size_t used;
+    uint64_t seed; /* random: the order of slots can't be chosen by who announces flows */
+};
+
+int flowd_flow_index_init(struct flowd_flow_index *index);
+void flowd_flow_index_fini(struct flowd_flow_index *index);
+
+/* The record whose key is key among records, or FLOWD_FLOW_INDEX_NONE. */
+uint32_t flowd_flow_index_find(const struct flowd_flow_index *index,
+                               const struct flowd_flow *records, const struct flowd_flow_key *key);
+/* Makes sure that one more record fits. Returns 0 or -ENOMEM. */
+int flowd_flow_index_reserve(struct flowd_flow_index *index);
+/* Adds a record that is not there; there must be room for it. */
+void flowd_flow_index_add(struct flowd_flow_index *index, const struct flowd_flow_key *key,
+                          uint32_t record);
+/* Removes a record that is there. */
+void flowd_flow_index_remove(struct flowd_flow_index *index, const struct flowd_flow_key *key,
+                             uint32_t record);

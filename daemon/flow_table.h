@@ -1,0 +1,71 @@
+/*
+ * The table of flows, which is the state file: records of fixed size in a file mapped from
+ * stateDir, and in memory a hash index over them.
+ *
+ * A record becomes valid by its last store (its state), so the file is readable after `kill -9` at
+ * any instant. There is no fsync: a reboot ends every flow anyway, and the boot id in the header
+ * tells. One process at a time has the file (flock). The file grows by blocks that are allocated on
+ * disk before they are used: a full disk is an error, never a SIGBUS.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/error.h"
+#include "daemon/flow.h"
+
+/* The most that `flows.max` may be. */
+#define FLOWD_FLOWS_LIMIT 4194304
+
+struct flowd_flow_table;
+
+/* What opening found. */
+struct flowd_flow_table_report {
+    size_t restored; /* live flows */
+    size_t damaged;  /* records that made no sense and were dropped */
+    /* "" or why an existing file was not used: it was moved aside to "flows.state.unusable", or it
+     * is of an earlier boot. */
+    char set_aside[160];
+};
+
+/*
+ * Opens the table in directory, made if it is missing; "" keeps it in memory only. Returns 0 and
+ * *out (owned), or -errno: -EBUSY if another flowd has it.
+ */
+int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
+                          struct flowd_flow_table_report *report, struct flowd_error *err);
+void flowd_flow_table_close(struct flowd_flow_table *table);
+
+size_t flowd_flow_table_count(const struct flowd_flow_table *table);
+
+/* NULL if there is none. */
+struct flowd_flow *flowd_flow_table_find(const struct flowd_flow_table *table,
+                                         const struct flowd_flow_key *key);
+struct flowd_flow *flowd_flow_table_find_id(const struct flowd_flow_table *table, uint64_t id);
+/* The flow in record number if it is live or ended and not released; NULL: none. */
+struct flowd_flow *flowd_flow_table_at(const struct flowd_flow_table *table, uint32_t number);
+/* The live flow in record index or after it; NULL: none. *index becomes that record's. */
+struct flowd_flow *flowd_flow_table_next(const struct flowd_flow_table *table, uint32_t *index);
+
+/*
+ * Adds a live flow with prototype's key, times, tag, source and application; id, generation and
+ * list are the table's. The key must not be live. Returns 0 and *out (borrowed), -ENOSPC at
+ * FLOWD_FLOWS_LIMIT or on a full disk, -ENOMEM.
+ */
+int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow *prototype,
+                         struct flowd_flow **out);
+/* Takes the flow out of the index and the list and marks it ended; the record stays readable. */
+void flowd_flow_table_end(struct flowd_flow_table *table, struct flowd_flow *flow);
+/* Frees an ended flow's record. */
+void flowd_flow_table_release(struct flowd_flow_table *table, struct flowd_flow *flow);
+
+/* Notes an event: the flow becomes the newest. boot_us is CLOCK_BOOTTIME. */
+void flowd_flow_table_touch(struct flowd_flow_table *table, struct flowd_flow *flow,
+                            int64_t boot_us);
+/* The live flow whose last event is the oldest; NULL: none. */
+struct flowd_flow *flowd_flow_table_oldest(const struct flowd_flow_table *table);
+
+/* The record's number, 0 up to FLOWD_FLOWS_LIMIT - 1, and back (no check that it is live). */
+uint32_t flowd_flow_index(const struct flowd_flow *flow);
