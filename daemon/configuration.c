@@ -1,0 +1,391 @@
+/*
+ * From the configuration file to settings: walks the sections, finds each module's table, collects
+ * every mistake, and knows what a reload may change.
+ */
+#include "daemon/configuration.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/flow_table.h"
+#include "daemon/log.h"
+
+#define PATH_SIZE 128
+#define NAMES_MAX (FLOWD_MODULES_MAX + 8)
+
+#define AT(field) offsetof(struct flowd_settings, field)
+
+static const struct flowd_option top_options[] = {
+    {.key = "pidPath",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(pid_path),
+     .standard = "\"\"",
+     .doc = "File that the process id is written to; empty: none."},
+    {.key = "stateDir",
+     .alias = "workDir",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(state_dir),
+     .standard = "\"/var/lib/flowd\"",
+     .doc = "Directory in which live flows survive a crash or restart; empty: in memory only."},
+    {.key = "stunServers",
+     .type = FLOWD_OPTION_LATER,
+     .doc = "STUN servers; the old place of backends.firefly.stun.stunServers."},
+    {.key = NULL},
+};
+
+static const struct flowd_option registry_options[] = {
+    {.key = "path",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(registry_path),
+     .standard = "\"\"",
+     .doc = "SciTags registry (api.json) on disk; empty: numbers only.",
+     .reload = true},
+    {.key = "url", .type = FLOWD_OPTION_LATER, .doc = "The registry by http(s)."},
+    {.key = "refresh", .type = FLOWD_OPTION_LATER, .doc = "Seconds between fetches of the url."},
+    {.key = NULL},
+};
+
+static const struct flowd_option flows_options[] = {
+    {.key = "max",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(flows_max),
+     .standard = "262144",
+     .min = 1,
+     .max = FLOWD_FLOWS_LIMIT,
+     .doc = "Most flows held at once; past it a start is refused and counted."},
+    {.key = "timeout",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(flows_timeout_s),
+     .standard = "0",
+     .min = 0,
+     .max = 31536000,
+     .unit = "s",
+     .doc = "End a flow this long after its last event; 0: never.",
+     .reload = true},
+    {.key = "endOnClose",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(flows_end_on_close),
+     .standard = "true",
+     .doc = "End a TCP flow whose socket is gone; this version looks when it starts.",
+     .reload = true},
+    {.key = NULL},
+};
+
+static const struct flowd_option log_options[] = {
+    {.key = "level",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(log_level),
+     .standard = "\"info\"",
+     .choices = flowd_log_level_names,
+     .doc = "Least important messages that are written; --log-level goes before it.",
+     .reload = true},
+    {.key = "format",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(log_format),
+     .standard = "\"text\"",
+     .choices = flowd_log_format_names,
+     .doc = "How messages are written; --log-format goes before it.",
+     .reload = true},
+    {.key = NULL},
+};
+
+const struct flowd_settings_section flowd_settings_sections[] = {
+    {"", top_options},
+    {"registry", registry_options},
+    {"flows", flows_options},
+    {"log", log_options},
+};
+const size_t flowd_settings_section_count =
+    sizeof(flowd_settings_sections) / sizeof(flowd_settings_sections[0]);
+
+/* Objects at the top level that are not rows of the top table. */
+static const char *const top_objects[] = {"registry", "flows",     "log", "plugins",
+                                          "backends", "enrichers", NULL};
+/* Parts of the interface that this version does not have. */
+static const char *const later[] = {"plugins.firefly",
+                                    "plugins.netlink",
+                                    "plugins.iperf3",
+                                    "plugins.perfsonar",
+                                    "backends.prometheus",
+                                    "enrichers",
+                                    NULL};
+
+const char *flowd_module_section(const struct flowd_module *module)
+{
+    return module->kind == FLOWD_PLUGIN ? "plugins" : "backends";
+}
+
+static bool is_later(const char *path)
+{
+    for (const char *const *entry = later; *entry != NULL; entry++)
+        if (strcmp(*entry, path) == 0)
+            return true;
+    return false;
+}
+
+/* The member of root named name if it is an object; NULL if it is not there or wrong. */
+static json_t *section_object(json_t *root, const char *name, struct flowd_mistakes *mistakes)
+{
+    json_t *object = json_object_get(root, name);
+
+    if (object == NULL || json_is_object(object))
+        return object;
+    flowd_mistakes_add(mistakes, "%s: wants an object", name);
+    return NULL;
+}
+
+static bool names_module(const struct flowd_module *module, const char *section, const char *key)
+{
+    return strcmp(flowd_module_section(module), section) == 0 &&
+           (strcmp(module->name, key) == 0 ||
+            (module->alias != NULL && strcmp(module->alias, key) == 0));
+}
+
+static void report_unknown_module(const struct flowd_module *const *modules, const char *section,
+                                  const char *key, struct flowd_mistakes *mistakes)
+{
+    const char *names[NAMES_MAX + 1];
+    const char *nearest;
+    char path[PATH_SIZE];
+    size_t count = 0;
+
+    snprintf(path, sizeof(path), "%s.%s", section, key);
+    if (is_later(path)) {
+        flowd_mistakes_add(mistakes, "%s: not in this version of flowd", path);
+        return;
+    }
+    for (; *modules != NULL && count < NAMES_MAX; modules++)
+        if (strcmp(flowd_module_section(*modules), section) == 0)
+            names[count++] = (*modules)->name;
+    names[count] = NULL;
+    nearest = flowd_option_nearest(key, names);
+    if (nearest != NULL)
+        flowd_mistakes_add(mistakes, "%s: unknown; the nearest known one is \"%s\"", path, nearest);
+    else
+        flowd_mistakes_add(mistakes, "%s: unknown", path);
+}
+
+static void check_module_names(json_t *root, const char *section,
+                               const struct flowd_module *const *modules,
+                               struct flowd_mistakes *mistakes)
+{
+    json_t *object = section_object(root, section, mistakes);
+    const char *key;
+    json_t *member;
+
+    json_object_foreach (object, key, member) {
+        bool known = false;
+
+        for (const struct flowd_module *const *module = modules; *module != NULL; module++)
+            known |= names_module(*module, section, key);
+        if (!known)
+            report_unknown_module(modules, section, key, mistakes);
+        else if (!json_is_object(member))
+            flowd_mistakes_add(mistakes, "%s.%s: wants an object; {} takes the defaults", section,
+                               key);
+    }
+}
+
+/* The module's own object, by its name or its old one; NULL: not given. */
+static json_t *module_object(json_t *root, const struct flowd_module *module,
+                             struct flowd_options_report *report)
+{
+    const char *section = flowd_module_section(module);
+    json_t *parent = json_object_get(root, section);
+    json_t *object = json_object_get(parent, module->name);
+    json_t *old = module->alias != NULL ? json_object_get(parent, module->alias) : NULL;
+
+    if (old == NULL)
+        return json_is_object(object) ? object : NULL;
+    if (object != NULL)
+        flowd_mistakes_add(&report->mistakes,
+                           "%s.%s: is the old spelling of \"%s\", which is there too", section,
+                           module->alias, module->name);
+    else
+        flowd_mistakes_add(&report->deprecations, "%s.%s: is the old spelling of \"%s\"", section,
+                           module->alias, module->name);
+    return json_is_object(old) ? old : NULL;
+}
+
+static void read_module(struct flowd_configuration *configuration, json_t *root,
+                        const struct flowd_module *module, struct flowd_options_report *report)
+{
+    struct flowd_module_settings *entry = &configuration->modules[configuration->module_count];
+    json_t *object = module_object(root, module, report);
+    char path[PATH_SIZE];
+
+    entry->values = calloc(1, module->config_size);
+    if (entry->values == NULL) {
+        report->mistakes.out_of_memory = true;
+        return;
+    }
+    entry->module = module;
+    entry->enabled = object != NULL;
+    configuration->module_count++;
+    snprintf(path, sizeof(path), "%s.%s", flowd_module_section(module), module->name);
+    if (object != NULL && module->translate != NULL)
+        module->translate(object, path, report);
+    flowd_options_read(module->options, path, object, NULL, entry->values, report);
+    if (object != NULL && module->check != NULL)
+        module->check(entry->values, path, &report->mistakes);
+}
+
+static void read_settings(struct flowd_configuration *configuration, json_t *root,
+                          struct flowd_options_report *report)
+{
+    for (size_t i = 0; i < flowd_settings_section_count; i++) {
+        const struct flowd_settings_section *section = &flowd_settings_sections[i];
+        bool top = section->path[0] == '\0';
+        json_t *object = top ? root : section_object(root, section->path, &report->mistakes);
+
+        flowd_options_read(section->options, section->path, object, top ? top_objects : NULL,
+                           &configuration->settings, report);
+    }
+}
+
+int flowd_configuration_from_json(json_t *root, const struct flowd_module *const *modules,
+                                  struct flowd_configuration **out,
+                                  struct flowd_options_report *report)
+{
+    struct flowd_configuration *configuration = calloc(1, sizeof(*configuration));
+
+    if (configuration == NULL) {
+        report->mistakes.out_of_memory = true;
+        return -EINVAL;
+    }
+    read_settings(configuration, root, report);
+    check_module_names(root, "plugins", modules, &report->mistakes);
+    check_module_names(root, "backends", modules, &report->mistakes);
+    if (json_object_get(root, "enrichers") != NULL)
+        flowd_mistakes_add(&report->mistakes, "enrichers: not in this version of flowd");
+    for (const struct flowd_module *const *module = modules;
+         *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
+        read_module(configuration, root, *module, report);
+    if (flowd_mistakes_any(&report->mistakes)) {
+        flowd_configuration_free(configuration);
+        return -EINVAL;
+    }
+    *out = configuration;
+    return 0;
+}
+
+int flowd_configuration_read(const char *path, const struct flowd_module *const *modules,
+                             struct flowd_configuration **out, struct flowd_options_report *report)
+{
+    json_error_t error;
+    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    int result;
+
+    if (root == NULL && error.line > 0)
+        flowd_mistakes_add(&report->mistakes, "%s: line %d, column %d: %s", path, error.line,
+                           error.column, error.text);
+    else if (root == NULL)
+        flowd_mistakes_add(&report->mistakes, "%s", error.text);
+    else if (!json_is_object(root))
+        flowd_mistakes_add(&report->mistakes, "%s: wants an object", path);
+    result = flowd_mistakes_any(&report->mistakes)
+                 ? -EINVAL
+                 : flowd_configuration_from_json(root, modules, out, report);
+    json_decref(root);
+    return result;
+}
+
+void flowd_configuration_free(struct flowd_configuration *configuration)
+{
+    if (configuration == NULL)
+        return;
+    for (size_t i = 0; i < flowd_settings_section_count; i++)
+        flowd_options_fini(flowd_settings_sections[i].options, &configuration->settings);
+    for (size_t i = 0; i < configuration->module_count; i++) {
+        struct flowd_module_settings *entry = &configuration->modules[i];
+
+        flowd_options_fini(entry->module->options, entry->values);
+        free(entry->values);
+    }
+    free(configuration);
+}
+
+json_t *flowd_configuration_json(const struct flowd_configuration *configuration)
+{
+    json_t *root = json_object();
+
+    for (size_t i = 0; i < flowd_settings_section_count; i++) {
+        const struct flowd_settings_section *section = &flowd_settings_sections[i];
+        json_t *object = flowd_options_json(section->options, &configuration->settings);
+
+        if (section->path[0] == '\0')
+            json_object_update(root, object);
+        else
+            json_object_set(root, section->path, object);
+        json_decref(object);
+    }
+    json_object_set_new(root, "plugins", json_object());
+    json_object_set_new(root, "backends", json_object());
+    for (size_t i = 0; i < configuration->module_count; i++) {
+        const struct flowd_module_settings *entry = &configuration->modules[i];
+        const struct flowd_module *module = entry->module;
+
+        if (entry->enabled)
+            json_object_set_new(json_object_get(root, flowd_module_section(module)), module->name,
+                                flowd_options_json(module->options, entry->values));
+    }
+    return root;
+}
+
+/* One section of a reload. */
+struct merge {
+    const char *path;
+    const void *running;
+    void *fresh;
+    struct flowd_mistakes *refused;
+};
+
+static void merge_option(void *context, const struct flowd_option *option)
+{
+    struct merge *merge = context;
+
+    if (option->reload)
+        return;
+    flowd_mistakes_add(merge->refused,
+                       "%s%s%s: can't change while flowd runs; the old value stays until a restart",
+                       merge->path, merge->path[0] != '\0' ? "." : "", option->key);
+    if (flowd_option_copy(option, merge->running, merge->fresh) < 0)
+        merge->refused->out_of_memory = true;
+}
+
+static void merge_section(const char *path, const struct flowd_option *options, const void *running,
+                          void *fresh, struct flowd_mistakes *refused)
+{
+    struct merge merge = {.path = path, .running = running, .fresh = fresh, .refused = refused};
+
+    flowd_options_compare(options, running, fresh, merge_option, &merge);
+}
+
+void flowd_configuration_merge(const struct flowd_configuration *running,
+                               struct flowd_configuration *fresh, struct flowd_mistakes *refused)
+{
+    for (size_t i = 0; i < flowd_settings_section_count; i++)
+        merge_section(flowd_settings_sections[i].path, flowd_settings_sections[i].options,
+                      &running->settings, &fresh->settings, refused);
+    for (size_t i = 0; i < running->module_count; i++) {
+        const struct flowd_module_settings *old = &running->modules[i];
+        struct flowd_module_settings *new = &fresh->modules[i];
+        char path[PATH_SIZE];
+
+        snprintf(path, sizeof(path), "%s.%s", flowd_module_section(old->module), old->module->name);
+        if (old->enabled != new->enabled) {
+            flowd_mistakes_add(refused, "%s: can't be switched %s while flowd runs", path,
+                               new->enabled ? "on" : "off");
+            new->enabled = old->enabled;
+            for (const struct flowd_option *option = old->module->options; option->key != NULL;
+                 option++)
+                if (option->type != FLOWD_OPTION_IGNORED && option->type != FLOWD_OPTION_LATER &&
+                    flowd_option_copy(option, old->values, new->values) < 0)
+                    refused->out_of_memory = true;
+        } else if (old->enabled) {
+            merge_section(path, old->module->options, old->values, new->values, refused);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+/*
+ * The whole configuration: the daemon's own settings and those of each module that is switched on.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/error.h"
+#include "daemon/module.h"
+#include "daemon/option.h"
+
+#define FLOWD_MODULES_MAX 16
+#define FLOWD_CONFIGURATION_PATH "/etc/flowd/config.json"
+
+/* What belongs to no module; filled by the tables in configuration.c. */
+struct flowd_settings {
+    char *pid_path;
+    char *state_dir;
+    char *registry_path;
+    int64_t flows_max;
+    int64_t flows_timeout_s;
+    bool flows_end_on_close;
+    int log_level;  /* enum flowd_log_level */
+    int log_format; /* enum flowd_log_format */
+};
+
+struct flowd_module_settings {
+    const struct flowd_module *module;
+    bool enabled; /* its key is present */
+    void *values; /* owned; module->config_size bytes */
+};
+
+struct flowd_configuration {
+    struct flowd_settings settings;
+    struct flowd_module_settings modules[FLOWD_MODULES_MAX];
+    size_t module_count;
+};
+
+/* One table of the daemon's own settings and the object it is read from ("" is the top level). */
+struct flowd_settings_section {
+    const char *path;
+    const struct flowd_option *options;
+};
+extern const struct flowd_settings_section flowd_settings_sections[];
+extern const size_t flowd_settings_section_count;
+
+/*
+ * Reads the file at path. Returns 0 and *out (owned), or -EINVAL with every mistake in report:
+ * also that the file can't be read or is no JSON. modules is NULL-terminated and borrowed.
+ */
+int flowd_configuration_read(const char *path, const struct flowd_module *const *modules,
+                             struct flowd_configuration **out, struct flowd_options_report *report);
+/* The same from an object (borrowed; its deprecated members may be rewritten). */
+int flowd_configuration_from_json(json_t *root, const struct flowd_module *const *modules,
+                                  struct flowd_configuration **out,
+                                  struct flowd_options_report *report);
+void flowd_configuration_free(struct flowd_configuration *configuration);
+
+/* The effective configuration with every default. Returns owned, NULL: no memory. */
+json_t *flowd_configuration_json(const struct flowd_configuration *configuration);
+
+/* "plugins" or "backends". */
+const char *flowd_module_section(const struct flowd_module *module);
+
+/*
+ * Prepares a reload: what differs between running and fresh and may change while flowd runs stays
+ * in fresh; what may not is put back to running's value, with a line in refused ("plugins.api.
+ * bindPort: can't change while flowd runs; ..."). A module that was switched on or off is
+ * refused the same way.
+ */
+void flowd_configuration_merge(const struct flowd_configuration *running,
+                               struct flowd_configuration *fresh, struct flowd_mistakes *refused);

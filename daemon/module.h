@@ -1,0 +1,110 @@
+/*
+ * What a plugin or a backend is: a constant table, exported as its file's only symbol and listed by
+ * CMake (flowd_add_plugin, flowd_add_backend).
+ *
+ * Life: check() on the configuration, start(), any number of reload()s, stop(). Plugins hand flow
+ * events to the hub as they read them. Backends are told of each start and end, queue what follows
+ * from it, and send it in commit(), once per loop turn.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "daemon/error.h"
+#include "daemon/flow.h"
+#include "daemon/option.h"
+
+struct ev_loop;
+struct flowd_hub;
+struct flowd_host;
+struct flowd_registry;
+
+/* What the daemon lends to its modules. Everything outlives them. */
+struct flowd_context {
+    struct ev_loop *loop;
+    struct flowd_hub *hub;
+    struct flowd_host *host;
+    struct flowd_registry *registry;
+    size_t flows_max; /* flows.max at start */
+    /* The daemon's part of the status: version, uptime, modules, counters. Returns owned or NULL.
+     */
+    json_t *(*status)(const struct flowd_context *context);
+    /* 0 when everything that is configured works; else -errno with the reason. */
+    int (*ready)(const struct flowd_context *context, struct flowd_error *err);
+};
+
+enum flowd_module_kind { FLOWD_PLUGIN, FLOWD_BACKEND };
+
+/* A backend's name for what it did with a flow, as the API shows it ("marked", "not-ipv6"). */
+struct flowd_backend_status {
+    const char *name;
+    bool failed; /* the event was not applied: the API does not answer with success */
+};
+
+struct flowd_module {
+    enum flowd_module_kind kind;
+    const char *name;    /* its key under "plugins" or "backends" */
+    const char *alias;   /* another key that still works; NULL: none */
+    const char *summary; /* one line */
+    const struct flowd_option *options;
+    size_t config_size; /* of the struct that the options fill */
+
+    /* Mistakes that a single row can't show; may be NULL. path is the section's. */
+    void (*check)(const void *config, const char *path, struct flowd_mistakes *mistakes);
+    /*
+     * Rewrites members that other programs' configurations have into those of the table, before the
+     * table is read; may be NULL. object belongs to the caller and may be changed; a line for each
+     * old spelling goes to report->deprecations.
+     */
+    void (*translate)(json_t *object, const char *path, struct flowd_options_report *report);
+
+    /*
+     * config (borrowed) stays valid and unchanged until stop() or the next reload() has returned.
+     * Returns 0 with an instance in *instance (owned by the module until stop()), or -errno.
+     * -EPERM: the process lacks a privilege; flowd goes on without this module and says so.
+     */
+    int (*start)(const struct flowd_context *context, const void *config, void **instance,
+                 struct flowd_error *err);
+    /* Takes a changed configuration; on failure the module goes on with the old one. May be NULL.
+     */
+    int (*reload)(void *instance, const void *config, struct flowd_error *err);
+    /* Clean stop: what was promised is sent, kernel state goes as configured. Frees the instance.
+     */
+    void (*stop)(void *instance);
+    /* Adds members to the module's object in the status; may be NULL. */
+    void (*status)(const void *instance, json_t *object);
+    /* Adds members to the status itself ("interfaces"); may be NULL. */
+    void (*status_top)(const void *instance, json_t *status);
+    /*
+     * `flowd clean`: removes kernel state that any flowd left. interfaces (may be empty: all).
+     * Prints nothing; appends what it removed to removed. May be NULL.
+     */
+    int (*clean)(const void *config, const struct flowd_strings *interfaces,
+                 struct flowd_mistakes *removed, struct flowd_error *err);
+
+    /* Backends only. */
+    const struct flowd_backend_status *statuses; /* indexed by flow->backend[slot] */
+    size_t status_count;
+    /*
+     * May refuse a start before anything has been done: -errno with a reason that names the field.
+     * May be NULL.
+     */
+    int (*accept)(void *instance, const struct flowd_event *event, struct flowd_error *err);
+    /*
+     * A flow has begun (restored: it was live before this process started), goes on, or has ended.
+     * Queues; sets flow->backend[slot]. flow_ongoing may be NULL.
+     */
+    void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
+    void (*flow_ongoing)(void *instance, struct flowd_flow *flow);
+    void (*flow_end)(void *instance, struct flowd_flow *flow);
+    /* Sends what was queued in this loop turn and sets the final flow->backend[slot]. May be NULL.
+     */
+    void (*commit)(void *instance);
+    /* Which index of flow->backend is this backend's; told once, right after start(). */
+    void (*set_slot)(void *instance, unsigned slot);
+};
+
+/* Every module of this build, NULL-terminated; generated by CMake. */
+extern const struct flowd_module *const flowd_modules[];
