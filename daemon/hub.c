@@ -1,0 +1,529 @@
+/*
+ * The hub: one place where every flow event passes, whatever plugin read it.
+ *
+ * It owns the flow table, asks the backends whether they accept a start, tells them of starts and
+ * ends as they come, and has them send everything in one commit per loop turn.
+ */
+#include "daemon/hub.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ev.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/flow_table.h"
+#include "daemon/log.h"
+#include "daemon/timestamp.h"
+
+#define US_PER_S 1000000
+#define EXPIRE_PER_TURN 4096
+#define COMMITS_PER_TURN 16
+
+const char *const flowd_result_names[FLOWD_RESULTS] = {"started", "known",   "restarted",
+                                                       "ended",   "unknown", "refused"};
+
+struct backend {
+    const struct flowd_module *module;
+    void *instance;
+};
+
+/* Flows that ended in this turn, by record number; their records are freed after the commit. */
+struct ended_list {
+    uint32_t *numbers;
+    size_t count;
+    size_t capacity;
+};
+
+struct flowd_hub {
+    struct ev_loop *loop;
+    struct flowd_flow_table *table;
+    struct flowd_hub_limits limits;
+    struct backend backends[FLOWD_BACKENDS_MAX];
+    unsigned backend_count;
+    struct flowd_source *sources;
+    struct flowd_hub_waiter *waiters;
+    struct flowd_hub_waiter **waiters_end;
+    struct ended_list ended;
+    uint64_t started_total;
+    uint64_t ended_total;
+    bool dirty;    /* a backend has something to send */
+    uint64_t turn; /* commits so far */
+    struct ev_prepare prepare;
+    struct ev_timer again; /* of no time: keeps the loop from blocking */
+    struct ev_timer expiry;
+};
+
+static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int events);
+static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events);
+static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events);
+
+struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *table,
+                                const struct flowd_hub_limits *limits)
+{
+    struct flowd_hub *hub = calloc(1, sizeof(*hub));
+
+    if (hub == NULL)
+        return NULL;
+    hub->loop = loop;
+    hub->table = table;
+    hub->limits = *limits;
+    hub->waiters_end = &hub->waiters;
+    ev_prepare_init(&hub->prepare, on_prepare);
+    ev_timer_init(&hub->expiry, on_expiry, 0, 0);
+    ev_timer_init(&hub->again, on_again, 0, 0);
+    hub->prepare.data = hub->expiry.data = hub;
+    return hub;
+}
+
+void flowd_hub_free(struct flowd_hub *hub)
+{
+    if (hub == NULL)
+        return;
+    ev_prepare_stop(hub->loop, &hub->prepare);
+    ev_timer_stop(hub->loop, &hub->expiry);
+    ev_timer_stop(hub->loop, &hub->again);
+    while (hub->sources != NULL) {
+        struct flowd_source *source = hub->sources;
+
+        hub->sources = source->next;
+        free(source);
+    }
+    free(hub->ended.numbers);
+    flowd_flow_table_close(hub->table);
+    free(hub);
+}
+
+/* Sets the one timer to the moment at which the flow heard of least recently times out. */
+static void set_expiry(struct flowd_hub *hub)
+{
+    const struct flowd_flow *oldest = flowd_flow_table_oldest(hub->table);
+    double wait_s;
+
+    if (hub->limits.timeout_s == 0 || oldest == NULL) {
+        ev_timer_stop(hub->loop, &hub->expiry);
+        return;
+    }
+    if (ev_is_active(&hub->expiry))
+        return;
+    wait_s = (double)(oldest->last_event_us + hub->limits.timeout_s * US_PER_S -
+                      flowd_timestamp_boot_us()) /
+             US_PER_S;
+    ev_timer_set(&hub->expiry, wait_s > 0.01 ? wait_s : 0.01, 0);
+    ev_timer_start(hub->loop, &hub->expiry);
+}
+
+void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *limits)
+{
+    hub->limits = *limits;
+    ev_timer_stop(hub->loop, &hub->expiry);
+    set_expiry(hub);
+}
+
+int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
+{
+    unsigned slot = hub->backend_count;
+
+    if (slot == FLOWD_BACKENDS_MAX)
+        return -ENOSPC;
+    hub->backends[slot] = (struct backend){.module = module, .instance = instance};
+    hub->backend_count++;
+    module->set_slot(instance, slot);
+    return (int)slot;
+}
+
+struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name)
+{
+    struct flowd_source *source;
+
+    for (source = hub->sources; source != NULL; source = source->next)
+        if (strncmp(source->name, name, FLOWD_SOURCE_SIZE - 1) == 0)
+            return source;
+    source = calloc(1, sizeof(*source));
+    if (source == NULL)
+        return NULL;
+    memcpy(source->name, name, strnlen(name, FLOWD_SOURCE_SIZE - 1));
+    source->next = hub->sources;
+    hub->sources = source;
+    return source;
+}
+
+const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub)
+{
+    return hub->sources;
+}
+
+/* Remembers to free the record after the commit. */
+static int remember_ended(struct ended_list *list, uint32_t number)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity > 0 ? list->capacity * 2 : 256;
+        uint32_t *numbers = realloc(list->numbers, capacity * sizeof(*numbers));
+
+        if (numbers == NULL)
+            return -ENOMEM;
+        list->numbers = numbers;
+        list->capacity = capacity;
+    }
+    list->numbers[list->count++] = number;
+    return 0;
+}
+
+static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow)
+{
+    static struct flowd_log_limit limit;
+
+    if (remember_ended(&hub->ended, flowd_flow_index(flow)) < 0)
+        flowd_log_limited(
+            &limit, FLOWD_LOG_ERROR, "hub",
+            "out of memory: the record of an ended flow is free after a restart only");
+    flowd_flow_table_end(hub->table, flow);
+    flow->end_us = flowd_timestamp_now_us();
+    if (flow->end_us < flow->start_us)
+        flow->end_us = flow->start_us;
+    for (unsigned slot = 0; slot < hub->backend_count; slot++)
+        hub->backends[slot].module->flow_end(hub->backends[slot].instance, flow);
+    hub->ended_total++;
+    hub->dirty = true;
+}
+
+static void fill_prototype(struct flowd_flow *prototype, const struct flowd_source *source,
+                           const struct flowd_event *event)
+{
+    uint64_t hash = flowd_flow_key_hash(&event->key, 0);
+
+    *prototype = (struct flowd_flow){
+        .key = event->key,
+        .start_us = event->start_us != 0 ? event->start_us : flowd_timestamp_now_us(),
+        .last_event_us = flowd_timestamp_boot_us(),
+        .experiment = event->experiment,
+        .activity = event->activity,
+    };
+    /*
+     * The entropy follows from the addresses and ports, so that a transfer announced twice keeps
+     * its path where routers hash the label.
+     */
+    if (event->experiment <= FLOWD_LABEL_EXPERIMENT_MAX)
+        prototype->flow_label =
+            flowd_flow_label(event->experiment, event->activity, (uint8_t)(hash >> 59));
+    memcpy(prototype->source, source->name, FLOWD_SOURCE_SIZE);
+    if (event->application != NULL)
+        memcpy(prototype->application, event->application, event->application_length);
+}
+
+static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
+                      const struct flowd_event *event, struct flowd_flow **flow,
+                      struct flowd_error *err)
+{
+    struct flowd_flow prototype;
+    int result;
+
+    fill_prototype(&prototype, source, event);
+    result = flowd_flow_table_add(hub->table, &prototype, flow);
+    if (result < 0)
+        return flowd_fail(err, -result, "the state file can't take another flow");
+    for (unsigned slot = 0; slot < hub->backend_count; slot++)
+        hub->backends[slot].module->flow_start(hub->backends[slot].instance, *flow, false);
+    hub->started_total++;
+    hub->dirty = true;
+    set_expiry(hub);
+    return 0;
+}
+
+static int check_accepted(struct flowd_hub *hub, const struct flowd_event *event,
+                          struct flowd_error *err)
+{
+    for (unsigned slot = 0; slot < hub->backend_count; slot++) {
+        const struct backend *backend = &hub->backends[slot];
+        int result;
+
+        if (backend->module->accept == NULL)
+            continue;
+        result = backend->module->accept(backend->instance, event, err);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+/* A start or ongoing for a flow that is live with the same tag. */
+static void keep_alive(struct flowd_hub *hub, struct flowd_flow *flow)
+{
+    flowd_flow_table_touch(hub->table, flow, flowd_timestamp_boot_us());
+    for (unsigned slot = 0; slot < hub->backend_count; slot++) {
+        const struct backend *backend = &hub->backends[slot];
+
+        if (backend->module->flow_ongoing != NULL) {
+            backend->module->flow_ongoing(backend->instance, flow);
+            hub->dirty = true;
+        }
+    }
+}
+
+static int submit_start(struct flowd_hub *hub, const struct flowd_source *source,
+                        const struct flowd_event *event, struct flowd_flow **flow,
+                        struct flowd_error *err)
+{
+    struct flowd_flow *known = flowd_flow_table_find(hub->table, &event->key);
+    int result;
+
+    if (known != NULL && known->experiment == event->experiment &&
+        known->activity == event->activity) {
+        keep_alive(hub, known);
+        *flow = known;
+        return FLOWD_KNOWN;
+    }
+    result = check_accepted(hub, event, err);
+    if (result < 0)
+        return result;
+    if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
+        return flowd_fail(err, -ENOSPC, "%zu flows are live, as many as flows.max allows",
+                          flowd_flow_table_count(hub->table));
+    if (known != NULL)
+        end_flow(hub, known);
+    result = start_flow(hub, source, event, flow, err);
+    if (result < 0)
+        return result;
+    return known != NULL ? FLOWD_RESTARTED : FLOWD_STARTED;
+}
+
+static int submit_end(struct flowd_hub *hub, const struct flowd_event *event,
+                      struct flowd_flow **flow)
+{
+    *flow = flowd_flow_table_find(hub->table, &event->key);
+    if (*flow == NULL)
+        return FLOWD_UNKNOWN;
+    end_flow(hub, *flow);
+    return FLOWD_ENDED;
+}
+
+int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
+                     const struct flowd_event *event, struct flowd_flow **flow,
+                     struct flowd_error *err)
+{
+    struct flowd_flow *concerned = NULL;
+    int result = flowd_event_check(event, err);
+
+    if (result == 0)
+        result = event->state == FLOWD_EVENT_END
+                     ? submit_end(hub, event, &concerned)
+                     : submit_start(hub, source, event, &concerned, err);
+    source->events[event->state][result < 0 ? FLOWD_REFUSED : result]++;
+    if (result >= 0 && flow != NULL)
+        *flow = concerned;
+    return result;
+}
+
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow)
+{
+    if (flow->state != FLOWD_FLOW_LIVE)
+        return;
+    end_flow(hub, flow);
+    source->events[FLOWD_EVENT_END][FLOWD_ENDED]++;
+}
+
+void flowd_hub_wait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter)
+{
+    assert(!waiter->waiting);
+    waiter->waiting = true;
+    waiter->turn = hub->turn;
+    waiter->next = NULL;
+    *hub->waiters_end = waiter;
+    hub->waiters_end = &waiter->next;
+}
+
+void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter)
+{
+    struct flowd_hub_waiter **at = &hub->waiters;
+
+    if (!waiter->waiting)
+        return;
+    while (*at != waiter)
+        at = &(*at)->next;
+    *at = waiter->next;
+    if (waiter->next == NULL)
+        hub->waiters_end = at;
+    waiter->waiting = false;
+}
+
+/* Tells those who were waiting when the commit began; whoever comes meanwhile has to wait. */
+static void tell_waiters(struct flowd_hub *hub)
+{
+    while (hub->waiters != NULL && hub->waiters->turn < hub->turn) {
+        struct flowd_hub_waiter *waiter = hub->waiters;
+
+        flowd_hub_unwait(hub, waiter);
+        waiter->committed(waiter);
+    }
+}
+
+/* Frees the records of the first count flows that have ended. */
+static void release_ended(struct flowd_hub *hub, size_t count)
+{
+    struct ended_list *ended = &hub->ended;
+
+    for (size_t i = 0; i < count; i++)
+        flowd_flow_table_release(hub->table, flowd_flow_table_at(hub->table, ended->numbers[i]));
+    ended->count -= count;
+    memmove(ended->numbers, ended->numbers + count, ended->count * sizeof(*ended->numbers));
+}
+
+static void commit(struct flowd_hub *hub)
+{
+    size_t ended = hub->ended.count;
+
+    hub->turn++;
+    if (hub->dirty) {
+        hub->dirty = false;
+        for (unsigned slot = 0; slot < hub->backend_count; slot++)
+            if (hub->backends[slot].module->commit != NULL)
+                hub->backends[slot].module->commit(hub->backends[slot].instance);
+    }
+    tell_waiters(hub);
+    if (ended > 0)
+        release_ended(hub, ended);
+}
+
+/*
+ * An answer to a waiter may let its client's next, already received request be handled, which
+ * submits again. That is committed in the same turn, a bounded number of times; what is left then
+ * keeps the loop from blocking.
+ */
+static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int events)
+{
+    struct flowd_hub *hub = watcher->data;
+
+    (void)loop;
+    (void)events;
+    for (int round = 0; round < COMMITS_PER_TURN && (hub->dirty || hub->waiters != NULL); round++)
+        commit(hub);
+    if (hub->dirty || hub->waiters != NULL)
+        ev_timer_start(hub->loop, &hub->again);
+}
+
+static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+}
+
+/* Ends flows that nobody has spoken of for flows.timeout seconds. */
+static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct flowd_hub *hub = watcher->data;
+    int64_t limit = flowd_timestamp_boot_us() - hub->limits.timeout_s * US_PER_S;
+    struct flowd_source *source = flowd_hub_source(hub, "timeout");
+
+    (void)loop;
+    (void)events;
+    for (int i = 0; i < EXPIRE_PER_TURN && source != NULL; i++) {
+        struct flowd_flow *oldest = flowd_flow_table_oldest(hub->table);
+
+        if (oldest == NULL || oldest->last_event_us > limit)
+            break;
+        flowd_hub_end(hub, source, oldest);
+    }
+    set_expiry(hub);
+}
+
+void flowd_hub_restore(struct flowd_hub *hub)
+{
+    struct flowd_flow *flow;
+    uint32_t number = 0;
+
+    for (; (flow = flowd_flow_table_next(hub->table, &number)) != NULL; number++)
+        for (unsigned slot = 0; slot < hub->backend_count; slot++)
+            hub->backends[slot].module->flow_start(hub->backends[slot].instance, flow, true);
+    hub->dirty = true;
+    commit(hub);
+    set_expiry(hub);
+}
+
+void flowd_hub_flush(struct flowd_hub *hub)
+{
+    commit(hub);
+}
+
+void flowd_hub_begin(struct flowd_hub *hub)
+{
+    ev_prepare_start(hub->loop, &hub->prepare);
+}
+
+size_t flowd_hub_live(const struct flowd_hub *hub)
+{
+    return flowd_flow_table_count(hub->table);
+}
+
+size_t flowd_hub_max(const struct flowd_hub *hub)
+{
+    return hub->limits.flows_max;
+}
+
+struct flowd_flow *flowd_hub_find(struct flowd_hub *hub, uint64_t id)
+{
+    return flowd_flow_table_find_id(hub->table, id);
+}
+
+struct flowd_flow *flowd_hub_at(struct flowd_hub *hub, uint32_t index)
+{
+    return flowd_flow_table_at(hub->table, index);
+}
+
+struct flowd_flow *flowd_hub_find_key(struct flowd_hub *hub, const struct flowd_flow_key *key)
+{
+    return flowd_flow_table_find(hub->table, key);
+}
+
+struct flowd_flow *flowd_hub_next(struct flowd_hub *hub, uint32_t *cursor)
+{
+    struct flowd_flow *flow = flowd_flow_table_next(hub->table, cursor);
+
+    if (flow != NULL)
+        (*cursor)++;
+    return flow;
+}
+
+const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct flowd_flow *flow,
+                                     unsigned slot, const char **backend_name, bool *failed)
+{
+    const struct flowd_backend_status *status;
+
+    if (slot >= hub->backend_count)
+        return NULL;
+    status = &hub->backends[slot].module->statuses[flow->backend[slot]];
+    *backend_name = hub->backends[slot].module->name;
+    if (failed != NULL)
+        *failed = status->failed;
+    return status->name;
+}
+
+static json_t *source_json(const struct flowd_source *source)
+{
+    json_t *object = json_object();
+
+    for (int state = 0; state < FLOWD_EVENT_STATES; state++) {
+        json_t *results = json_object();
+
+        for (int result = 0; result < FLOWD_RESULTS; result++)
+            if (source->events[state][result] > 0)
+                json_object_set_new(results, flowd_result_names[result],
+                                    json_integer((json_int_t)source->events[state][result]));
+        json_object_set_new(object, flowd_event_state_names[state], results);
+    }
+    json_object_set_new(object, "malformed", json_integer((json_int_t)source->malformed));
+    return object;
+}
+
+json_t *flowd_hub_status(const struct flowd_hub *hub)
+{
+    json_t *events = json_object();
+
+    for (const struct flowd_source *source = hub->sources; source != NULL; source = source->next)
+        json_object_set_new(events, source->name, source_json(source));
+    return json_pack("{s:{s:I, s:I, s:I, s:I}, s:o}", "flows", "live",
+                     (json_int_t)flowd_flow_table_count(hub->table), "max",
+                     (json_int_t)hub->limits.flows_max, "started", (json_int_t)hub->started_total,
+                     "ended", (json_int_t)hub->ended_total, "events", events);
+}

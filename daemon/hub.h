@@ -1,0 +1,114 @@
+/*
+ * The hub: validates flow events, keeps the table of live flows, and turns each loop turn's events
+ * into one commit of every backend.
+ *
+ * Plugins submit while they read; nothing is promised yet. Just before the loop would block
+ * (ev_prepare) the hub commits: each backend sends its batch, then those who wait for the commit
+ * (flowd_hub_wait) are told, then the records of flows that ended are freed.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/error.h"
+#include "daemon/flow.h"
+#include "daemon/module.h"
+
+struct flowd_flow_table;
+
+/* What became of an event. */
+enum flowd_result {
+    FLOWD_STARTED,   /* a new flow */
+    FLOWD_KNOWN,     /* a live flow with the same tag: nothing changed */
+    FLOWD_RESTARTED, /* it was live with another tag: that one ended, this one began */
+    FLOWD_ENDED,
+    FLOWD_UNKNOWN, /* an end for a flow that is not live: ignored */
+    FLOWD_REFUSED, /* not valid, or a backend or a limit refused it */
+};
+#define FLOWD_RESULTS 6
+extern const char *const flowd_result_names[FLOWD_RESULTS];
+
+/* Where events come from, with its counters. One for each plugin; lives as long as the hub. */
+struct flowd_source {
+    char name[FLOWD_SOURCE_SIZE]; /* a longer name is cut */
+    uint64_t events[FLOWD_EVENT_STATES][FLOWD_RESULTS];
+    uint64_t malformed; /* input that was no event at all */
+    struct flowd_source *next;
+};
+
+/* Called after the commit of the loop turn in which flowd_hub_wait() was called, then forgotten. */
+struct flowd_hub_waiter {
+    void (*committed)(struct flowd_hub_waiter *waiter);
+    struct flowd_hub_waiter *next; /* the hub's */
+    uint64_t turn;                 /* the hub's */
+    bool waiting;                  /* the hub's */
+};
+
+struct flowd_hub_limits {
+    size_t flows_max;
+    int64_t timeout_s; /* end a flow this long after its last event; 0: never */
+};
+
+/* Takes table. Returns owned, NULL: no memory. */
+struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *table,
+                                const struct flowd_hub_limits *limits);
+/* Frees the hub and closes the table; live flows stay in the state file. */
+void flowd_hub_free(struct flowd_hub *hub);
+
+void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *limits);
+
+/* Adds a started backend. Returns its slot, or -ENOSPC. */
+int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *module, void *instance);
+/* Tells every backend of each flow that the state file brought, and commits. */
+void flowd_hub_restore(struct flowd_hub *hub);
+/* Commits what is queued, outside of the loop: the last thing before the backends stop. */
+void flowd_hub_flush(struct flowd_hub *hub);
+/* Starts to commit on each loop turn. */
+void flowd_hub_begin(struct flowd_hub *hub);
+
+/* The source named name, made if it is not there. Borrowed from the hub; NULL: no memory. */
+struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name);
+const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub);
+
+/*
+ * Submits one event. Returns an enum flowd_result (never FLOWD_REFUSED) and sets *flow (may be
+ * NULL) to the flow it concerns, or to NULL for FLOWD_UNKNOWN; or refuses with a negative errno and
+ * the reason in err:
+ *   -EINVAL, -ERANGE  the event itself is wrong; the reason names the field
+ *   -ENOSPC           flows.max flows are live
+ *   other             a backend refused it, or the state file could not grow
+ * The pointer is good until the commit of this loop turn.
+ */
+int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
+                     const struct flowd_event *event, struct flowd_flow **flow,
+                     struct flowd_error *err);
+
+/* Ends a live flow (a DELETE, a time-out, a socket that is gone). */
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow);
+
+/* Tells waiter after this turn's commit. A waiter waits once; waiting again is an error. */
+void flowd_hub_wait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter);
+void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter);
+
+/* Live flows. The pointers are good until the end of the loop turn. */
+size_t flowd_hub_live(const struct flowd_hub *hub);
+size_t flowd_hub_max(const struct flowd_hub *hub);
+/* The flow with this id if it is live or ended in this turn, else NULL. */
+struct flowd_flow *flowd_hub_find(struct flowd_hub *hub, uint64_t id);
+/* The flow in record index (flowd_flow_index) if it is live or ended in this turn, else NULL. */
+struct flowd_flow *flowd_hub_at(struct flowd_hub *hub, uint32_t index);
+struct flowd_flow *flowd_hub_find_key(struct flowd_hub *hub, const struct flowd_flow_key *key);
+/*
+ * Walks live flows in the order of their records. Start with *cursor 0; returns NULL at the end.
+ * A cursor may be kept between turns: flows that start or end meanwhile may or may not be seen, the
+ * others are seen once.
+ */
+struct flowd_flow *flowd_hub_next(struct flowd_hub *hub, uint32_t *cursor);
+
+/* What backend slot says of the flow; NULL: no such backend. *failed may be NULL. */
+const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct flowd_flow *flow,
+                                     unsigned slot, const char **backend_name, bool *failed);
+/* "events" and "flows" of the status. Returns owned or NULL. */
+json_t *flowd_hub_status(const struct flowd_hub *hub);
