@@ -1,0 +1,46 @@
+/*
+ * What this host is: its interfaces and addresses, read once by rtnetlink and kept current.
+ */
+#pragma once
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/error.h"
+
+struct ev_loop;
+struct flowd_host;
+
+struct flowd_interface {
+    int index;
+    char name[IF_NAMESIZE];
+    unsigned flags;   /* IFF_UP, ... */
+    unsigned type;    /* ARPHRD_ETHER, ARPHRD_LOOPBACK, ... */
+    unsigned mtu;     /* bytes */
+    bool global_ipv6; /* has an IPv6 address of global scope (also unique local ones) */
+};
+
+/* Told after something changed; embedded in its owner, which removes it before it goes. */
+struct flowd_host_observer {
+    void (*changed)(struct flowd_host_observer *observer, bool links, bool addresses);
+    struct flowd_host_observer *next; /* the host's */
+};
+
+/* Reads everything. Returns 0 and *out (owned), or -errno. */
+int flowd_host_new(struct ev_loop *loop, struct flowd_host **out, struct flowd_error *err);
+void flowd_host_free(struct flowd_host *host);
+
+void flowd_host_observe(struct flowd_host *host, struct flowd_host_observer *observer);
+void flowd_host_unobserve(struct flowd_host *host, struct flowd_host_observer *observer);
+
+/* addr as in struct flowd_address. 127.0.0.0/8 is always local. */
+bool flowd_host_is_local(const struct flowd_host *host, uint8_t family,
+                         const struct in6_addr *addr);
+
+/* NULL: no such interface. Borrowed until the loop turns. */
+const struct flowd_interface *flowd_host_interface(const struct flowd_host *host, const char *name);
+const struct flowd_interface *flowd_host_interface_at(const struct flowd_host *host, int index);
+/* Walks all interfaces by rising index: start with 0, then the index of the last one; NULL: end. */
+const struct flowd_interface *flowd_host_next(const struct flowd_host *host, int after_index);
