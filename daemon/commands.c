@@ -1,0 +1,177 @@
+/*
+ * The commands: run, check, conf, clean, version, and the list of options. Each reads the
+ * configuration that it needs and says on the terminal what a person would want to know.
+ */
+#include "daemon/commands.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+static const char *path_of(const struct flowd_command_line *line)
+{
+    return line->path != NULL ? line->path : FLOWD_CONFIGURATION_PATH;
+}
+
+static void report_fini(struct flowd_options_report *report)
+{
+    flowd_mistakes_fini(&report->mistakes);
+    flowd_mistakes_fini(&report->deprecations);
+}
+
+/* Reads the configuration and prints every mistake. Returns owned, or NULL. */
+static struct flowd_configuration *read_configuration(const struct flowd_command_line *line)
+{
+    struct flowd_options_report report = {0};
+    struct flowd_configuration *configuration = NULL;
+
+    if (flowd_configuration_read(path_of(line), flowd_modules, &configuration, &report) < 0) {
+        for (size_t i = 0; i < report.mistakes.count; i++)
+            fprintf(line->errors, "flowd: %s\n", report.mistakes.lines[i]);
+        if (report.mistakes.out_of_memory)
+            fprintf(line->errors, "flowd: out of memory\n");
+    } else {
+        for (size_t i = 0; i < report.deprecations.count; i++)
+            fprintf(line->errors, "flowd: deprecated: %s\n", report.deprecations.lines[i]);
+    }
+    report_fini(&report);
+    return configuration;
+}
+
+enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
+{
+    struct flowd_configuration *configuration = read_configuration(line);
+    struct flowd_error err;
+
+    if (configuration == NULL)
+        return FLOWD_EXIT_USAGE;
+    if (flowd_daemon_run(configuration, path_of(line), &line->log, &err) < 0) {
+        flowd_err("daemon", "%s", err.message);
+        return FLOWD_EXIT_FAILED;
+    }
+    return FLOWD_EXIT_OK;
+}
+
+enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
+{
+    struct flowd_configuration *configuration = read_configuration(line);
+
+    if (configuration == NULL)
+        return FLOWD_EXIT_USAGE;
+    fprintf(line->out, "%s: no mistakes\n", path_of(line));
+    flowd_configuration_free(configuration);
+    return FLOWD_EXIT_OK;
+}
+
+enum flowd_exit flowd_command_conf(const struct flowd_command_line *line)
+{
+    struct flowd_configuration *configuration = read_configuration(line);
+    json_t *root;
+    bool written;
+
+    if (configuration == NULL)
+        return FLOWD_EXIT_USAGE;
+    root = flowd_configuration_json(configuration);
+    written = json_dumpf(root, line->out, JSON_INDENT(2)) == 0 && fputc('\n', line->out) != EOF;
+    json_decref(root);
+    flowd_configuration_free(configuration);
+    return written ? FLOWD_EXIT_OK : FLOWD_EXIT_FAILED;
+}
+
+/* The configuration for cleaning: where there is none at the default place, the defaults. */
+static struct flowd_configuration *cleaning_configuration(const struct flowd_command_line *line)
+{
+    struct flowd_options_report report = {0};
+    struct flowd_configuration *configuration = NULL;
+    json_t *root;
+
+    if (line->path != NULL || access(FLOWD_CONFIGURATION_PATH, F_OK) == 0)
+        return read_configuration(line);
+    root = json_object();
+    (void)flowd_configuration_from_json(root, flowd_modules, &configuration, &report);
+    json_decref(root);
+    report_fini(&report);
+    return configuration;
+}
+
+static int clean_module(const struct flowd_command_line *line,
+                        const struct flowd_module_settings *settings)
+{
+    struct flowd_mistakes removed = {0};
+    struct flowd_error err;
+    int result;
+
+    if (settings->module->clean == NULL)
+        return 0;
+    result = settings->module->clean(settings->values, &line->interfaces, &removed, &err);
+    for (size_t i = 0; i < removed.count; i++)
+        fprintf(line->out, "removed %s\n", removed.lines[i]);
+    flowd_mistakes_fini(&removed);
+    if (result < 0)
+        fprintf(line->errors, "flowd: %s: %s\n", settings->module->name, err.message);
+    return result;
+}
+
+enum flowd_exit flowd_command_clean(const struct flowd_command_line *line)
+{
+    struct flowd_configuration *configuration = cleaning_configuration(line);
+    int result = 0;
+
+    if (configuration == NULL)
+        return FLOWD_EXIT_USAGE;
+    for (size_t i = 0; i < configuration->module_count; i++)
+        if (clean_module(line, &configuration->modules[i]) < 0)
+            result = -EIO;
+    flowd_configuration_free(configuration);
+    return result == 0 ? FLOWD_EXIT_OK : FLOWD_EXIT_FAILED;
+}
+
+static void print_option(FILE *out, const struct flowd_option *option)
+{
+    fprintf(out, "  %s", option->key);
+    if (option->type == FLOWD_OPTION_INTEGER && (option->min != 0 || option->max != 0))
+        fprintf(out, " (%lld-%lld%s%s)", (long long)option->min, (long long)option->max,
+                option->unit != NULL ? " " : "", option->unit != NULL ? option->unit : "");
+    for (const char *const *choice = option->choices; choice != NULL && *choice != NULL; choice++)
+        fprintf(out, "%s\"%s\"%s", choice == option->choices ? " (" : " | ", *choice,
+                choice[1] == NULL ? ")" : "");
+    if (option->standard != NULL)
+        fprintf(out, " = %s", option->standard);
+    fprintf(out, "\n      %s%s%s%s%s%s\n", option->doc,
+            option->type == FLOWD_OPTION_LATER ? " Not in this version of flowd." : "",
+            option->reload ? " Can change on SIGHUP." : "",
+            option->alias != NULL ? " Old spelling: " : "",
+            option->alias != NULL ? option->alias : "", option->alias != NULL ? "." : "");
+}
+
+static void print_options(FILE *out, const struct flowd_option *table)
+{
+    for (; table->key != NULL; table++)
+        print_option(out, table);
+    fputc('\n', out);
+}
+
+enum flowd_exit flowd_command_options(const struct flowd_command_line *line)
+{
+    for (size_t i = 0; i < flowd_settings_section_count; i++) {
+        const struct flowd_settings_section *section = &flowd_settings_sections[i];
+
+        fprintf(line->out, "%s\n", section->path[0] != '\0' ? section->path : "(top level)");
+        print_options(line->out, section->options);
+    }
+    for (const struct flowd_module *const *module = flowd_modules; *module != NULL; module++) {
+        fprintf(line->out, "%s.%s: %s\n", flowd_module_section(*module), (*module)->name,
+                (*module)->summary);
+        print_options(line->out, (*module)->options);
+    }
+    return FLOWD_EXIT_OK;
+}
+
+enum flowd_exit flowd_command_version(const struct flowd_command_line *line)
+{
+    fprintf(line->out, "flowd %s\n", FLOWD_VERSION);
+    return FLOWD_EXIT_OK;
+}

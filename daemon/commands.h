@@ -1,0 +1,28 @@
+/*
+ * What can be asked of flowd on its command line.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "daemon/daemon.h"
+#include "daemon/option.h"
+
+/* Exit statuses: the contract with scripts and service managers. */
+enum flowd_exit { FLOWD_EXIT_OK = 0, FLOWD_EXIT_FAILED = 1, FLOWD_EXIT_USAGE = 2 };
+
+struct flowd_command_line {
+    const char *path; /* of the configuration; NULL: the default place */
+    struct flowd_log_override log;
+    struct flowd_strings interfaces; /* borrowed strings; for clean */
+    FILE *out;
+    FILE *errors;
+};
+
+enum flowd_exit flowd_command_run(const struct flowd_command_line *line);
+enum flowd_exit flowd_command_check(const struct flowd_command_line *line);
+enum flowd_exit flowd_command_conf(const struct flowd_command_line *line);
+enum flowd_exit flowd_command_clean(const struct flowd_command_line *line);
+/* Lists every option of every section, from the tables. */
+enum flowd_exit flowd_command_options(const struct flowd_command_line *line);
+enum flowd_exit flowd_command_version(const struct flowd_command_line *line);

@@ -1,0 +1,396 @@
+/*
+ * Life cycle: the order in which things are set up and taken down, and the signals.
+ *
+ * Backends start before the flows from the state file are announced to them, and plugins last, so
+ * that nothing is read before it can be handled. Taking down goes the other way round.
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/flow_table.h"
+#include "daemon/host.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/privileges.h"
+#include "daemon/recovery.h"
+#include "daemon/registry.h"
+#include "daemon/status.h"
+#include "daemon/timestamp.h"
+
+struct daemon {
+    struct flowd_context context; /* first: modules hand it back */
+    struct flowd_configuration *configuration;
+    const char *path;
+    struct flowd_log_override log;
+    struct flowd_running running;
+    struct flowd_recovery recovery;
+    struct ev_signal terminate, interrupt, hangup, user1;
+    struct ev_timer watchdog;
+    bool pid_written;
+};
+
+static void apply_log(const struct daemon *daemon)
+{
+    const struct flowd_settings *settings = &daemon->configuration->settings;
+
+    flowd_log_configure(
+        (enum flowd_log_level)(daemon->log.level >= 0 ? daemon->log.level : settings->log_level),
+        (enum flowd_log_format)(daemon->log.format >= 0 ? daemon->log.format
+                                                        : settings->log_format));
+}
+
+static struct flowd_hub_limits limits_of(const struct flowd_configuration *configuration)
+{
+    return (struct flowd_hub_limits){
+        .flows_max = (size_t)configuration->settings.flows_max,
+        .timeout_s = configuration->settings.flows_timeout_s,
+    };
+}
+
+static int open_core(struct daemon *daemon, struct flowd_error *err)
+{
+    const struct flowd_settings *settings = &daemon->configuration->settings;
+    const struct flowd_hub_limits limits = limits_of(daemon->configuration);
+    struct flowd_flow_table_report report;
+    struct flowd_flow_table *table;
+    int result;
+
+    daemon->context.flows_max = limits.flows_max;
+    daemon->context.registry = flowd_registry_new();
+    if (daemon->context.registry == NULL)
+        return flowd_fail(err, ENOMEM, "registry");
+    result = flowd_registry_load(daemon->context.registry, settings->registry_path, err);
+    if (result < 0)
+        return result;
+    result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
+    if (result < 0)
+        return result;
+    result = flowd_flow_table_open(settings->state_dir, &table, &report, err);
+    if (result < 0)
+        return result;
+    if (report.set_aside[0] != '\0')
+        flowd_warning("state", "%s; starting without flows", report.set_aside);
+    if (report.damaged > 0)
+        flowd_warning("state", "%zu damaged records were dropped", report.damaged);
+    if (report.restored > 0)
+        flowd_info("state", "%zu live flows restored from %s", report.restored,
+                   settings->state_dir);
+    daemon->context.hub = flowd_hub_new(daemon->context.loop, table, &limits);
+    if (daemon->context.hub == NULL) {
+        flowd_flow_table_close(table);
+        return flowd_fail(err, ENOMEM, "hub");
+    }
+    return 0;
+}
+
+/* Starts one module. A lack of privileges leaves it out, anything else is an error. */
+static int start_module(struct daemon *daemon, const struct flowd_module_settings *settings,
+                        struct flowd_error *err)
+{
+    const struct flowd_module *module = settings->module;
+    struct flowd_running_module *entry = &daemon->running.modules[daemon->running.count];
+    int result;
+
+    *entry = (struct flowd_running_module){.module = module};
+    result = module->start(&daemon->context, settings->values, &entry->instance, err);
+    if (result == -EPERM) {
+        flowd_err(module->name, "%s; flowd goes on without it", err->message);
+        snprintf(entry->failure, sizeof(entry->failure), "%s", err->message);
+        daemon->running.count++;
+        return 0;
+    }
+    if (result < 0)
+        return flowd_error_wrap(err, result, "%s.%s", flowd_module_section(module), module->name);
+    daemon->running.count++;
+    if (module->kind == FLOWD_BACKEND) {
+        result = flowd_hub_add_backend(daemon->context.hub, module, entry->instance);
+        if (result < 0)
+            return flowd_fail(err, -result, "too many backends");
+    }
+    return 0;
+}
+
+static int start_modules(struct daemon *daemon, enum flowd_module_kind kind,
+                         struct flowd_error *err)
+{
+    const struct flowd_configuration *configuration = daemon->configuration;
+
+    for (size_t i = 0; i < configuration->module_count; i++) {
+        const struct flowd_module_settings *settings = &configuration->modules[i];
+        int result;
+
+        if (!settings->enabled || settings->module->kind != kind)
+            continue;
+        result = start_module(daemon, settings, err);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int write_pid(struct daemon *daemon, struct flowd_error *err)
+{
+    const char *path = daemon->configuration->settings.pid_path;
+    int fd;
+
+    if (path[0] == '\0')
+        return 0;
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return flowd_fail(err, errno, "write pidPath %s", path);
+    if (dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+        close(fd);
+        return flowd_fail(err, EIO, "write pidPath %s", path);
+    }
+    close(fd);
+    daemon->pid_written = true;
+    return 0;
+}
+
+static void reload_module(struct flowd_running_module *entry, struct flowd_module_settings *running,
+                          struct flowd_module_settings *fresh)
+{
+    struct flowd_error err;
+    void *values = running->values;
+
+    if (entry->instance != NULL && entry->module->reload != NULL &&
+        entry->module->reload(entry->instance, fresh->values, &err) == 0)
+        return;
+    if (entry->instance != NULL && entry->module->reload != NULL)
+        flowd_err(entry->module->name, "reload: %s; the old settings stay", err.message);
+    /* The module goes on with the settings that it has. */
+    running->values = fresh->values;
+    fresh->values = values;
+}
+
+static void reload_modules(struct daemon *daemon, struct flowd_configuration *fresh)
+{
+    for (size_t i = 0; i < fresh->module_count; i++)
+        for (size_t j = 0; j < daemon->running.count; j++)
+            if (daemon->running.modules[j].module == fresh->modules[i].module)
+                reload_module(&daemon->running.modules[j], &daemon->configuration->modules[i],
+                              &fresh->modules[i]);
+}
+
+static void log_lines(enum flowd_log_level level, const struct flowd_mistakes *lines,
+                      const char *prefix)
+{
+    for (size_t i = 0; i < lines->count; i++)
+        flowd_log(level, "config", "%s%s", prefix, lines->lines[i]);
+}
+
+/* Everything that may change is taken from fresh; the rest has been put back to what it was. */
+static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
+{
+    const struct flowd_hub_limits limits = limits_of(fresh);
+    struct flowd_error err;
+
+    reload_modules(daemon, fresh);
+    flowd_configuration_free(daemon->configuration);
+    daemon->configuration = fresh;
+    apply_log(daemon);
+    flowd_hub_set_limits(daemon->context.hub, &limits);
+    if (flowd_registry_load(daemon->context.registry, fresh->settings.registry_path, &err) < 0)
+        flowd_err("registry", "reload: %s; the old names stay", err.message);
+}
+
+static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    struct daemon *daemon = watcher->data;
+    struct flowd_options_report report = {0};
+    struct flowd_mistakes refused = {0};
+    struct flowd_configuration *fresh;
+
+    (void)loop;
+    (void)events;
+    flowd_info("config", "reload: reading %s", daemon->path);
+    if (flowd_configuration_read(daemon->path, flowd_modules, &fresh, &report) < 0) {
+        log_lines(FLOWD_LOG_ERROR, &report.mistakes, "reload: ");
+        flowd_err("config", "reload refused: nothing was changed");
+    } else {
+        log_lines(FLOWD_LOG_WARNING, &report.deprecations, "deprecated: ");
+        flowd_configuration_merge(daemon->configuration, fresh, &refused);
+        log_lines(FLOWD_LOG_ERROR, &refused, "reload refused: ");
+        if (refused.out_of_memory) {
+            flowd_err("config", "reload refused: out of memory");
+            flowd_configuration_free(fresh);
+        } else {
+            apply(daemon, fresh);
+            flowd_info("config", "reloaded; %zu flows are live",
+                       flowd_hub_live(daemon->context.hub));
+        }
+    }
+    flowd_mistakes_fini(&refused);
+    flowd_mistakes_fini(&report.mistakes);
+    flowd_mistakes_fini(&report.deprecations);
+}
+
+static void on_terminate(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    (void)events;
+    flowd_info("daemon", "stopping on %s", watcher->signum == SIGINT ? "SIGINT" : "SIGTERM");
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_user1(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    struct daemon *daemon = watcher->data;
+
+    (void)loop;
+    (void)events;
+    flowd_status_log(&daemon->context, &daemon->running);
+}
+
+static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    flowd_notify("WATCHDOG=1");
+}
+
+static void watch_signal(struct daemon *daemon, struct ev_signal *watcher, int signum,
+                         void (*callback)(struct ev_loop *, struct ev_signal *, int))
+{
+    ev_signal_init(watcher, callback, signum);
+    watcher->data = daemon;
+    ev_signal_start(daemon->context.loop, watcher);
+}
+
+static void watch_signals(struct daemon *daemon)
+{
+    signal(SIGPIPE, SIG_IGN);
+    watch_signal(daemon, &daemon->terminate, SIGTERM, on_terminate);
+    watch_signal(daemon, &daemon->interrupt, SIGINT, on_terminate);
+    watch_signal(daemon, &daemon->hangup, SIGHUP, on_hangup);
+    watch_signal(daemon, &daemon->user1, SIGUSR1, on_user1);
+}
+
+static void start_watchdog(struct daemon *daemon)
+{
+    int64_t interval_us = flowd_notify_watchdog_us();
+    double interval_s = (double)interval_us / 1e6;
+
+    ev_timer_init(&daemon->watchdog, on_watchdog, interval_s, interval_s);
+    if (interval_us > 0)
+        ev_timer_start(daemon->context.loop, &daemon->watchdog);
+}
+
+static json_t *status_json(const struct flowd_context *context)
+{
+    const struct daemon *daemon = (const struct daemon *)context;
+
+    return flowd_status_json(context, &daemon->running);
+}
+
+static int readiness(const struct flowd_context *context, struct flowd_error *err)
+{
+    const struct daemon *daemon = (const struct daemon *)context;
+
+    return flowd_status_ready(&daemon->running, err);
+}
+
+static void say_ready(struct daemon *daemon)
+{
+    struct flowd_error err;
+
+    daemon->running.ready = true;
+    if (flowd_status_ready(&daemon->running, &err) < 0) {
+        flowd_warning("daemon", "ready, but %s", err.message);
+        flowd_notify("READY=1\nSTATUS=running without everything that is configured");
+    } else {
+        flowd_info("daemon", "ready");
+        flowd_notify("READY=1");
+    }
+}
+
+static int set_up(struct daemon *daemon, struct flowd_error *err)
+{
+    int result = open_core(daemon, err);
+
+    if (result == 0)
+        result = start_modules(daemon, FLOWD_BACKEND, err);
+    if (result < 0)
+        return result;
+    flowd_hub_restore(daemon->context.hub);
+    result = start_modules(daemon, FLOWD_PLUGIN, err);
+    if (result == 0)
+        result = write_pid(daemon, err);
+    if (result == 0)
+        result = flowd_privileges_drop(err);
+    return result;
+}
+
+static void stop_modules(struct daemon *daemon, enum flowd_module_kind kind)
+{
+    for (size_t i = daemon->running.count; i-- > 0;) {
+        struct flowd_running_module *entry = &daemon->running.modules[i];
+
+        if (entry->module->kind != kind || entry->instance == NULL)
+            continue;
+        entry->module->stop(entry->instance);
+        entry->instance = NULL;
+    }
+}
+
+static void take_down(struct daemon *daemon)
+{
+    flowd_recovery_stop(&daemon->recovery);
+    daemon->running.ready = false;
+    if (daemon->context.hub != NULL)
+        flowd_hub_flush(daemon->context.hub);
+    stop_modules(daemon, FLOWD_PLUGIN);
+    if (daemon->context.hub != NULL)
+        flowd_hub_flush(daemon->context.hub);
+    stop_modules(daemon, FLOWD_BACKEND);
+    flowd_hub_free(daemon->context.hub);
+    flowd_host_free(daemon->context.host);
+    flowd_registry_free(daemon->context.registry);
+    if (daemon->pid_written)
+        unlink(daemon->configuration->settings.pid_path);
+    flowd_configuration_free(daemon->configuration);
+    if (daemon->context.loop != NULL)
+        ev_loop_destroy(daemon->context.loop);
+}
+
+int flowd_daemon_run(struct flowd_configuration *configuration, const char *path,
+                     const struct flowd_log_override *log, struct flowd_error *err)
+{
+    struct daemon daemon = {.configuration = configuration, .path = path, .log = *log};
+    int result;
+
+    daemon.running.started_us = flowd_timestamp_boot_us();
+    daemon.context.status = status_json;
+    daemon.context.ready = readiness;
+    apply_log(&daemon);
+    flowd_info("daemon", "flowd %s starts with %s", FLOWD_VERSION, path);
+    daemon.context.loop = ev_default_loop(EVFLAG_AUTO);
+    if (daemon.context.loop == NULL) {
+        take_down(&daemon);
+        return flowd_fail(err, -EIO, "no event loop");
+    }
+    watch_signals(&daemon);
+    result = set_up(&daemon, err);
+    if (result == 0) {
+        flowd_hub_begin(daemon.context.hub);
+        if (daemon.configuration->settings.flows_end_on_close)
+            flowd_recovery_start(&daemon.recovery, &daemon.context);
+        start_watchdog(&daemon);
+        say_ready(&daemon);
+        ev_run(daemon.context.loop, 0);
+        flowd_notify("STOPPING=1");
+    }
+    take_down(&daemon);
+    if (result == 0)
+        flowd_info("daemon", "stopped");
+    return result;
+}

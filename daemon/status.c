@@ -1,0 +1,82 @@
+/*
+ * Puts the status together from the hub's counters and what each module adds.
+ */
+#include "daemon/status.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/timestamp.h"
+
+static json_t *module_json(const struct flowd_running_module *entry)
+{
+    const struct flowd_module *module = entry->module;
+    json_t *object =
+        json_pack("{s:s, s:s, s:s}", "kind", module->kind == FLOWD_PLUGIN ? "plugin" : "backend",
+                  "name", module->name, "state", entry->instance != NULL ? "running" : "failed");
+
+    if (entry->instance == NULL)
+        json_object_set_new(object, "reason", json_string(entry->failure));
+    else if (module->status != NULL)
+        module->status(entry->instance, object);
+    return object;
+}
+
+json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running)
+{
+    json_t *status = flowd_hub_status(context->hub);
+    json_t *modules = json_array();
+
+    for (size_t i = 0; i < running->count; i++) {
+        const struct flowd_running_module *entry = &running->modules[i];
+
+        json_array_append_new(modules, module_json(entry));
+        if (entry->instance != NULL && entry->module->status_top != NULL)
+            entry->module->status_top(entry->instance, status);
+    }
+    json_object_set_new(status, "version", json_string(FLOWD_VERSION));
+    json_object_set_new(status, "uptime",
+                        json_integer((flowd_timestamp_boot_us() - running->started_us) / 1000000));
+    json_object_set_new(status, "ready", json_boolean(flowd_status_ready(running, NULL) == 0));
+    json_object_set_new(status, "modules", modules);
+    json_object_set_new(status, "logLinesDropped", json_integer((json_int_t)flowd_log_dropped()));
+    return status;
+}
+
+int flowd_status_ready(const struct flowd_running *running, struct flowd_error *err)
+{
+    if (!running->ready)
+        return flowd_fail(err, -EAGAIN, "flowd is starting or stopping");
+    for (size_t i = 0; i < running->count; i++)
+        if (running->modules[i].instance == NULL)
+            return flowd_fail(err, -EAGAIN, "without %s: %s", running->modules[i].module->name,
+                              running->modules[i].failure);
+    return 0;
+}
+
+static void log_member(json_t *parent, const char *what, const char *key)
+{
+    char *text = json_dumps(json_object_get(parent, key), JSON_COMPACT | JSON_ENCODE_ANY);
+
+    flowd_info("status", "%s %s", what, text != NULL ? text : "?");
+    free(text);
+}
+
+void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running)
+{
+    json_t *status = flowd_status_json(context, running);
+    json_t *module;
+    size_t i;
+
+    log_member(status, "flows", "flows");
+    log_member(status, "events", "events");
+    json_array_foreach (json_object_get(status, "modules"), i, module) {
+        char *text = json_dumps(module, JSON_COMPACT);
+
+        flowd_info("status", "module %s", text != NULL ? text : "?");
+        free(text);
+    }
+    json_decref(status);
+}

@@ -1,0 +1,34 @@
+/*
+ * What the daemon says about itself: the status of the API, readiness, the summary in the log.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/configuration.h"
+#include "daemon/module.h"
+
+/* A module that is configured. */
+struct flowd_running_module {
+    const struct flowd_module *module;
+    void *instance;                 /* NULL: it could not start */
+    char failure[FLOWD_ERROR_SIZE]; /* why, or "" */
+};
+
+/* What the daemon knows of its own run. */
+struct flowd_running {
+    struct flowd_running_module modules[FLOWD_MODULES_MAX];
+    size_t count;
+    bool ready;
+    int64_t started_us; /* CLOCK_BOOTTIME */
+};
+
+/* Returns owned, NULL: no memory. */
+json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running);
+/* 0, or -EAGAIN with the reason: not set up yet, stopping, or a module could not start. */
+int flowd_status_ready(const struct flowd_running *running, struct flowd_error *err);
+/* A few lines in the log. */
+void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running);
