@@ -1,0 +1,382 @@
+/*
+ * The firefly backend: a datagram at the start and at the end of each flow, to the flow's
+ * destination and to every collector.
+ *
+ * Fireflies are best effort: one that can't be sent is counted and logged, and does not make the
+ * event fail.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/firefly.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/module.h"
+#include "daemon/timestamp.h"
+#include "sender.h"
+
+#define HOSTNAME_SIZE 256
+
+extern const struct flowd_module flowd_backend_firefly;
+
+enum mode { LEAN, COMPATIBLE, ALL };
+
+struct firefly_config {
+    int64_t destination_port;
+    bool send_to_destination;
+    struct flowd_strings collectors;
+    bool prepend_syslog;
+    bool relay;
+    bool enrich;
+    int enrichment_mode;
+};
+
+/* flow->backend[slot]; the names stand in statuses below. */
+enum status { NOT_SENT, QUEUED, SENT, FAILED, DROPPED, RESTORED };
+
+struct totals {
+    uint64_t sent, failed, dropped;
+};
+
+struct firefly {
+    const struct flowd_context *context;
+    const struct firefly_config *config;
+    unsigned slot;
+    struct sockaddr_storage *collectors; /* owned */
+    size_t collector_count;
+    struct flowd_sender *sender;
+    struct flowd_text text; /* the firefly that is being queued */
+    char hostname[HOSTNAME_SIZE];
+    struct totals to_destination;
+    struct totals to_collectors;
+    struct flowd_log_limit failures;
+};
+
+/* Reads the configured addresses. Returns owned, NULL with count 0 for none; -errno. */
+static int read_collectors(const struct firefly_config *config, struct sockaddr_storage **out,
+                           struct flowd_error *err)
+{
+    struct sockaddr_storage *collectors = calloc(config->collectors.count + 1, sizeof(*collectors));
+    socklen_t length;
+
+    if (collectors == NULL)
+        return flowd_fail(err, ENOMEM, "collectors");
+    for (size_t i = 0; i < config->collectors.count; i++) {
+        if (flowd_endpoint_parse(config->collectors.items[i], (uint16_t)config->destination_port,
+                                 &collectors[i], &length) < 0) {
+            free(collectors);
+            return flowd_fail(err, -EINVAL, "collector \"%s\"", config->collectors.items[i]);
+        }
+    }
+    *out = collectors;
+    return 0;
+}
+
+static void set_status(struct firefly *firefly, uint64_t id, enum status status)
+{
+    struct flowd_flow *flow = flowd_hub_find(firefly->context->hub, id);
+
+    /* One copy that went out is enough to say "sent". */
+    if (flow != NULL && flow->backend[firefly->slot] != SENT)
+        flow->backend[firefly->slot] = (uint8_t)status;
+}
+
+static void on_done(void *context, uint64_t id, bool to_collector,
+                    const struct sockaddr_storage *address, enum flowd_sent result, int error)
+{
+    struct firefly *firefly = context;
+    char text[FLOWD_ENDPOINT_SIZE];
+    struct totals *totals = to_collector ? &firefly->to_collectors : &firefly->to_destination;
+
+    switch (result) {
+    case FLOWD_SENT_OK:
+        totals->sent++;
+        set_status(firefly, id, SENT);
+        break;
+    case FLOWD_SENT_FAILED:
+        totals->failed++;
+        set_status(firefly, id, FAILED);
+        flowd_endpoint_format(address, text);
+        flowd_log_limited(&firefly->failures, FLOWD_LOG_WARNING, "firefly",
+                          "a firefly to %s%s was not sent: %s", to_collector ? "collector " : "",
+                          text, strerror(error));
+        break;
+    case FLOWD_SENT_DROPPED:
+        totals->dropped++;
+        set_status(firefly, id, DROPPED);
+        flowd_log_limited(&firefly->failures, FLOWD_LOG_WARNING, "firefly",
+                          "fireflies are dropped: the network does not take them fast enough");
+        break;
+    }
+}
+
+static int start(const struct flowd_context *context, const void *config, void **instance,
+                 struct flowd_error *err)
+{
+    struct firefly *firefly = calloc(1, sizeof(*firefly));
+    int result;
+
+    if (firefly == NULL)
+        return flowd_fail(err, ENOMEM, "firefly");
+    firefly->context = context;
+    firefly->config = config;
+    flowd_firefly_hostname(firefly->hostname, sizeof(firefly->hostname));
+    result = read_collectors(config, &firefly->collectors, err);
+    if (result == 0)
+        result = flowd_sender_new(context->loop, on_done, firefly, &firefly->sender, err);
+    if (result < 0) {
+        free(firefly->collectors);
+        free(firefly);
+        return result;
+    }
+    firefly->collector_count = firefly->config->collectors.count;
+    *instance = firefly;
+    return 0;
+}
+
+static int reload(void *instance, const void *config, struct flowd_error *err)
+{
+    struct firefly *firefly = instance;
+    struct sockaddr_storage *collectors;
+    int result = read_collectors(config, &collectors, err);
+
+    if (result < 0)
+        return result;
+    free(firefly->collectors);
+    firefly->collectors = collectors;
+    firefly->config = config;
+    firefly->collector_count = firefly->config->collectors.count;
+    return 0;
+}
+
+static void stop(void *instance)
+{
+    struct firefly *firefly = instance;
+    size_t waiting;
+
+    flowd_sender_flush(firefly->sender);
+    waiting = flowd_sender_waiting(firefly->sender);
+    if (waiting > 0)
+        flowd_warning("firefly", "%zu fireflies were not sent before the stop", waiting);
+    flowd_sender_free(firefly->sender);
+    flowd_text_fini(&firefly->text);
+    free(firefly->collectors);
+    free(firefly);
+}
+
+static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
+{
+    const struct flowd_firefly_header header = {.syslog = firefly->config->prepend_syslog,
+                                                .hostname = firefly->hostname};
+    struct flowd_text *text = &firefly->text;
+    struct sockaddr_storage destination;
+
+    flow->backend[firefly->slot] = NOT_SENT;
+    if (!firefly->config->send_to_destination && firefly->collector_count == 0)
+        return;
+    flow->backend[firefly->slot] = QUEUED;
+    flowd_text_clear(text);
+    flowd_firefly_encode(text, &header, flow, state, flowd_timestamp_now_us());
+    if (flowd_text_failed(text)) {
+        flow->backend[firefly->slot] = DROPPED;
+        return;
+    }
+    if (firefly->config->send_to_destination) {
+        flowd_endpoint_make(flow->key.family, &flow->key.dst,
+                            (uint16_t)firefly->config->destination_port, &destination);
+        flowd_sender_queue(firefly->sender, &destination, text->data, text->length, flow->id,
+                           false);
+    }
+    for (size_t i = 0; i < firefly->collector_count; i++)
+        flowd_sender_queue(firefly->sender, &firefly->collectors[i], text->data, text->length,
+                           flow->id, true);
+}
+
+static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+{
+    struct firefly *firefly = instance;
+
+    if (restored)
+        flow->backend[firefly->slot] = RESTORED;
+    else
+        queue(firefly, flow, FLOWD_EVENT_START);
+}
+
+static void flow_end(void *instance, struct flowd_flow *flow)
+{
+    queue(instance, flow, FLOWD_EVENT_END);
+}
+
+static void commit(void *instance)
+{
+    struct firefly *firefly = instance;
+
+    flowd_sender_flush(firefly->sender);
+}
+
+static void set_slot(void *instance, unsigned slot)
+{
+    struct firefly *firefly = instance;
+
+    firefly->slot = slot;
+}
+
+static json_t *totals_json(const struct totals *totals)
+{
+    return json_pack("{s:I, s:I, s:I}", "sent", (json_int_t)totals->sent, "failed",
+                     (json_int_t)totals->failed, "dropped", (json_int_t)totals->dropped);
+}
+
+static void status(const void *instance, json_t *object)
+{
+    const struct firefly *firefly = instance;
+    json_t *collectors = json_array();
+    char text[FLOWD_ENDPOINT_SIZE];
+
+    for (size_t i = 0; i < firefly->collector_count; i++) {
+        flowd_endpoint_format(&firefly->collectors[i], text);
+        json_array_append_new(collectors, json_string(text));
+    }
+    json_object_set_new(object, "collectors", collectors);
+    json_object_set_new(object, "waiting",
+                        json_integer((json_int_t)flowd_sender_waiting(firefly->sender)));
+    json_object_set_new(object, "toDestination", totals_json(&firefly->to_destination));
+    json_object_set_new(object, "toCollectors", totals_json(&firefly->to_collectors));
+}
+
+static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+{
+    const struct firefly_config *firefly = config;
+    struct sockaddr_storage address;
+    socklen_t length;
+
+    for (size_t i = 0; i < firefly->collectors.count; i++)
+        if (flowd_endpoint_parse(firefly->collectors.items[i], (uint16_t)firefly->destination_port,
+                                 &address, &length) < 0)
+            flowd_mistakes_add(mistakes,
+                               "%s.collectors: found \"%s\", wants a numeric address with or "
+                               "without a port (names are not in this version of flowd)",
+                               path, firefly->collectors.items[i]);
+    if (firefly->enrich)
+        flowd_mistakes_add(mistakes, "%s.enrich: true is not in this version of flowd", path);
+}
+
+/* sendToCollector, collectorAddress and collectorPort become one entry of collectors. */
+static void translate(json_t *object, const char *path, struct flowd_options_report *report)
+{
+    const json_t *send = json_object_get(object, "sendToCollector");
+    const json_t *address = json_object_get(object, "collectorAddress");
+    const json_t *port = json_object_get(object, "collectorPort");
+    json_t *collectors = json_object_get(object, "collectors");
+    json_t *endpoint = NULL;
+
+    if (send == NULL && address == NULL && port == NULL)
+        return;
+    flowd_mistakes_add(&report->deprecations,
+                       "%s: sendToCollector, collectorAddress and collectorPort are the old "
+                       "spelling of \"collectors\"",
+                       path);
+    if ((send != NULL && !json_is_boolean(send)) || (address != NULL && !json_is_string(address)) ||
+        (port != NULL && (!json_is_integer(port) || json_integer_value(port) < 1 ||
+                          json_integer_value(port) > UINT16_MAX)))
+        flowd_mistakes_add(&report->mistakes,
+                           "%s: sendToCollector wants true or false, collectorAddress a string, "
+                           "collectorPort an integer in 1-65535",
+                           path);
+    else if (json_is_true(send) && address == NULL)
+        flowd_mistakes_add(&report->mistakes, "%s.collectorAddress: is missing", path);
+    else if (json_is_true(send))
+        endpoint = json_sprintf(
+            strchr(json_string_value(address), ':') != NULL && json_string_value(address)[0] != '['
+                ? "[%s]:%d"
+                : "%s:%d",
+            json_string_value(address), port != NULL ? (int)json_integer_value(port) : 10514);
+    if (endpoint != NULL && collectors == NULL) {
+        collectors = json_array();
+        json_object_set_new(object, "collectors", collectors);
+    }
+    if (endpoint != NULL && json_array_append(collectors, endpoint) < 0)
+        flowd_mistakes_add(&report->mistakes, "%s.collectors: wants an array of strings", path);
+    json_decref(endpoint);
+    json_object_del(object, "sendToCollector");
+    json_object_del(object, "collectorAddress");
+    json_object_del(object, "collectorPort");
+}
+
+static const char *const modes[] = {[LEAN] = "lean", [COMPATIBLE] = "compatible", [ALL] = "", NULL};
+
+#define AT(field) offsetof(struct firefly_config, field)
+
+static const struct flowd_option options[] = {
+    {.key = "destinationPort",
+     .alias = "fireflyDestinationPort",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(destination_port),
+     .standard = "10514",
+     .min = 1,
+     .max = UINT16_MAX,
+     .doc = "UDP port of fireflies to the destination, and of collectors that name none.",
+     .reload = true},
+    {.key = "sendToDestination",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(send_to_destination),
+     .standard = "true",
+     .doc = "Send to the flow's destination address.",
+     .reload = true},
+    {.key = "collectors",
+     .type = FLOWD_OPTION_STRINGS,
+     .offset = AT(collectors),
+     .standard = "[]",
+     .doc = "Addresses that get every firefly: \"192.0.2.1:10514\", \"[2001:db8::1]:10514\".",
+     .reload = true},
+    {.key = "prependSyslog",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(prepend_syslog),
+     .standard = "true",
+     .doc = "Put the syslog header before the JSON object.",
+     .reload = true},
+    {.key = "relay",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(relay),
+     .standard = "true",
+     .doc = "Pass fireflies on with all members that their sender put there."},
+    {.key = "enrich",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(enrich),
+     .standard = "false",
+     .doc = "Send fireflies with TCP statistics while flows go on."},
+    {.key = "enrichmentMode",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(enrichment_mode),
+     .standard = "\"lean\"",
+     .choices = modes,
+     .doc = "How much of the TCP statistics goes into a firefly."},
+    {.key = "stun", .type = FLOWD_OPTION_LATER, .doc = "Public addresses of private ones."},
+    {.key = NULL},
+};
+
+static const struct flowd_backend_status statuses[] = {
+    [NOT_SENT] = {"off", false},  [QUEUED] = {"queued", false},   [SENT] = {"sent", false},
+    [FAILED] = {"failed", false}, [DROPPED] = {"dropped", false}, [RESTORED] = {"restored", false},
+};
+
+const struct flowd_module flowd_backend_firefly = {
+    .kind = FLOWD_BACKEND,
+    .name = "firefly",
+    .summary = "sends a firefly at the start and at the end of each flow",
+    .options = options,
+    .config_size = sizeof(struct firefly_config),
+    .check = check,
+    .translate = translate,
+    .start = start,
+    .reload = reload,
+    .stop = stop,
+    .status = status,
+    .statuses = statuses,
+    .status_count = sizeof(statuses) / sizeof(statuses[0]),
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+    .commit = commit,
+    .set_slot = set_slot,
+};

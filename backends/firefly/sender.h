@@ -1,0 +1,49 @@
+/*
+ * Sends many small datagrams to many addresses with few system calls, and keeps what the network
+ * does not take at once.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "daemon/error.h"
+
+struct ev_loop;
+struct flowd_sender;
+
+/* What became of a datagram. */
+enum flowd_sent {
+    FLOWD_SENT_OK,
+    FLOWD_SENT_FAILED,  /* the kernel refused it; not tried again */
+    FLOWD_SENT_DROPPED, /* too many were waiting */
+};
+
+/*
+ * Told of each datagram, with the tag and the address (borrowed; only its family's sockaddr is
+ * there to be read) that it was queued with. error is an errno for FAILED, else 0.
+ */
+typedef void (*flowd_sender_done)(void *context, uint64_t tag, bool to_collector,
+                                  const struct sockaddr_storage *address, enum flowd_sent result,
+                                  int error);
+
+/* Returns 0 and *out (owned), or -errno. One socket for each family that the host has. */
+int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, void *context,
+                     struct flowd_sender **out, struct flowd_error *err);
+/* Tries once more to send what is waiting, then drops it. */
+void flowd_sender_free(struct flowd_sender *sender);
+
+/*
+ * Queues one datagram. data is copied. to_collector is only handed back. Nothing is sent before
+ * flowd_sender_flush(), and nothing is reported before it either.
+ */
+void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_storage *address,
+                        const char *data, size_t length, uint64_t tag, bool to_collector);
+
+/* Sends as much as the sockets take; the rest goes when they are writable again. */
+void flowd_sender_flush(struct flowd_sender *sender);
+
+/* Datagrams that are waiting. */
+size_t flowd_sender_waiting(const struct flowd_sender *sender);

@@ -1,0 +1,253 @@
+/*
+ * The log backend: one line for each start and each end of a flow, in the daemon's log or in a file
+ * of its own.
+ *
+ * Lines of a loop turn are written in one piece. SIGHUP opens the file anew, for logrotate.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/module.h"
+#include "daemon/text.h"
+#include "daemon/timestamp.h"
+
+#define FLUSH_SIZE (1 << 20)
+
+extern const struct flowd_module flowd_backend_log;
+
+enum format { TEXT, JSON };
+enum status { OFF, LOGGED, FAILED };
+
+struct log_config {
+    char *path;
+    int format;
+};
+
+struct flow_log {
+    const struct log_config *config;
+    unsigned slot;
+    int fd; /* -1: the daemon's log */
+    struct flowd_text lines;
+    uint64_t written;
+    uint64_t lost;
+    struct flowd_log_limit failures;
+};
+
+static int open_file(const struct log_config *config, int *out, struct flowd_error *err)
+{
+    int fd = -1;
+
+    if (config->path[0] != '\0') {
+        fd = open(config->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+        if (fd < 0)
+            return flowd_fail(err, errno, "open %s", config->path);
+    }
+    *out = fd;
+    return 0;
+}
+
+static int start(const struct flowd_context *context, const void *config, void **instance,
+                 struct flowd_error *err)
+{
+    struct flow_log *log = calloc(1, sizeof(*log));
+    int result;
+
+    (void)context;
+    if (log == NULL)
+        return flowd_fail(err, ENOMEM, "log");
+    log->config = config;
+    result = open_file(config, &log->fd, err);
+    if (result < 0) {
+        free(log);
+        return result;
+    }
+    *instance = log;
+    return 0;
+}
+
+static int reload(void *instance, const void *config, struct flowd_error *err)
+{
+    struct flow_log *log = instance;
+    int fd = -1;
+    int result = open_file(config, &fd, err);
+
+    if (result < 0)
+        return result;
+    if (log->fd >= 0)
+        close(log->fd);
+    log->fd = fd;
+    log->config = config;
+    return 0;
+}
+
+static void put_tag_text(struct flowd_text *text, const struct flowd_flow *flow)
+{
+    char key[FLOWD_FLOW_KEY_TEXT_SIZE], id[FLOWD_FLOW_ID_SIZE];
+
+    flowd_flow_key_format(&flow->key, key);
+    flowd_flow_id_format(flow->id, id);
+    flowd_text_printf(text, "%s experiment=%u activity=%u scitag=%u label=0x%05x id=%s plugin=%s",
+                      key, flow->experiment, flow->activity,
+                      flowd_scitag(flow->experiment, flow->activity), flow->flow_label, id,
+                      flow->source);
+    if (flow->application[0] != '\0') {
+        flowd_text_puts(text, " application=");
+        flowd_text_json(text, flow->application, strlen(flow->application));
+    }
+}
+
+static void put_json(struct flowd_text *text, const struct flowd_flow *flow,
+                     enum flowd_event_state state, const char *now)
+{
+    char src[FLOWD_ADDRESS_SIZE], dst[FLOWD_ADDRESS_SIZE], id[FLOWD_FLOW_ID_SIZE];
+    char start[FLOWD_TIMESTAMP_SIZE];
+
+    flowd_address_format(flow->key.family, &flow->key.src, src);
+    flowd_address_format(flow->key.family, &flow->key.dst, dst);
+    flowd_flow_id_format(flow->id, id);
+    flowd_timestamp_format(flow->start_us, start);
+    flowd_text_printf(
+        text,
+        "{\"time\":\"%s\",\"state\":\"%s\",\"id\":\"%s\",\"protocol\":\"%s\","
+        "\"src\":\"%s\",\"srcPort\":%u,\"dst\":\"%s\",\"dstPort\":%u,"
+        "\"experiment\":%u,\"activity\":%u,\"scitag\":%u,\"flowLabel\":%u,"
+        "\"startTime\":\"%s\",\"plugin\":\"%s\",\"application\":",
+        now, flowd_event_state_names[state], id, flowd_protocol_name(flow->key.protocol), src,
+        flow->key.src_port, dst, flow->key.dst_port, flow->experiment, flow->activity,
+        flowd_scitag(flow->experiment, flow->activity), flow->flow_label, start, flow->source);
+    flowd_text_json(text, flow->application, strlen(flow->application));
+    flowd_text_char(text, '}');
+}
+
+static void write_lines(struct flow_log *log)
+{
+    ssize_t count = write(log->fd, log->lines.data, log->lines.length);
+
+    if (count != (ssize_t)log->lines.length) {
+        log->lost++;
+        flowd_log_limited(&log->failures, FLOWD_LOG_WARNING, "log", "write to %s: %s",
+                          log->config->path, count < 0 ? strerror(errno) : "not everything fits");
+    }
+    flowd_text_clear(&log->lines);
+}
+
+static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flowd_event_state state)
+{
+    struct flowd_text *lines = &log->lines;
+    char now[FLOWD_TIMESTAMP_SIZE];
+
+    flowd_timestamp_format(flowd_timestamp_now_us(), now);
+    if (log->config->format == JSON) {
+        put_json(lines, flow, state, now);
+    } else {
+        if (log->fd >= 0)
+            flowd_text_printf(lines, "%s ", now);
+        flowd_text_printf(lines, "%s ", flowd_event_state_names[state]);
+        put_tag_text(lines, flow);
+    }
+    if (log->fd < 0) {
+        if (!flowd_text_failed(lines))
+            flowd_info("flow", "%.*s", (int)lines->length, lines->data);
+        flowd_text_clear(lines);
+    } else {
+        flowd_text_char(lines, '\n');
+    }
+    flow->backend[log->slot] = flowd_text_failed(lines) ? FAILED : LOGGED;
+    log->written++;
+    if (lines->length > FLUSH_SIZE)
+        write_lines(log);
+}
+
+static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+{
+    struct flow_log *log = instance;
+
+    flow->backend[log->slot] = LOGGED;
+    if (!restored)
+        write_event(log, flow, FLOWD_EVENT_START);
+}
+
+static void flow_end(void *instance, struct flowd_flow *flow)
+{
+    write_event(instance, flow, FLOWD_EVENT_END);
+}
+
+static void commit(void *instance)
+{
+    struct flow_log *log = instance;
+
+    if (log->lines.length > 0)
+        write_lines(log);
+}
+
+static void stop(void *instance)
+{
+    struct flow_log *log = instance;
+
+    commit(log);
+    if (log->fd >= 0)
+        close(log->fd);
+    flowd_text_fini(&log->lines);
+    free(log);
+}
+
+static void set_slot(void *instance, unsigned slot)
+{
+    struct flow_log *log = instance;
+
+    log->slot = slot;
+}
+
+static void status(const void *instance, json_t *object)
+{
+    const struct flow_log *log = instance;
+
+    json_object_set_new(object, "path", json_string(log->config->path));
+    json_object_set_new(object, "lines", json_integer((json_int_t)log->written));
+    json_object_set_new(object, "failedWrites", json_integer((json_int_t)log->lost));
+}
+
+static const char *const formats[] = {[TEXT] = "text", [JSON] = "json", NULL};
+
+static const struct flowd_option options[] = {
+    {.key = "path",
+     .type = FLOWD_OPTION_STRING,
+     .offset = offsetof(struct log_config, path),
+     .standard = "\"\"",
+     .doc = "File that lines are appended to; empty: the daemon's log.",
+     .reload = true},
+    {.key = "format",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = offsetof(struct log_config, format),
+     .standard = "\"text\"",
+     .choices = formats,
+     .doc = "How a line is written.",
+     .reload = true},
+    {.key = NULL},
+};
+
+static const struct flowd_backend_status statuses[] = {
+    [OFF] = {"off", false}, [LOGGED] = {"logged", false}, [FAILED] = {"failed", false}};
+
+const struct flowd_module flowd_backend_log = {
+    .kind = FLOWD_BACKEND,
+    .name = "log",
+    .summary = "writes a line for each start and end of a flow",
+    .options = options,
+    .config_size = sizeof(struct log_config),
+    .start = start,
+    .reload = reload,
+    .stop = stop,
+    .status = status,
+    .statuses = statuses,
+    .status_count = sizeof(statuses) / sizeof(statuses[0]),
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+    .commit = commit,
+    .set_slot = set_slot,
+};
