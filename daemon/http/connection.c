@@ -1,0 +1,345 @@
+/*
+ * The life of one connection: bytes come in, requests are cut out of them (request.c) and handled
+ * one after the other, answers go out.
+ *
+ * A connection that is closed is not freed but kept for the next one, so that code which finds its
+ * connection closed under its hands sees the state FLOWD_HTTP_CLOSED and stops.
+ */
+#include "connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Requests of one connection in a row. */
+#define REQUESTS_PER_RUN 16
+/* Answers that wait to be sent stop further requests. */
+#define UNSENT_MAX (64u * 1024)
+
+static void watch_input(struct flowd_http_exchange *c)
+{
+    bool wanted = !c->eof && (c->state == FLOWD_HTTP_LEAVING ||
+                              c->in_end - c->in_start < flowd_http_connection_allowed(c));
+
+    if (wanted && !ev_is_active(&c->reader))
+        ev_io_start(c->server->loop, &c->reader);
+    else if (!wanted && ev_is_active(&c->reader))
+        ev_io_stop(c->server->loop, &c->reader);
+}
+
+/* The deadline that fits what the connection is waiting for. */
+static void set_deadline(struct flowd_http_exchange *c)
+{
+    struct flowd_http_server *server = c->server;
+    struct flowd_http_deadlines *list = NULL;
+
+    if (c->out.length > c->out_sent)
+        list = &server->write;
+    else if (c->state == FLOWD_HTTP_LEAVING)
+        list = &server->leaving;
+    else if (c->state == FLOWD_HTTP_IN_BODY || c->in_end > c->in_start || !c->served)
+        list = &server->request;
+    else
+        list = &server->idle;
+    if (c->state == FLOWD_HTTP_PENDING && list != &server->write)
+        flowd_http_deadline_clear(&c->deadline);
+    else if (c->deadline.list != list)
+        flowd_http_deadline_set(list, &c->deadline);
+}
+
+/* Sends what is there. The connection may be closed afterwards. */
+static void flush(struct flowd_http_exchange *c)
+{
+    while (c->out_sent < c->out.length) {
+        ssize_t sent = send(c->fd, c->out.data + c->out_sent, c->out.length - c->out_sent,
+                            MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent >= 0) {
+            c->out_sent += (size_t)sent;
+            /* Progress: the time to write begins again. */
+            if (c->deadline.list == &c->server->write)
+                flowd_http_deadline_clear(&c->deadline);
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+            if (!ev_is_active(&c->writer))
+                ev_io_start(c->server->loop, &c->writer);
+            return;
+        }
+        flowd_http_connection_close(c);
+        return;
+    }
+    if (ev_is_active(&c->writer))
+        ev_io_stop(c->server->loop, &c->writer);
+    if (c->state == FLOWD_HTTP_LEAVING && !c->finished) {
+        c->finished = true;
+        shutdown(c->fd, SHUT_WR);
+    }
+}
+
+/* What is left to do after any event: send, let buffers go, watch, time. */
+static void settle(struct flowd_http_exchange *c)
+{
+    if (c->state == FLOWD_HTTP_CLOSED)
+        return;
+    if (c->closing && c->state == FLOWD_HTTP_IN_HEAD) {
+        c->state = FLOWD_HTTP_LEAVING;
+        c->in_start = c->in_end = 0;
+    }
+    if (c->out.length > 0 || c->state == FLOWD_HTTP_LEAVING)
+        flush(c);
+    if (c->state == FLOWD_HTTP_CLOSED)
+        return;
+    flowd_http_connection_release(c);
+    if (c->eof && c->out.length == 0 && c->state == FLOWD_HTTP_LEAVING) {
+        flowd_http_connection_close(c);
+        return;
+    }
+    watch_input(c);
+    set_deadline(c);
+}
+
+void flowd_http_connection_reject(struct flowd_http_exchange *c, int status, const char *reason)
+{
+    c->server->counters.rejected++;
+    c->closing = true;
+    c->head_only = false;
+    c->state = FLOWD_HTTP_PENDING;
+    c->handling = true;
+    flowd_http_answer_problem(c, status, NULL, NULL, reason);
+    c->handling = false;
+}
+
+static void queue_resume(struct flowd_http_exchange *c)
+{
+    struct flowd_http_server *server = c->server;
+
+    if (c->resuming)
+        return;
+    c->resuming = true;
+    c->resume_next = NULL;
+    if (server->resume_last != NULL)
+        server->resume_last->resume_next = c;
+    else
+        server->resume_first = c;
+    server->resume_last = c;
+    ev_idle_start(server->loop, &server->resume);
+}
+
+/* The peer has ended its side, and what it has sent is no whole request. */
+static void finish_input(struct flowd_http_exchange *c)
+{
+    if (c->in_end > c->in_start || c->state == FLOWD_HTTP_IN_BODY) {
+        flowd_http_connection_reject(c, 400, "the request ends in the middle");
+    } else {
+        c->closing = true;
+        c->state = FLOWD_HTTP_IN_HEAD;
+    }
+}
+
+/* A request is waited for or on its way. */
+static bool reads(const struct flowd_http_exchange *c)
+{
+    return !c->closing && (c->state == FLOWD_HTTP_IN_HEAD || c->state == FLOWD_HTTP_IN_BODY);
+}
+
+void flowd_http_connection_run(struct flowd_http_exchange *c)
+{
+    unsigned requests = 0;
+    bool more = true;
+
+    while (more && reads(c) && c->out.length - c->out_sent < UNSENT_MAX) {
+        size_t end = 0;
+
+        if (requests == REQUESTS_PER_RUN) {
+            queue_resume(c);
+            break;
+        }
+        if (c->state == FLOWD_HTTP_IN_HEAD) {
+            more = flowd_http_request_head(c);
+        } else {
+            more = flowd_http_request_body(c, &end);
+            if (more) {
+                flowd_http_request_dispatch(c, end);
+                requests++;
+            }
+        }
+    }
+    if (!more && c->eof && reads(c))
+        finish_input(c);
+    settle(c);
+    /* What held further requests back has gone out at once: no event will come for them. */
+    if (more && reads(c) && c->out.length == 0)
+        queue_resume(c);
+}
+
+void flowd_http_connection_answered(struct flowd_http_exchange *c)
+{
+    flowd_http_connection_run(c);
+}
+
+static void discard_input(struct flowd_http_exchange *c)
+{
+    char waste[16384];
+    ssize_t length = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT);
+
+    if (length > 0 || (length < 0 && (errno == EAGAIN || errno == EINTR)))
+        return;
+    c->eof = true;
+    if (c->finished || length < 0)
+        flowd_http_connection_close(c);
+    else
+        ev_io_stop(c->server->loop, &c->reader);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct flowd_http_exchange *c = watcher->data;
+    ssize_t room;
+    ssize_t length;
+
+    (void)loop;
+    (void)events;
+    if (c->state == FLOWD_HTTP_LEAVING) {
+        discard_input(c);
+        return;
+    }
+    room = flowd_http_connection_room(c);
+    if (room < 0) {
+        if (c->state == FLOWD_HTTP_PENDING) {
+            ev_io_stop(c->server->loop, &c->reader); /* until the answer is out */
+            return;
+        }
+        flowd_http_connection_reject(c, 503, "too many large requests at once");
+        settle(c);
+        return;
+    }
+    if (room == 0) {
+        watch_input(c);
+        return;
+    }
+    length = recv(c->fd, c->in + c->in_end, (size_t)room, MSG_DONTWAIT);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (length < 0) {
+        flowd_http_connection_close(c);
+        return;
+    }
+    c->in_end += (size_t)length;
+    c->eof = length == 0;
+    flowd_http_connection_run(c);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    flowd_http_connection_run(watcher->data);
+}
+
+void flowd_http_connection_expired(struct flowd_http_deadline *deadline)
+{
+    struct flowd_http_exchange *c =
+        (void *)((char *)deadline - offsetof(struct flowd_http_exchange, deadline));
+    bool began = c->in_end > c->in_start || c->state == FLOWD_HTTP_IN_BODY;
+
+    if ((c->state == FLOWD_HTTP_IN_HEAD || c->state == FLOWD_HTTP_IN_BODY) && began &&
+        c->out.length == c->out_sent) {
+        c->server->counters.timeouts++;
+        flowd_http_connection_reject(c, 408, "the request did not arrive within 10 s");
+        settle(c);
+        return;
+    }
+    if (c->out.length > c->out_sent)
+        c->server->counters.timeouts++;
+    flowd_http_connection_close(c);
+}
+
+struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *server, int fd,
+                                                      bool local)
+{
+    struct flowd_http_exchange *c = server->closed;
+
+    if (c != NULL)
+        server->closed = c->next;
+    else
+        c = malloc(sizeof(*c));
+    if (c == NULL) {
+        close(fd);
+        return NULL;
+    }
+    *c = (struct flowd_http_exchange){
+        .server = server,
+        .fd = fd,
+        .local = local,
+        .state = FLOWD_HTTP_IN_HEAD,
+        .framing = {.minor = 1},
+    };
+    c->next = server->connections;
+    if (c->next != NULL)
+        c->next->previous = c;
+    server->connections = c;
+    server->count++;
+    server->counters.connections++;
+    ev_io_init(&c->reader, on_readable, fd, EV_READ);
+    ev_io_init(&c->writer, on_writable, fd, EV_WRITE);
+    c->reader.data = c->writer.data = c;
+    settle(c);
+    return c;
+}
+
+static void unqueue_resume(struct flowd_http_exchange *c)
+{
+    struct flowd_http_server *server = c->server;
+    struct flowd_http_exchange **at = &server->resume_first;
+    struct flowd_http_exchange *last = NULL;
+
+    for (; *at != NULL && *at != c; at = &(*at)->resume_next)
+        last = *at;
+    if (*at == c)
+        *at = c->resume_next;
+    if (server->resume_last == c)
+        server->resume_last = last;
+    c->resuming = false;
+}
+
+void flowd_http_connection_close(struct flowd_http_exchange *c)
+{
+    struct flowd_http_server *server = c->server;
+    bool pending = c->state == FLOWD_HTTP_PENDING && !c->handling;
+
+    if (c->state == FLOWD_HTTP_CLOSED)
+        return;
+    c->state = FLOWD_HTTP_CLOSED;
+    ev_io_stop(server->loop, &c->reader);
+    ev_io_stop(server->loop, &c->writer);
+    flowd_http_deadline_clear(&c->deadline);
+    if (c->resuming)
+        unqueue_resume(c);
+    close(c->fd);
+    c->fd = -1;
+    free(c->in);
+    c->in = NULL;
+    c->in_start = c->in_end = c->in_capacity = 0;
+    flowd_text_fini(&c->out);
+    c->out = (struct flowd_text){0};
+    c->out_sent = 0;
+    server->buffered -= c->accounted;
+    c->accounted = 0;
+    if (c->previous != NULL)
+        c->previous->next = c->next;
+    else
+        server->connections = c->next;
+    if (c->next != NULL)
+        c->next->previous = c->previous;
+    server->count--;
+    c->previous = NULL;
+    c->next = server->closed;
+    server->closed = c;
+    if (pending)
+        server->handler->cancel(server->context, c);
+}

@@ -1,0 +1,135 @@
+/*
+ * One connection: its buffers, its place in the life of a request, and its deadline. Internal to
+ * the server.
+ */
+#pragma once
+
+#include <ev.h>
+
+#include "daemon/http/server.h"
+#include "deadline.h"
+#include "framing.h"
+#include "message.h"
+
+/* Past the limit a few connections more are held, to be told that they are too many. */
+#define FLOWD_HTTP_SPARE_CONNECTIONS 64
+/* What all connections together may buffer beyond their small standard buffers. */
+#define FLOWD_HTTP_BUFFERED_MAX (64u * 1024 * 1024)
+
+enum flowd_http_connection_state {
+    FLOWD_HTTP_CLOSED,
+    FLOWD_HTTP_IN_HEAD, /* between requests, or in a header block */
+    FLOWD_HTTP_IN_BODY,
+    FLOWD_HTTP_PENDING, /* the handler has the request */
+    FLOWD_HTTP_LEAVING, /* the last answer is on its way; what comes in is thrown away */
+};
+
+struct flowd_http_exchange {
+    struct flowd_http_server *server;
+    struct flowd_http_exchange *next; /* in the server's list of connections, or of closed ones */
+    struct flowd_http_exchange *previous;
+    struct flowd_http_exchange *resume_next;
+    struct flowd_http_deadline deadline;
+    ev_io reader;
+    ev_io writer;
+    int fd;
+    uint8_t state; /* enum flowd_http_connection_state */
+    bool local;
+    bool resuming;  /* in the server's list of connections to go on with */
+    bool handling;  /* inside the handler's handle() or admit() */
+    bool eof;       /* the peer will send nothing more */
+    bool closing;   /* no request after this one */
+    bool served;    /* at least one request has come in full */
+    bool admitted;  /* the handler lets the body come */
+    bool blank;     /* an empty line before the request has been passed over */
+    bool finished;  /* our side is shut down */
+    bool head_only; /* the request under way is a HEAD */
+
+    char *in;
+    size_t in_start; /* the request under way begins here */
+    size_t in_end;
+    size_t in_capacity;
+    size_t scanned;     /* of the header block */
+    size_t head_length; /* once it is complete */
+    size_t raw;         /* chunked: bytes behind the header block that stay in the buffer */
+    struct flowd_http_framing framing;
+    struct flowd_http_chunks chunks;
+    struct flowd_http_message message;
+
+    struct flowd_text out;
+    size_t out_sent;
+    size_t accounted; /* what this connection adds to the server's buffered */
+};
+
+struct flowd_http_listener {
+    ev_io watcher;
+    struct flowd_http_server *server;
+    int fd;
+    bool local;
+    uint64_t device; /* of the socket file */
+    uint64_t inode;
+    char name[128];
+};
+
+#define FLOWD_HTTP_LISTENERS_MAX 4
+
+struct flowd_http_server {
+    struct ev_loop *loop;
+    const char *name;
+    const struct flowd_http_handler *handler;
+    void *context;
+    struct flowd_http_listener listeners[FLOWD_HTTP_LISTENERS_MAX];
+    unsigned listener_count;
+    ev_timer accept_pause;
+    ev_idle resume;
+    struct flowd_http_exchange *connections;
+    struct flowd_http_exchange *closed; /* kept for reuse */
+    struct flowd_http_exchange *resume_first;
+    struct flowd_http_exchange *resume_last;
+    unsigned count;
+    size_t buffered;
+    struct flowd_http_deadlines idle;    /* between requests */
+    struct flowd_http_deadlines request; /* while a request comes in */
+    struct flowd_http_deadlines write;   /* while an answer makes no progress */
+    struct flowd_http_deadlines leaving;
+    struct flowd_http_counters counters;
+    struct flowd_text body;
+    int64_t date_s;
+    char date[40];
+};
+
+/* Takes fd (connected, non-blocking). Returns NULL and closes fd if there is no memory. */
+struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *server, int fd,
+                                                      bool local);
+/* Closes at once; what is pending is cancelled. The struct is kept for the next connection. */
+void flowd_http_connection_close(struct flowd_http_exchange *connection);
+/* Answers with a problem on behalf of the server itself and lets the connection go. */
+void flowd_http_connection_reject(struct flowd_http_exchange *connection, int status,
+                                  const char *reason);
+/* Goes on with a connection that had more input than one turn should take. */
+void flowd_http_connection_run(struct flowd_http_exchange *connection);
+/* After an answer that was given outside of handle(). */
+void flowd_http_connection_answered(struct flowd_http_exchange *connection);
+
+/* connection_buffer.c: how many bytes of input the state allows to hold. */
+size_t flowd_http_connection_allowed(const struct flowd_http_exchange *connection);
+/* Makes room to read into. Returns the room in bytes, 0 if nothing should be read, or -ENOMEM. */
+ssize_t flowd_http_connection_room(struct flowd_http_exchange *connection);
+/* Gives back what is empty: large buffers as soon as nothing is in them. */
+void flowd_http_connection_release(struct flowd_http_exchange *connection);
+
+/*
+ * request.c. The header block: found, checked, parsed. False: more bytes are needed, or it was
+ * rejected.
+ */
+bool flowd_http_request_head(struct flowd_http_exchange *connection);
+/*
+ * The body: complete or waited for. False: more bytes are needed, or the request was rejected. *end
+ * is where the request ends in the buffer.
+ */
+bool flowd_http_request_body(struct flowd_http_exchange *connection, size_t *end);
+/* Hands a complete request over; its bytes leave the buffer when the handler returns. */
+void flowd_http_request_dispatch(struct flowd_http_exchange *connection, size_t end);
+
+/* Deadlines. */
+void flowd_http_connection_expired(struct flowd_http_deadline *deadline);

@@ -1,0 +1,223 @@
+/*
+ * From the bytes of a connection to requests for the handler: the header block, the body, and what
+ * of both the handler gets to see.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "connection.h"
+
+static struct flowd_http_slice slice_of(const struct flowd_http_exchange *c,
+                                        struct flowd_http_span span)
+{
+    return (struct flowd_http_slice){c->in + c->in_start + span.at, span.length};
+}
+
+static enum flowd_http_method method_of(uint8_t method)
+{
+    switch (method) {
+    case HTTP_GET:
+        return FLOWD_HTTP_GET;
+    case HTTP_HEAD:
+        return FLOWD_HTTP_HEAD;
+    case HTTP_POST:
+        return FLOWD_HTTP_POST;
+    case HTTP_PUT:
+        return FLOWD_HTTP_PUT;
+    case HTTP_PATCH:
+        return FLOWD_HTTP_PATCH;
+    case HTTP_DELETE:
+        return FLOWD_HTTP_DELETE;
+    case HTTP_OPTIONS:
+        return FLOWD_HTTP_OPTIONS;
+    default:
+        return FLOWD_HTTP_OTHER;
+    }
+}
+
+static void view_request(const struct flowd_http_exchange *c, struct flowd_http_request *request)
+{
+    const struct flowd_http_message *message = &c->message;
+    struct flowd_http_slice target = slice_of(c, message->target);
+    const char *mark;
+
+    *request = (struct flowd_http_request){
+        .method = method_of(message->parser.method),
+        .host = slice_of(c, message->fields[FLOWD_HTTP_FIELD_HOST]),
+        .authorization = slice_of(c, message->fields[FLOWD_HTTP_FIELD_AUTHORIZATION]),
+        .content_type = slice_of(c, message->fields[FLOWD_HTTP_FIELD_CONTENT_TYPE]),
+        .local = c->local,
+    };
+    if (target.length > 7 && strncasecmp(target.data, "http://", 7) == 0) {
+        /* The absolute form: its authority stands for the Host header (RFC 9112, 3.2.2). */
+        size_t host = 7;
+
+        while (host < target.length && target.data[host] != '/' && target.data[host] != '?')
+            host++;
+        request->host = (struct flowd_http_slice){target.data + 7, host - 7};
+        target.data += host;
+        target.length -= host;
+        if (target.length == 0)
+            target = (struct flowd_http_slice){"/", 1};
+    }
+    mark = memchr(target.data, '?', target.length);
+    request->path = target;
+    if (mark != NULL) {
+        request->path.length = (size_t)(mark - target.data);
+        request->query.data = mark + 1;
+        request->query.length = target.length - request->path.length - 1;
+    }
+}
+
+bool flowd_http_request_head(struct flowd_http_exchange *c)
+{
+    const char *reason = "not a proper request";
+    const char *data;
+    int64_t length;
+    int status;
+
+    if (!c->blank && c->in_end - c->in_start >= 2 && memcmp(c->in + c->in_start, "\r\n", 2) == 0) {
+        c->in_start += 2;
+        c->scanned = 0; /* the CR may have come alone */
+        c->blank = true;
+    }
+    data = c->in + c->in_start;
+    length = flowd_http_head_scan(data, c->in_end - c->in_start, &c->scanned, &reason);
+    if (length < 0) {
+        flowd_http_connection_reject(c, 400, reason);
+        return false;
+    }
+    if (length > FLOWD_HTTP_HEAD_MAX || (length == 0 && c->scanned > FLOWD_HTTP_HEAD_MAX)) {
+        flowd_http_connection_reject(c, 431, "the header is larger than 16 KiB");
+        return false;
+    }
+    if (length == 0)
+        return false;
+    c->head_length = (size_t)length;
+    status = flowd_http_head_check(data, c->head_length, &c->framing, &reason);
+    if (status == 0) {
+        reason = "not a proper request";
+        status = flowd_http_message_head(&c->message, data, c->head_length);
+        if (status == 501)
+            reason = "the method is not known";
+    }
+    if (status == 0 && c->framing.content_length > FLOWD_HTTP_BODY_MAX) {
+        status = 413;
+        reason = "the body is larger than 4 MiB";
+    }
+    if (status != 0) {
+        flowd_http_connection_reject(c, status, reason);
+        return false;
+    }
+    c->chunks = (struct flowd_http_chunks){0};
+    c->raw = 0;
+    c->admitted = false;
+    c->state = FLOWD_HTTP_IN_BODY;
+    return true;
+}
+
+/* Asks the handler whether to wait for the body at all, and tells the peer to go on sending. */
+static void admit(struct flowd_http_exchange *c)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct flowd_http_request request;
+    bool admitted;
+
+    if (c->admitted)
+        return;
+    c->admitted = true;
+    view_request(c, &request);
+    c->head_only = request.method == FLOWD_HTTP_HEAD;
+    c->state = FLOWD_HTTP_PENDING;
+    c->handling = true;
+    c->closing = true;
+    admitted = c->server->handler->admit(c->server->context, c, &request);
+    c->handling = false;
+    if (!admitted)
+        return;
+    c->closing = false;
+    c->state = FLOWD_HTTP_IN_BODY;
+    if (c->framing.expect_continue && c->framing.minor == 1 &&
+        c->in_end - c->in_start == c->head_length)
+        flowd_text_append(&c->out, go_on, sizeof(go_on) - 1);
+}
+
+/*
+ * A chunked body is freed of its chunks as it arrives: its content is moved together behind the
+ * header block. Returns the status of the scanner; *end is where the message ends.
+ */
+static int step_chunks(struct flowd_http_exchange *c, size_t *end, const char **reason)
+{
+    size_t from = c->in_start + c->head_length + c->raw;
+    size_t consumed = 0;
+    int status = flowd_http_chunks_scan(&c->chunks, c->in + from, c->in_end - from,
+                                        FLOWD_HTTP_BODY_MAX, &consumed, reason);
+
+    if (status >= 400)
+        return status;
+    c->message.body = c->in + c->in_start + c->head_length;
+    *reason = "not a proper chunked body";
+    if (flowd_http_message_body(&c->message, c->in + from, consumed) != 0)
+        return 400;
+    c->raw = c->message.body_length;
+    if (status == FLOWD_HTTP_CHUNKS_DONE)
+        *end = from + consumed;
+    else
+        c->in_end = c->in_start + c->head_length + c->raw;
+    return status;
+}
+
+bool flowd_http_request_body(struct flowd_http_exchange *c, size_t *end)
+{
+    const char *reason = "the body does not end where its length says";
+    int status;
+
+    if (c->framing.chunked) {
+        status = step_chunks(c, end, &reason);
+        if (status == FLOWD_HTTP_CHUNKS_MORE) {
+            admit(c);
+            return false;
+        }
+        if (status >= 400) {
+            flowd_http_connection_reject(c, status, reason);
+            return false;
+        }
+    } else {
+        size_t length = (size_t)c->framing.content_length;
+
+        *end = c->in_start + c->head_length + length;
+        if (c->in_end < *end) {
+            admit(c);
+            return false;
+        }
+        c->message.body = c->in + c->in_start + c->head_length;
+        if (length > 0 && flowd_http_message_body(&c->message, c->message.body, length) != 0)
+            c->message.complete = false;
+    }
+    if (!c->message.complete) {
+        flowd_http_connection_reject(c, 400, reason);
+        return false;
+    }
+    return true;
+}
+
+void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
+{
+    struct flowd_http_request request;
+
+    view_request(c, &request);
+    request.body = c->in + c->in_start + c->head_length;
+    request.body_length = c->message.body_length;
+    c->head_only = request.method == FLOWD_HTTP_HEAD;
+    c->served = true;
+    if (!c->message.keep_alive)
+        c->closing = true;
+    c->state = FLOWD_HTTP_PENDING;
+    c->handling = true;
+    c->server->handler->handle(c->server->context, c, &request);
+    c->handling = false;
+    flowd_http_deadline_clear(&c->deadline);
+    c->in_start = end;
+    c->scanned = 0;
+    c->blank = false;
+}

@@ -1,0 +1,243 @@
+/*
+ * The server: its listeners, the connections they bring, and what all connections share.
+ */
+#include "daemon/http/server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "daemon/log.h"
+#include "listener.h"
+
+#define ACCEPTS_PER_RUN 32
+/* With no descriptor left, trying at once again would only burn time. */
+#define ACCEPT_PAUSE_S 0.1
+#define RESUMES_PER_RUN 64
+
+#define IDLE_MS 60000
+#define REQUEST_MS 10000
+#define WRITE_MS 10000
+#define LEAVING_MS 2000
+
+static void pause_accepting(struct flowd_http_server *server, int error)
+{
+    static struct flowd_log_limit limit;
+
+    flowd_log_limited(&limit, FLOWD_LOG_WARNING, server->name, "cannot accept connections: %s",
+                      strerror(error));
+    for (unsigned i = 0; i < server->listener_count; i++)
+        ev_io_stop(server->loop, &server->listeners[i].watcher);
+    if (!ev_is_active(&server->accept_pause)) {
+        ev_timer_set(&server->accept_pause, ACCEPT_PAUSE_S, 0.0);
+        ev_timer_start(server->loop, &server->accept_pause);
+    }
+}
+
+static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct flowd_http_server *server = timer->data;
+
+    (void)events;
+    for (unsigned i = 0; i < server->listener_count; i++)
+        ev_io_start(loop, &server->listeners[i].watcher);
+}
+
+static void accept_one(struct flowd_http_listener *listener, int fd)
+{
+    static struct flowd_log_limit limit;
+    struct flowd_http_server *server = listener->server;
+    struct flowd_http_exchange *connection;
+    int on = 1;
+
+    if (!listener->local)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (server->count >= FLOWD_HTTP_CONNECTIONS_MAX) {
+        server->counters.refused++;
+        flowd_log_limited(&limit, FLOWD_LOG_WARNING, server->name,
+                          "%u connections are open: one more was refused", server->count);
+    }
+    if (server->count >= FLOWD_HTTP_CONNECTIONS_MAX + FLOWD_HTTP_SPARE_CONNECTIONS) {
+        close(fd);
+        return;
+    }
+    connection = flowd_http_connection_new(server, fd, listener->local);
+    if (connection != NULL && server->count > FLOWD_HTTP_CONNECTIONS_MAX) {
+        flowd_http_connection_reject(connection, 503, "too many connections");
+        flowd_http_connection_run(connection);
+    }
+}
+
+static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct flowd_http_listener *listener = watcher->data;
+
+    (void)loop;
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_RUN; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (fd >= 0) {
+            accept_one(listener, fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(listener->server, errno);
+        /* Everything else is a connection that has gone again (accept(2)), or EAGAIN. */
+        if (errno != ECONNABORTED && errno != EINTR)
+            return;
+    }
+}
+
+/* Gives each connection that had too much input for one run another one. */
+static void on_resume(struct ev_loop *loop, ev_idle *watcher, int events)
+{
+    struct flowd_http_server *server = watcher->data;
+
+    (void)events;
+    for (int i = 0; i < RESUMES_PER_RUN && server->resume_first != NULL; i++) {
+        struct flowd_http_exchange *connection = server->resume_first;
+
+        server->resume_first = connection->resume_next;
+        if (server->resume_first == NULL)
+            server->resume_last = NULL;
+        connection->resuming = false;
+        flowd_http_connection_run(connection);
+    }
+    if (server->resume_first == NULL)
+        ev_idle_stop(loop, &server->resume);
+}
+
+int flowd_http_server_new(struct ev_loop *loop, const char *name,
+                          const struct flowd_http_handler *handler, void *context,
+                          struct flowd_http_server **out, struct flowd_error *err)
+{
+    struct flowd_http_server *server = calloc(1, sizeof(*server));
+
+    if (server == NULL)
+        return flowd_fail(err, ENOMEM, "start the HTTP server");
+    server->loop = loop;
+    server->name = name;
+    server->handler = handler;
+    server->context = context;
+    ev_init(&server->accept_pause, on_accept_pause);
+    ev_idle_init(&server->resume, on_resume);
+    /* Idle watchers wait for all events of their priority; the input is older than those. */
+    ev_set_priority(&server->resume, EV_MAXPRI);
+    server->accept_pause.data = server->resume.data = server;
+    flowd_http_deadlines_init(&server->idle, loop, IDLE_MS, flowd_http_connection_expired);
+    flowd_http_deadlines_init(&server->request, loop, REQUEST_MS, flowd_http_connection_expired);
+    flowd_http_deadlines_init(&server->write, loop, WRITE_MS, flowd_http_connection_expired);
+    flowd_http_deadlines_init(&server->leaving, loop, LEAVING_MS, flowd_http_connection_expired);
+    *out = server;
+    return 0;
+}
+
+static void close_listener(struct flowd_http_listener *listener)
+{
+    ev_io_stop(listener->server->loop, &listener->watcher);
+    if (listener->local)
+        flowd_http_listener_remove(listener->name, listener->device, listener->inode);
+    close(listener->fd);
+}
+
+void flowd_http_server_free(struct flowd_http_server *server)
+{
+    if (server == NULL)
+        return;
+    for (unsigned i = 0; i < server->listener_count; i++)
+        close_listener(&server->listeners[i]);
+    while (server->connections != NULL)
+        flowd_http_connection_close(server->connections);
+    while (server->closed != NULL) {
+        struct flowd_http_exchange *connection = server->closed;
+
+        server->closed = connection->next;
+        free(connection);
+    }
+    ev_timer_stop(server->loop, &server->accept_pause);
+    ev_idle_stop(server->loop, &server->resume);
+    flowd_http_deadlines_fini(&server->idle);
+    flowd_http_deadlines_fini(&server->request);
+    flowd_http_deadlines_fini(&server->write);
+    flowd_http_deadlines_fini(&server->leaving);
+    flowd_text_fini(&server->body);
+    free(server);
+}
+
+/* The place for one more listener, or NULL. */
+static struct flowd_http_listener *next_listener(struct flowd_http_server *server)
+{
+    struct flowd_http_listener *listener = &server->listeners[server->listener_count];
+
+    if (server->listener_count == FLOWD_HTTP_LISTENERS_MAX)
+        return NULL;
+    *listener = (struct flowd_http_listener){.server = server, .fd = -1};
+    return listener;
+}
+
+static void begin_listening(struct flowd_http_listener *listener, int fd)
+{
+    listener->fd = fd;
+    ev_io_init(&listener->watcher, on_accept, fd, EV_READ);
+    listener->watcher.data = listener;
+    ev_io_start(listener->server->loop, &listener->watcher);
+    listener->server->listener_count++;
+}
+
+int flowd_http_server_listen(struct flowd_http_server *server, const char *address, uint16_t port,
+                             struct flowd_error *err)
+{
+    struct flowd_http_listener *listener = next_listener(server);
+    int fd;
+
+    if (listener == NULL)
+        return flowd_fail(err, -ENOSPC, "too many listeners");
+    fd = flowd_http_listener_open(address, port, listener->name, sizeof(listener->name), err);
+    if (fd < 0)
+        return fd;
+    begin_listening(listener, fd);
+    return 0;
+}
+
+int flowd_http_server_listen_unix(struct flowd_http_server *server, const char *path, mode_t mode,
+                                  const char *group, struct flowd_error *err)
+{
+    struct flowd_http_listener *listener = next_listener(server);
+    int fd;
+
+    if (listener == NULL)
+        return flowd_fail(err, -ENOSPC, "too many listeners");
+    fd = flowd_http_listener_open_unix(path, mode, group, &listener->device, &listener->inode, err);
+    if (fd < 0)
+        return fd;
+    listener->local = true;
+    memcpy(listener->name, path, strlen(path) + 1); /* shorter than a sun_path */
+    begin_listening(listener, fd);
+    return 0;
+}
+
+const char *flowd_http_server_listener(const struct flowd_http_server *server, unsigned n)
+{
+    return n < server->listener_count ? server->listeners[n].name : NULL;
+}
+
+const struct flowd_http_counters *flowd_http_server_counters(const struct flowd_http_server *server)
+{
+    return &server->counters;
+}
+
+unsigned flowd_http_server_connections(const struct flowd_http_server *server)
+{
+    return server->count;
+}
+
+bool flowd_http_server_crowded(const struct flowd_http_server *server)
+{
+    return server->buffered > FLOWD_HTTP_BUFFERED_MAX;
+}

@@ -1,0 +1,128 @@
+/*
+ * A small HTTP/1.1 server on the reactor: listeners on TCP and unix sockets, keep-alive and
+ * pipelining, strict framing (framing.h), limits and timeouts. What is served is the handler's.
+ *
+ * A handler answers a request at once or later; a connection has one request under way at a time.
+ * Everything runs on the loop's thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/error.h"
+#include "daemon/http/target.h"
+#include "daemon/text.h"
+
+struct ev_loop;
+struct flowd_http_server;
+/* One request that is to be answered once. */
+struct flowd_http_exchange;
+
+#define FLOWD_HTTP_CONNECTIONS_MAX 1024
+#define FLOWD_HTTP_HEAD_MAX 16384               /* bytes of a header block */
+#define FLOWD_HTTP_BODY_MAX (4u * 1024u * 1024) /* bytes of a body */
+
+enum flowd_http_method {
+    FLOWD_HTTP_GET,
+    FLOWD_HTTP_HEAD,
+    FLOWD_HTTP_POST,
+    FLOWD_HTTP_PUT,
+    FLOWD_HTTP_PATCH,
+    FLOWD_HTTP_DELETE,
+    FLOWD_HTTP_OPTIONS,
+    FLOWD_HTTP_OTHER,
+};
+
+/* All of it is good until handle() or admit() returns. Fields that were not sent are empty. */
+struct flowd_http_request {
+    enum flowd_http_method method;
+    struct flowd_http_slice path;  /* as sent, still percent-encoded */
+    struct flowd_http_slice query; /* behind the "?" */
+    struct flowd_http_slice host;
+    struct flowd_http_slice authorization;
+    struct flowd_http_slice content_type;
+    char *body; /* may be changed in place; NULL in admit() */
+    size_t body_length;
+    bool local; /* came over a unix socket */
+};
+
+struct flowd_http_handler {
+    /*
+     * Asked before a body that has not arrived yet is waited for, so that nobody has to be listened
+     * to who would be refused anyway. False: it has answered, and the connection will close.
+     */
+    bool (*admit)(void *context, struct flowd_http_exchange *exchange,
+                  const struct flowd_http_request *request);
+    /* Answers, or keeps exchange and answers later. */
+    void (*handle)(void *context, struct flowd_http_exchange *exchange,
+                   const struct flowd_http_request *request);
+    /* The connection is gone: exchange must not be used any more. Only for kept exchanges. */
+    void (*cancel)(void *context, struct flowd_http_exchange *exchange);
+};
+
+struct flowd_http_counters {
+    uint64_t connections; /* accepted since the start */
+    uint64_t answers[6];  /* by class: [2] is 2xx */
+    uint64_t rejected;    /* requests that were no proper HTTP or over a limit */
+    uint64_t refused;     /* connections past FLOWD_HTTP_CONNECTIONS_MAX */
+    uint64_t timeouts;
+};
+
+/*
+ * name is for the log (static). handler and context outlive the server. Returns 0 and *out (owned),
+ * or -errno.
+ */
+int flowd_http_server_new(struct ev_loop *loop, const char *name,
+                          const struct flowd_http_handler *handler, void *context,
+                          struct flowd_http_server **out, struct flowd_error *err);
+/* Sends what the sockets take without waiting, closes everything and cancels what is pending. */
+void flowd_http_server_free(struct flowd_http_server *server);
+
+/* Listens on a numeric address; "::" takes both families. Returns 0 or -errno. */
+int flowd_http_server_listen(struct flowd_http_server *server, const char *address, uint16_t port,
+                             struct flowd_error *err);
+/*
+ * Listens on a unix socket with these permission bits and group ("": leave it). A socket file that
+ * nobody listens on is replaced; anything else at path is an error and stays. Returns 0 or -errno.
+ */
+int flowd_http_server_listen_unix(struct flowd_http_server *server, const char *path, mode_t mode,
+                                  const char *group, struct flowd_error *err);
+
+/* The n-th listener as users write it ("127.0.0.1:7777" or a path); NULL: there is none. */
+const char *flowd_http_server_listener(const struct flowd_http_server *server, unsigned n);
+const struct flowd_http_counters *
+flowd_http_server_counters(const struct flowd_http_server *server);
+unsigned flowd_http_server_connections(const struct flowd_http_server *server);
+/* The buffers of all connections hold so much that large answers should wait (503). */
+bool flowd_http_server_crowded(const struct flowd_http_server *server);
+
+/*
+ * The text that the next answer will have as its body, emptied. It belongs to the server, so it is
+ * filled and sent (flowd_http_answer) before anybody else gets to run.
+ */
+struct flowd_text *flowd_http_body(struct flowd_http_exchange *exchange);
+
+/* Answers with the text of flowd_http_body(). headers: more lines, each with CRLF; NULL: none. */
+void flowd_http_answer(struct flowd_http_exchange *exchange, int status, const char *content_type,
+                       const char *headers);
+/* The same with a body of the caller's. */
+void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
+                             const char *content_type, const char *headers, const char *body,
+                             size_t length);
+
+/*
+ * Appends an RFC 9457 problem, without its closing brace if open, so that members can follow.
+ * field and detail may be NULL.
+ */
+void flowd_http_problem_write(struct flowd_text *text, int status, const char *field,
+                              size_t field_length, const char *detail, size_t detail_length,
+                              bool open);
+/* Answers with a problem. */
+void flowd_http_answer_problem(struct flowd_http_exchange *exchange, int status,
+                               const char *headers, const char *field, const char *detail);
+
+/* "Not Found" for 404. */
+const char *flowd_http_status_phrase(int status);
