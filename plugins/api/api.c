@@ -1,0 +1,202 @@
+/*
+ * The api plugin: flow events and status over HTTP, on a TCP port and on a unix socket.
+ *
+ * The server is daemon/http's; router.c finds the handler of a request, submit.c and show.c are the
+ * handlers. An answer that says that an event was applied leaves after the hub's commit.
+ */
+#include "api.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/address.h"
+#include "daemon/log.h"
+
+extern const struct flowd_module flowd_plugin_api;
+
+static bool is_loopback(const struct flowd_address *address)
+{
+    return address->family == AF_INET ? address->addr.s6_addr[0] == 127
+                                      : IN6_IS_ADDR_LOOPBACK(&address->addr);
+}
+
+static bool listens_for_others(const struct api_config *config)
+{
+    struct flowd_address address;
+
+    return config->bind_port != 0 &&
+           (flowd_address_parse(config->bind_address, strlen(config->bind_address), &address) < 0 ||
+            !is_loopback(&address));
+}
+
+static int listen_everywhere(struct api *api, const struct api_config *config,
+                             struct flowd_error *err)
+{
+    int result = 0;
+
+    if (config->bind_port != 0)
+        result = flowd_http_server_listen(api->server, config->bind_address,
+                                          (uint16_t)config->bind_port, err);
+    if (result == 0 && config->socket_path[0] != '\0')
+        result =
+            flowd_http_server_listen_unix(api->server, config->socket_path,
+                                          (mode_t)config->socket_mode, config->socket_group, err);
+    return result;
+}
+
+static void api_free(struct api *api)
+{
+    flowd_http_server_free(api->server);
+    api_pending_fini(api);
+    api_tokens_fini(&api->tokens);
+    free(api);
+}
+
+static void log_listeners(const struct api *api)
+{
+    const char *listener;
+
+    for (unsigned n = 0; (listener = flowd_http_server_listener(api->server, n)) != NULL; n++)
+        flowd_info("api", "listening on %s", listener);
+    if (!api->loopback_only && api->tokens.count == 0)
+        flowd_warning("api", "other hosts can reach the API and no token is asked for: set "
+                             "plugins.api.tokenFile");
+}
+
+static int start(const struct flowd_context *context, const void *config, void **instance,
+                 struct flowd_error *err)
+{
+    const struct api_config *settings = config;
+    struct api *api = calloc(1, sizeof(*api));
+    int result;
+
+    if (api == NULL)
+        return flowd_fail(err, ENOMEM, "api");
+    api->context = context;
+    api->loopback_only = !listens_for_others(settings);
+    if (gethostname(api->hostname, sizeof(api->hostname) - 1) < 0)
+        api->hostname[0] = '\0';
+    api->source = flowd_hub_source(context->hub, flowd_plugin_api.name);
+    result = api->source != NULL ? 0 : flowd_fail(err, ENOMEM, "api");
+    if (result == 0)
+        result = api_tokens_read(settings->token_file, &api->tokens, err);
+    if (result == 0)
+        result =
+            flowd_http_server_new(context->loop, "api", &api_http_handler, api, &api->server, err);
+    if (result == 0)
+        result = listen_everywhere(api, settings, err);
+    if (result < 0) {
+        api_free(api);
+        return result;
+    }
+    log_listeners(api);
+    *instance = api;
+    return 0;
+}
+
+static int reload(void *instance, const void *config, struct flowd_error *err)
+{
+    const struct api_config *settings = config;
+    struct api *api = instance;
+    struct api_tokens tokens;
+    int result = api_tokens_read(settings->token_file, &tokens, err);
+
+    if (result < 0)
+        return result;
+    api_tokens_fini(&api->tokens);
+    api->tokens = tokens;
+    return 0;
+}
+
+static void stop(void *instance)
+{
+    api_free(instance);
+}
+
+static void status(const void *instance, json_t *object)
+{
+    const struct api *api = instance;
+    const struct flowd_http_counters *counters = flowd_http_server_counters(api->server);
+    json_t *listeners = json_array();
+    const char *listener;
+
+    for (unsigned n = 0; (listener = flowd_http_server_listener(api->server, n)) != NULL; n++)
+        json_array_append_new(listeners, json_string(listener));
+    json_object_set_new(object, "listeners", listeners);
+    json_object_set_new(object, "connections",
+                        json_integer(flowd_http_server_connections(api->server)));
+    json_object_set_new(object, "answers",
+                        json_pack("{s:I, s:I, s:I, s:I}", "2xx", (json_int_t)counters->answers[2],
+                                  "4xx", (json_int_t)counters->answers[4], "5xx",
+                                  (json_int_t)counters->answers[5], "rejected",
+                                  (json_int_t)counters->rejected));
+    json_object_set_new(object, "connectionsRefused", json_integer((json_int_t)counters->refused));
+    json_object_set_new(object, "timeouts", json_integer((json_int_t)counters->timeouts));
+}
+
+static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+{
+    const struct api_config *api = config;
+    struct flowd_address address;
+
+    if (flowd_address_parse(api->bind_address, strlen(api->bind_address), &address) < 0)
+        flowd_mistakes_add(mistakes, "%s.bindAddress: found \"%s\", wants a numeric address", path,
+                           api->bind_address);
+    if (api->bind_port == 0 && api->socket_path[0] == '\0')
+        flowd_mistakes_add(mistakes, "%s: bindPort is 0 and socketPath empty: nothing to listen on",
+                           path);
+}
+
+#define AT(field) offsetof(struct api_config, field)
+
+static const struct flowd_option options[] = {
+    {.key = "bindAddress",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(bind_address),
+     .standard = "\"127.0.0.1\"",
+     .doc = "Address that the API listens on; \"::\" is both families."},
+    {.key = "bindPort",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(bind_port),
+     .standard = "7777",
+     .min = 0,
+     .max = UINT16_MAX,
+     .doc = "TCP port; 0: no TCP socket."},
+    {.key = "socketPath",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(socket_path),
+     .standard = "\"\"",
+     .doc = "Unix socket that the API listens on; empty: none."},
+    {.key = "socketMode",
+     .type = FLOWD_OPTION_MODE,
+     .offset = AT(socket_mode),
+     .standard = "\"0660\"",
+     .doc = "Permissions of the unix socket."},
+    {.key = "socketGroup",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(socket_group),
+     .standard = "\"\"",
+     .doc = "Group of the unix socket; empty: flowd's own."},
+    {.key = "tokenFile",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(token_file),
+     .standard = "\"\"",
+     .doc = "File with a bearer token a line; requests need one of them. Empty: no token needed.",
+     .reload = true},
+    {.key = NULL},
+};
+
+const struct flowd_module flowd_plugin_api = {
+    .kind = FLOWD_PLUGIN,
+    .name = "api",
+    .summary = "the HTTP API",
+    .options = options,
+    .config_size = sizeof(struct api_config),
+    .check = check,
+    .start = start,
+    .reload = reload,
+    .stop = stop,
+    .status = status,
+};

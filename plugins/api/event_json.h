@@ -1,0 +1,63 @@
+/*
+ * Flow events as JSON: flowd's own form (POST /v1/flows) and flowd-go's (POST /flow). Pure: text
+ * in, events or reasons out.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/flow.h"
+#include "daemon/text.h"
+#include "json_reader.h"
+
+struct flowd_registry;
+
+/* A stretch of the text that holds all reasons of a request. */
+struct api_reason {
+    uint32_t at;
+    uint32_t length;
+};
+
+/* One event of a request and what becomes of it. */
+struct api_item {
+    struct flowd_event event; /* application points into the request's text */
+    struct flowd_flow *flow;  /* NULL: none; good until the commit has been told of */
+    int16_t status;           /* HTTP status of the refusal; 0: not refused */
+    uint8_t result;           /* enum flowd_result */
+    struct api_reason field;  /* of a refusal */
+    struct api_reason detail;
+};
+
+struct api_event_context {
+    const struct flowd_registry *registry;
+    int64_t now_us;             /* CLOCK_REALTIME */
+    struct flowd_text *reasons; /* refusals are appended here */
+};
+
+/*
+ * Reads the value that comes next as an event. Returns -EBADMSG if the text is not JSON (the reason
+ * is json's), else 0: item->status is 422 with field and detail if the event is wrong.
+ */
+int api_event_read(struct api_json *json, const struct api_event_context *context,
+                   struct api_item *item);
+/* The same for flowd-go's form. Members that flowd-go does not know are passed over, as there. */
+int api_event_read_go(struct api_json *json, const struct api_event_context *context,
+                      struct api_item *item);
+
+/* Refuses an item. Only the first refusal of an item is kept. field may be empty. */
+void api_item_refuse(struct api_item *item, struct flowd_text *reasons, int status,
+                     const char *field, size_t field_length, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+/*
+ * Refuses an item with a message such as "experiment: 600 does not fit ...": a field name in front
+ * of the colon becomes the field.
+ */
+void api_item_refuse_message(struct api_item *item, struct flowd_text *reasons, int status,
+                             const char *message);
+
+/* How much of a string of any length to put into a message. */
+static inline int api_shown(size_t length)
+{
+    return length < 64 ? (int)length : 64;
+}

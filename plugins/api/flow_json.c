@@ -1,0 +1,145 @@
+/*
+ * JSON of flows, written straight into the answer.
+ */
+#include "flow_json.h"
+
+#include <string.h>
+
+#include "daemon/hub.h"
+#include "daemon/timestamp.h"
+
+static void put_address(struct flowd_text *text, uint8_t family, const struct in6_addr *address)
+{
+    char buffer[FLOWD_ADDRESS_SIZE];
+
+    flowd_text_append(text, buffer, flowd_address_format(family, address, buffer));
+}
+
+static void put_time(struct flowd_text *text, int64_t time_us)
+{
+    char buffer[FLOWD_TIMESTAMP_SIZE];
+
+    flowd_text_append(text, buffer, flowd_timestamp_format(time_us, buffer));
+}
+
+/* The members that flows and events have in common. */
+static void put_key_and_tag(struct flowd_text *text, const struct flowd_flow_key *key,
+                            uint16_t experiment, uint8_t activity)
+{
+    flowd_text_puts(text, "\"protocol\":\"");
+    flowd_text_puts(text, flowd_protocol_name(key->protocol));
+    flowd_text_puts(text, "\",\"src\":\"");
+    put_address(text, key->family, &key->src);
+    flowd_text_puts(text, "\",\"srcPort\":");
+    flowd_text_u64(text, key->src_port);
+    flowd_text_puts(text, ",\"dst\":\"");
+    put_address(text, key->family, &key->dst);
+    flowd_text_puts(text, "\",\"dstPort\":");
+    flowd_text_u64(text, key->dst_port);
+    flowd_text_puts(text, ",\"experiment\":");
+    flowd_text_u64(text, experiment);
+    flowd_text_puts(text, ",\"activity\":");
+    flowd_text_u64(text, activity);
+    flowd_text_puts(text, ",\"scitag\":");
+    flowd_text_u64(text, flowd_scitag(experiment, activity));
+}
+
+void api_backends_write(struct flowd_text *text, const struct flowd_hub *hub,
+                        const struct flowd_flow *flow)
+{
+    flowd_text_char(text, '{');
+    for (unsigned slot = 0; slot < FLOWD_BACKENDS_MAX; slot++) {
+        const char *name;
+        const char *status = flowd_hub_backend_status(hub, flow, slot, &name, NULL);
+
+        if (status == NULL)
+            break;
+        flowd_text_puts(text, slot > 0 ? ",\"" : "\"");
+        flowd_text_puts(text, name);
+        flowd_text_puts(text, "\":\"");
+        flowd_text_puts(text, status);
+        flowd_text_char(text, '"');
+    }
+    flowd_text_char(text, '}');
+}
+
+const char *api_failed_backend(const struct flowd_hub *hub, const struct flowd_flow *flow,
+                               const char **status)
+{
+    for (unsigned slot = 0; slot < FLOWD_BACKENDS_MAX; slot++) {
+        const char *name;
+        bool failed = false;
+
+        *status = flowd_hub_backend_status(hub, flow, slot, &name, &failed);
+        if (*status == NULL)
+            break;
+        if (failed)
+            return name;
+    }
+    return NULL;
+}
+
+void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
+                    const struct flowd_flow *flow, bool open)
+{
+    char id[FLOWD_FLOW_ID_SIZE];
+
+    flowd_flow_id_format(flow->id, id);
+    flowd_text_puts(text, "{\"id\":\"");
+    flowd_text_append(text, id, FLOWD_FLOW_ID_SIZE - 1);
+    flowd_text_puts(text, flow->state == FLOWD_FLOW_LIVE ? "\",\"state\":\"live\","
+                                                         : "\",\"state\":\"ended\",");
+    put_key_and_tag(text, &flow->key, flow->experiment, flow->activity);
+    flowd_text_puts(text, ",\"application\":");
+    flowd_text_json(text, flow->application, strnlen(flow->application, FLOWD_APPLICATION_SIZE));
+    flowd_text_puts(text, ",\"startTime\":\"");
+    put_time(text, flow->start_us);
+    if (flow->state != FLOWD_FLOW_LIVE && flow->end_us != 0) {
+        flowd_text_puts(text, "\",\"endTime\":\"");
+        put_time(text, flow->end_us);
+    }
+    flowd_text_puts(text, "\",\"plugin\":\"");
+    flowd_text_append(text, flow->source, strnlen(flow->source, FLOWD_SOURCE_SIZE));
+    flowd_text_puts(text, "\",\"backends\":");
+    api_backends_write(text, hub, flow);
+    if (!open)
+        flowd_text_char(text, '}');
+}
+
+void api_event_write(struct flowd_text *text, const struct flowd_event *event, bool open)
+{
+    flowd_text_puts(text, "{\"state\":\"unknown\",");
+    put_key_and_tag(text, &event->key, event->experiment, event->activity);
+    if (!open)
+        flowd_text_char(text, '}');
+}
+
+static void put_end_go(struct flowd_text *text, const char *name, uint8_t family,
+                       const struct in6_addr *address, uint16_t port)
+{
+    flowd_text_puts(text, ",\"");
+    flowd_text_puts(text, name);
+    flowd_text_puts(text, "\":{\"IP\":\"");
+    put_address(text, family, address);
+    flowd_text_puts(text, "\",\"Port\":");
+    flowd_text_u64(text, port);
+    flowd_text_char(text, '}');
+}
+
+void api_event_write_go(struct flowd_text *text, const struct flowd_event *event)
+{
+    const struct flowd_flow_key *key = &event->key;
+
+    flowd_text_printf(text, "{\"State\":%d,\"Protocol\":%d,\"Family\":%d",
+                      event->state == FLOWD_EVENT_START ? 2
+                      : event->state == FLOWD_EVENT_END ? 3
+                                                        : 4,
+                      key->protocol == IPPROTO_UDP ? 1 : 0, (int)key->family);
+    put_end_go(text, "Src", key->family, &key->src, key->src_port);
+    put_end_go(text, "Dst", key->family, &key->dst, key->dst_port);
+    flowd_text_printf(text, ",\"Experiment\":%u,\"Activity\":%u", (unsigned)event->experiment,
+                      (unsigned)event->activity);
+    flowd_text_puts(text, ",\"StartTs\":\"");
+    put_time(text, event->start_us != 0 ? event->start_us : flowd_timestamp_now_us());
+    flowd_text_puts(text, "\"}");
+}

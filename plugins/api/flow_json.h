@@ -1,0 +1,25 @@
+/*
+ * Flows as the API shows them.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "daemon/flow.h"
+#include "daemon/text.h"
+
+struct flowd_hub;
+
+/* Appends the flow as a JSON object; without its closing brace if open, so that members follow. */
+void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
+                    const struct flowd_flow *flow, bool open);
+/* The same for an event that has no flow (the end of an unknown one). */
+void api_event_write(struct flowd_text *text, const struct flowd_event *event, bool open);
+/* Appends flowd-go's form of an event. */
+void api_event_write_go(struct flowd_text *text, const struct flowd_event *event);
+/* Appends {"marker":"marked",...}. */
+void api_backends_write(struct flowd_text *text, const struct flowd_hub *hub,
+                        const struct flowd_flow *flow);
+/* The first backend that failed with the flow, or NULL. *status is what it says. */
+const char *api_failed_backend(const struct flowd_hub *hub, const struct flowd_flow *flow,
+                               const char **status);

@@ -1,0 +1,359 @@
+/*
+ * The JSON pull reader. Strict: no comments, no trailing commas, no leading zeros, UTF-8 only, and
+ * a bounded depth, so that nesting costs neither stack nor time.
+ */
+#include "json_reader.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/text.h"
+
+#define DEPTH_MAX 32
+
+const char *const api_json_kind_names[API_JSON_KINDS] = {
+    "null", "a boolean", "a boolean", "an integer", "a number", "a string", "an object", "an array",
+};
+
+static int fail(struct api_json *json, const char *error)
+{
+    if (json->error == NULL) {
+        json->error = error;
+        json->error_line = json->line;
+        json->error_column = (unsigned)(json->at - json->line_start) + 1;
+    }
+    return -EBADMSG;
+}
+
+static void skip_blanks(struct api_json *json)
+{
+    for (; json->at < json->end; json->at++) {
+        if (*json->at == '\n') {
+            json->line++;
+            json->line_start = json->at + 1;
+        } else if (*json->at != ' ' && *json->at != '\t' && *json->at != '\r') {
+            return;
+        }
+    }
+}
+
+void api_json_begin(struct api_json *json, char *text, size_t length)
+{
+    *json = (struct api_json){
+        .at = text,
+        .end = text + length,
+        .line_start = text,
+        .line = 1,
+    };
+}
+
+static int hex4(const char *text, unsigned *out)
+{
+    unsigned value = 0;
+
+    for (int i = 0; i < 4; i++) {
+        char c = text[i];
+
+        if (c >= '0' && c <= '9')
+            value = value * 16 + (unsigned)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value * 16 + (unsigned)(c - 'a') + 10;
+        else if (c >= 'A' && c <= 'F')
+            value = value * 16 + (unsigned)(c - 'A') + 10;
+        else
+            return -EBADMSG;
+    }
+    *out = value;
+    return 0;
+}
+
+static size_t encode_utf8(char *to, unsigned point)
+{
+    if (point < 0x80) {
+        to[0] = (char)point;
+        return 1;
+    }
+    if (point < 0x800) {
+        to[0] = (char)(0xc0 | point >> 6);
+        to[1] = (char)(0x80 | (point & 0x3f));
+        return 2;
+    }
+    if (point < 0x10000) {
+        to[0] = (char)(0xe0 | point >> 12);
+        to[1] = (char)(0x80 | (point >> 6 & 0x3f));
+        to[2] = (char)(0x80 | (point & 0x3f));
+        return 3;
+    }
+    to[0] = (char)(0xf0 | point >> 18);
+    to[1] = (char)(0x80 | (point >> 12 & 0x3f));
+    to[2] = (char)(0x80 | (point >> 6 & 0x3f));
+    to[3] = (char)(0x80 | (point & 0x3f));
+    return 4;
+}
+
+/* json->at is at the "u". Writes the character to *to, which moves on. */
+static int read_unicode_escape(struct api_json *json, char **to)
+{
+    unsigned point;
+    unsigned low;
+
+    if (json->end - json->at < 5 || hex4(json->at + 1, &point) != 0)
+        return fail(json, "a \\u escape without four hexadecimal digits");
+    json->at += 5;
+    if (point >= 0xdc00 && point <= 0xdfff)
+        return fail(json, "half of a surrogate pair");
+    if (point >= 0xd800 && point <= 0xdbff) {
+        if (json->end - json->at < 6 || json->at[0] != '\\' || json->at[1] != 'u' ||
+            hex4(json->at + 2, &low) != 0 || low < 0xdc00 || low > 0xdfff)
+            return fail(json, "half of a surrogate pair");
+        json->at += 6;
+        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
+    }
+    *to += encode_utf8(*to, point);
+    return 0;
+}
+
+/* json->at is behind the backslash. What an escape stands for is never longer than the escape. */
+static int read_escape(struct api_json *json, char **to)
+{
+    static const char letters[] = "\"\\/bfnrt";
+    static const char meanings[] = "\"\\/\b\f\n\r\t";
+    const char *letter;
+
+    if (json->at == json->end)
+        return fail(json, "a string without its end");
+    if (*json->at == 'u')
+        return read_unicode_escape(json, to);
+    letter = *json->at != '\0' ? strchr(letters, *json->at) : NULL;
+    if (letter == NULL)
+        return fail(json, "an unknown escape in a string");
+    *(*to)++ = meanings[letter - letters];
+    json->at++;
+    return 0;
+}
+
+/* json->at is behind the opening quote. */
+static int read_string(struct api_json *json, struct api_json_value *value)
+{
+    char *begin = json->at;
+    char *to = json->at;
+    bool ascii = true;
+
+    for (;;) {
+        unsigned char c;
+
+        if (json->at == json->end)
+            return fail(json, "a string without its end");
+        c = (unsigned char)*json->at;
+        if (c == '"')
+            break;
+        if (c < 0x20)
+            return fail(json, "a control character in a string");
+        if (c == '\\') {
+            json->at++;
+            if (read_escape(json, &to) != 0)
+                return -EBADMSG;
+            continue;
+        }
+        ascii = ascii && c < 0x80;
+        if (to != json->at)
+            *to = *json->at;
+        to++;
+        json->at++;
+    }
+    json->at++;
+    value->kind = API_JSON_STRING;
+    value->text = begin;
+    value->length = (size_t)(to - begin);
+    if (!ascii && !flowd_text_is_utf8(begin, value->length))
+        return fail(json, "a string that is not UTF-8");
+    return 0;
+}
+
+static bool at_digit(const struct api_json *json)
+{
+    return json->at < json->end && *json->at >= '0' && *json->at <= '9';
+}
+
+static bool take(struct api_json *json, char c)
+{
+    if (json->at == json->end || *json->at != c)
+        return false;
+    json->at++;
+    return true;
+}
+
+static int read_digits(struct api_json *json)
+{
+    if (!at_digit(json))
+        return fail(json, "a number without a digit where one belongs");
+    while (at_digit(json))
+        json->at++;
+    return 0;
+}
+
+static int read_number(struct api_json *json, struct api_json_value *value)
+{
+    const char *begin = json->at;
+    bool negative = take(json, '-');
+    const char *digits = json->at;
+    bool whole = true;
+
+    if (read_digits(json) != 0)
+        return -EBADMSG;
+    if (*digits == '0' && json->at - digits > 1)
+        return fail(json, "a number with leading zeros");
+    /* Eighteen digits fit in any case; no field of an event needs more. */
+    whole = json->at - digits <= 18;
+    value->integer = 0;
+    for (const char *at = digits; whole && at < json->at; at++)
+        value->integer = value->integer * 10 + (*at - '0');
+    if (negative)
+        value->integer = -value->integer;
+    if (take(json, '.')) {
+        whole = false;
+        if (read_digits(json) != 0)
+            return -EBADMSG;
+    }
+    if (take(json, 'e') || take(json, 'E')) {
+        whole = false;
+        if (!take(json, '+'))
+            take(json, '-');
+        if (read_digits(json) != 0)
+            return -EBADMSG;
+    }
+    value->kind = whole ? API_JSON_INTEGER : API_JSON_NUMBER;
+    value->text = begin;
+    value->length = (size_t)(json->at - begin);
+    return 0;
+}
+
+static int read_word(struct api_json *json, const char *word, enum api_json_kind kind,
+                     struct api_json_value *value)
+{
+    size_t length = strlen(word);
+
+    if ((size_t)(json->end - json->at) < length || memcmp(json->at, word, length) != 0)
+        return fail(json, "a value was expected here");
+    json->at += length;
+    value->kind = kind;
+    return 0;
+}
+
+static int open_container(struct api_json *json, enum api_json_kind kind,
+                          struct api_json_value *value)
+{
+    if (json->depth == DEPTH_MAX)
+        return fail(json, "too deeply nested");
+    json->depth++;
+    json->at++;
+    value->kind = kind;
+    return 0;
+}
+
+int api_json_value(struct api_json *json, struct api_json_value *value)
+{
+    skip_blanks(json);
+    if (json->at == json->end)
+        return fail(json, "the text ends where a value was expected");
+    switch (*json->at) {
+    case '"':
+        json->at++;
+        return read_string(json, value);
+    case '{':
+        return open_container(json, API_JSON_OBJECT, value);
+    case '[':
+        return open_container(json, API_JSON_ARRAY, value);
+    case 't':
+        return read_word(json, "true", API_JSON_TRUE, value);
+    case 'f':
+        return read_word(json, "false", API_JSON_FALSE, value);
+    case 'n':
+        return read_word(json, "null", API_JSON_NULL, value);
+    default:
+        if (*json->at == '-' || at_digit(json))
+            return read_number(json, value);
+        return fail(json, "a value was expected here");
+    }
+}
+
+/* The "," or the closing bracket in front of a member or element. Returns 1, 0 at the end. */
+static int next_item(struct api_json *json, bool first, char close)
+{
+    skip_blanks(json);
+    if (take(json, close)) {
+        json->depth--;
+        return 0;
+    }
+    if (first)
+        return 1;
+    if (!take(json, ','))
+        return fail(json, close == '}' ? "\",\" or \"}\" was expected here"
+                                       : "\",\" or \"]\" was expected here");
+    return 1;
+}
+
+int api_json_member(struct api_json *json, bool first, struct api_json_value *name)
+{
+    int result = next_item(json, first, '}');
+
+    if (result <= 0)
+        return result;
+    skip_blanks(json);
+    if (!take(json, '"'))
+        return fail(json, "a member name was expected here");
+    if (read_string(json, name) != 0)
+        return -EBADMSG;
+    skip_blanks(json);
+    if (!take(json, ':'))
+        return fail(json, "\":\" was expected here");
+    return 1;
+}
+
+int api_json_element(struct api_json *json, bool first)
+{
+    return next_item(json, first, ']');
+}
+
+int api_json_skip(struct api_json *json, const struct api_json_value *value)
+{
+    bool object[DEPTH_MAX]; /* what each open level is */
+    bool first = true;
+    unsigned open = 0;
+
+    if (value->kind != API_JSON_OBJECT && value->kind != API_JSON_ARRAY)
+        return 0;
+    object[open++] = value->kind == API_JSON_OBJECT;
+    while (open > 0) {
+        struct api_json_value item;
+        int result =
+            object[open - 1] ? api_json_member(json, first, &item) : api_json_element(json, first);
+
+        if (result < 0)
+            return result;
+        first = false;
+        if (result == 0) {
+            open--;
+            continue;
+        }
+        if (api_json_value(json, &item) != 0)
+            return -EBADMSG;
+        if (item.kind == API_JSON_OBJECT || item.kind == API_JSON_ARRAY) {
+            object[open++] = item.kind == API_JSON_OBJECT; /* at most DEPTH_MAX: json->depth */
+            first = true;
+        }
+    }
+    return 0;
+}
+
+int api_json_repeated(struct api_json *json, const char *field)
+{
+    json->error_field = field;
+    return fail(json, "a member is there twice");
+}
+
+int api_json_finish(struct api_json *json)
+{
+    skip_blanks(json);
+    return json->at == json->end ? 0 : fail(json, "more text behind the value");
+}

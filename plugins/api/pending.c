@@ -1,0 +1,217 @@
+/*
+ * From submitted events to one answer. Structs of answered requests are kept for the next ones: a
+ * busy API allocates nothing for a request.
+ */
+#include "pending.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flow_json.h"
+
+/* Item lists longer than this are given back. */
+#define ITEMS_KEPT 64
+#define REASONS_KEPT 16384
+
+struct api_pending *api_pending_new(struct api *api, struct flowd_http_exchange *exchange)
+{
+    struct api_pending *pending = api->spare;
+
+    if (pending != NULL)
+        api->spare = pending->next;
+    else
+        pending = calloc(1, sizeof(*pending));
+    if (pending == NULL) {
+        flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
+        return NULL;
+    }
+    pending->api = api;
+    pending->exchange = exchange;
+    pending->count = 0;
+    flowd_text_clear(&pending->reasons);
+    return pending;
+}
+
+struct api_item *api_pending_add(struct api_pending *pending)
+{
+    if (pending->count == pending->capacity) {
+        size_t capacity = pending->capacity > 0 ? pending->capacity * 2 : 4;
+        struct api_item *items = realloc(pending->items, capacity * sizeof(*items));
+
+        if (items == NULL)
+            return NULL;
+        pending->items = items;
+        pending->capacity = capacity;
+    }
+    return &pending->items[pending->count++];
+}
+
+void api_pending_drop(struct api_pending *pending)
+{
+    struct api *api = pending->api;
+
+    if (pending->capacity > ITEMS_KEPT) {
+        free(pending->items);
+        pending->items = NULL;
+        pending->capacity = 0;
+    }
+    if (pending->reasons.capacity > REASONS_KEPT)
+        flowd_text_fini(&pending->reasons);
+    pending->next = api->spare;
+    api->spare = pending;
+}
+
+static int status_of_refusal(int error)
+{
+    return error == -EINVAL || error == -ERANGE || error == -ENOENT ? 422 : 503;
+}
+
+static void submit(struct api_pending *pending, struct api_item *item)
+{
+    struct api *api = pending->api;
+    struct flowd_error err;
+    int result = flowd_hub_submit(api->context->hub, api->source, &item->event, &item->flow, &err);
+
+    if (result < 0)
+        api_item_refuse_message(item, &pending->reasons, status_of_refusal(result), err.message);
+    else
+        item->result = (uint8_t)result;
+}
+
+void api_pending_submit(struct api_pending *pending)
+{
+    for (size_t i = 0; i < pending->count; i++) {
+        if (pending->items[i].status == 0)
+            submit(pending, &pending->items[i]);
+        else
+            pending->api->source->malformed++;
+    }
+}
+
+static void unlink_pending(struct api_pending *pending)
+{
+    struct api_pending **at = &pending->api->pending;
+
+    while (*at != pending)
+        at = &(*at)->next;
+    *at = pending->next;
+}
+
+static void on_committed(struct flowd_hub_waiter *waiter)
+{
+    struct api_pending *pending =
+        (struct api_pending *)((char *)waiter - offsetof(struct api_pending, waiter));
+
+    unlink_pending(pending);
+    pending->answer(pending);
+    api_pending_drop(pending);
+}
+
+void api_pending_finish(struct api_pending *pending, api_pending_answer *answer)
+{
+    struct api *api = pending->api;
+    bool submitted = false;
+
+    for (size_t i = 0; i < pending->count && !submitted; i++)
+        submitted = pending->items[i].status == 0;
+    pending->answer = answer;
+    if (!submitted) {
+        answer(pending);
+        api_pending_drop(pending);
+        return;
+    }
+    pending->next = api->pending;
+    api->pending = pending;
+    pending->waiter.committed = on_committed;
+    flowd_hub_wait(api->context->hub, &pending->waiter);
+}
+
+void api_pending_cancel(struct api *api, struct flowd_http_exchange *exchange)
+{
+    struct api_pending *pending = api->pending;
+
+    while (pending != NULL && pending->exchange != exchange)
+        pending = pending->next;
+    if (pending == NULL)
+        return;
+    flowd_hub_unwait(api->context->hub, &pending->waiter);
+    unlink_pending(pending);
+    api_pending_drop(pending);
+}
+
+void api_pending_fini(struct api *api)
+{
+    while (api->spare != NULL) {
+        struct api_pending *pending = api->spare;
+
+        api->spare = pending->next;
+        free(pending->items);
+        flowd_text_fini(&pending->reasons);
+        free(pending);
+    }
+}
+
+int api_item_status(const struct api *api, const struct api_item *item)
+{
+    const char *status;
+
+    if (item->status != 0)
+        return item->status;
+    if (item->flow != NULL && api_failed_backend(api->context->hub, item->flow, &status) != NULL)
+        return 503;
+    return item->result == FLOWD_STARTED || item->result == FLOWD_RESTARTED ? 201 : 200;
+}
+
+static void write_refusal(struct flowd_text *text, const struct api_pending *pending,
+                          const struct api_item *item)
+{
+    const char *reasons = pending->reasons.data;
+
+    flowd_http_problem_write(
+        text, item->status, item->field.length > 0 ? reasons + item->field.at : NULL,
+        item->field.length, reasons + item->detail.at, item->detail.length, false);
+}
+
+/* The flow stays live and the backend tries again, but nothing is promised. */
+static void write_failure(struct flowd_text *text, const struct api_pending *pending,
+                          const struct api_item *item)
+{
+    const struct flowd_hub *hub = pending->api->context->hub;
+    const char *status = NULL;
+    const char *backend = api_failed_backend(hub, item->flow, &status);
+    struct flowd_error detail;
+
+    flowd_fail(&detail, -EIO, "%s: %s; the flow is known and it is tried again", backend, status);
+    flowd_http_problem_write(text, 503, NULL, 0, detail.message, strlen(detail.message), true);
+    flowd_text_puts(text, ",\"flow\":");
+    api_flow_write(text, hub, item->flow, false);
+    flowd_text_char(text, '}');
+}
+
+void api_item_write(struct flowd_text *text, const struct api_pending *pending,
+                    const struct api_item *item, bool with_status)
+{
+    int status = api_item_status(pending->api, item);
+
+    if (item->status != 0) {
+        write_refusal(text, pending, item);
+        return;
+    }
+    if (status == 503) {
+        write_failure(text, pending, item);
+        return;
+    }
+    if (item->flow != NULL)
+        api_flow_write(text, pending->api->context->hub, item->flow, true);
+    else
+        api_event_write(text, &item->event, true);
+    flowd_text_puts(text, ",\"result\":\"");
+    flowd_text_puts(text, flowd_result_names[item->result]);
+    flowd_text_char(text, '"');
+    if (with_status) {
+        flowd_text_puts(text, ",\"status\":");
+        flowd_text_u64(text, (uint64_t)status);
+    }
+    flowd_text_char(text, '}');
+}

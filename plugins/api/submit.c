@@ -1,0 +1,242 @@
+/*
+ * Requests that change flows: POST of one event or of an array, DELETE, and flowd-go's forms.
+ *
+ * A body is read to its end before its first event is submitted: a text that turns out to be no
+ * JSON changes nothing.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/timestamp.h"
+#include "flow_json.h"
+#include "pending.h"
+
+typedef int read_event(struct api_json *json, const struct api_event_context *context,
+                       struct api_item *item);
+
+static const char json_media_type[] = "application/json";
+
+static const char *type_of(int status)
+{
+    return status >= 400 ? "application/problem+json" : json_media_type;
+}
+
+static void answer_one(struct api_pending *pending)
+{
+    const struct api_item *item = &pending->items[0];
+    struct flowd_text *body = flowd_http_body(pending->exchange);
+    int status = api_item_status(pending->api, item);
+    char location[64] = "";
+
+    if (status == 201) {
+        char id[FLOWD_FLOW_ID_SIZE];
+
+        flowd_flow_id_format(item->flow->id, id);
+        snprintf(location, sizeof(location), "Location: /v1/flows/%s\r\n", id);
+    }
+    api_item_write(body, pending, item, false);
+    flowd_http_answer(pending->exchange, status, type_of(status), location);
+}
+
+static void answer_array(struct api_pending *pending)
+{
+    struct flowd_text *body = flowd_http_body(pending->exchange);
+
+    flowd_text_char(body, '[');
+    for (size_t i = 0; i < pending->count; i++) {
+        if (i > 0)
+            flowd_text_char(body, ',');
+        api_item_write(body, pending, &pending->items[i], true);
+    }
+    flowd_text_char(body, ']');
+    flowd_http_answer(pending->exchange, 200, json_media_type, NULL);
+}
+
+/* As flowd-go, which gave the event back. */
+static void answer_go(struct api_pending *pending)
+{
+    const struct api_item *item = &pending->items[0];
+    struct flowd_text *body = flowd_http_body(pending->exchange);
+    int status = api_item_status(pending->api, item);
+
+    if (status >= 400)
+        api_item_write(body, pending, item, false);
+    else
+        api_event_write_go(body, &item->event);
+    flowd_http_answer(pending->exchange, status < 400 ? 200 : status, type_of(status), NULL);
+}
+
+static void answer_malformed(struct api *api, struct flowd_http_exchange *exchange,
+                             const struct api_json *json)
+{
+    struct flowd_error detail;
+
+    api->source->malformed++;
+    flowd_fail(&detail, -EBADMSG, "%s%sline %u, column %u: %s",
+               json->error_field != NULL ? json->error_field : "",
+               json->error_field != NULL ? ": " : "", json->error_line, json->error_column,
+               json->error != NULL ? json->error : "not JSON");
+    flowd_http_answer_problem(exchange, 400, NULL, json->error_field, detail.message);
+}
+
+/* Reads an array's events. Returns 0, -EBADMSG, -E2BIG or -ENOMEM. */
+static int read_array(struct api_pending *pending, struct api_json *json,
+                      const struct api_event_context *context)
+{
+    struct api_json_value opening;
+    bool first = true;
+    int more = api_json_value(json, &opening);
+
+    if (more != 0)
+        return more;
+    while ((more = api_json_element(json, first)) > 0) {
+        struct api_item *item = pending->count < API_EVENTS_MAX ? api_pending_add(pending) : NULL;
+
+        first = false;
+        if (item == NULL)
+            return pending->count == API_EVENTS_MAX ? -E2BIG : -ENOMEM;
+        if (api_event_read(json, context, item) != 0)
+            return -EBADMSG;
+    }
+    return more;
+}
+
+static int read_one(struct api_pending *pending, struct api_json *json,
+                    const struct api_event_context *context, read_event *read)
+{
+    struct api_item *item = api_pending_add(pending);
+
+    return item != NULL ? read(json, context, item) : -ENOMEM;
+}
+
+static bool begins_array(const struct flowd_http_request *request)
+{
+    for (size_t i = 0; i < request->body_length; i++)
+        if (strchr(" \t\r\n", request->body[i]) == NULL || request->body[i] == '\0')
+            return request->body[i] == '[';
+    return false;
+}
+
+static void answer_unread(struct api *api, struct flowd_http_exchange *exchange,
+                          const struct api_json *json, int result)
+{
+    if (result == -E2BIG)
+        flowd_http_answer_problem(exchange, 413, NULL, NULL,
+                                  "an array may have at most 10000 events");
+    else if (result == -ENOMEM)
+        flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
+    else
+        answer_malformed(api, exchange, json);
+}
+
+static void post(struct api *api, struct flowd_http_exchange *exchange,
+                 const struct flowd_http_request *request, read_event *read, bool arrays,
+                 api_pending_answer *answer)
+{
+    struct api_pending *pending = api_pending_new(api, exchange);
+    struct api_event_context context;
+    struct api_json json;
+    bool array = arrays && begins_array(request);
+    int result;
+
+    if (pending == NULL)
+        return;
+    context = (struct api_event_context){.registry = api->context->registry,
+                                         .now_us = flowd_timestamp_now_us(),
+                                         .reasons = &pending->reasons};
+    api_json_begin(&json, request->body, request->body_length);
+    result =
+        array ? read_array(pending, &json, &context) : read_one(pending, &json, &context, read);
+    if (result == 0)
+        result = api_json_finish(&json);
+    if (result == 0 && flowd_text_failed(&pending->reasons))
+        result = -ENOMEM;
+    if (result != 0) {
+        answer_unread(api, exchange, &json, result);
+        api_pending_drop(pending);
+        return;
+    }
+    api_pending_submit(pending);
+    api_pending_finish(pending, array ? answer_array : answer);
+}
+
+void api_flows_post(struct api *api, struct flowd_http_exchange *exchange,
+                    const struct flowd_http_request *request)
+{
+    post(api, exchange, request, api_event_read, true, answer_one);
+}
+
+void api_go_post(struct api *api, struct flowd_http_exchange *exchange,
+                 const struct flowd_http_request *request)
+{
+    post(api, exchange, request, api_event_read_go, false, answer_go);
+}
+
+void api_flow_delete(struct api *api, struct flowd_http_exchange *exchange,
+                     const struct flowd_http_request *request)
+{
+    struct flowd_flow *flow = api_flow_of_path(api, request);
+    struct api_pending *pending;
+    struct api_item *item;
+
+    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE) {
+        flowd_http_answer_problem(exchange, 404, NULL, NULL, "no live flow has this id");
+        return;
+    }
+    pending = api_pending_new(api, exchange);
+    if (pending == NULL)
+        return;
+    item = api_pending_add(pending);
+    if (item == NULL) {
+        flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
+        api_pending_drop(pending);
+        return;
+    }
+    *item = (struct api_item){.flow = flow, .result = FLOWD_ENDED};
+    flowd_hub_end(api->context->hub, api->source, flow);
+    api_pending_finish(pending, answer_one);
+}
+
+/* One fixed flow between documentation addresses, to try the API with a browser. */
+static void dummy(struct api *api, struct flowd_http_exchange *exchange,
+                  enum flowd_event_state state)
+{
+    static const char src[] = "2001:db8::1", dst[] = "2001:db8::2";
+    struct flowd_event event = {
+        .state = state,
+        .key = {.src_port = 1094, .dst_port = 40000, .protocol = IPPROTO_TCP},
+        .experiment = 1,
+        .activity = 1,
+    };
+    struct api_pending *pending = api_pending_new(api, exchange);
+    struct api_item *item = pending != NULL ? api_pending_add(pending) : NULL;
+    struct flowd_address ends[2];
+
+    if (item == NULL || flowd_address_parse(src, sizeof(src) - 1, &ends[0]) < 0 ||
+        flowd_address_parse(dst, sizeof(dst) - 1, &ends[1]) < 0) {
+        if (pending != NULL) {
+            flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
+            api_pending_drop(pending);
+        }
+        return;
+    }
+    flowd_flow_key_set_addresses(&event.key, &ends[0], &ends[1]);
+    *item = (struct api_item){.event = event};
+    api_pending_submit(pending);
+    api_pending_finish(pending, answer_one);
+}
+
+void api_dummy_start(struct api *api, struct flowd_http_exchange *exchange,
+                     const struct flowd_http_request *request)
+{
+    (void)request;
+    dummy(api, exchange, FLOWD_EVENT_START);
+}
+
+void api_dummy_end(struct api *api, struct flowd_http_exchange *exchange,
+                   const struct flowd_http_request *request)
+{
+    (void)request;
+    dummy(api, exchange, FLOWD_EVENT_END);
+}
