@@ -1,0 +1,127 @@
+/*
+ * The command line of flowctl, a thin client of flowd's HTTP API.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+
+#define URL_STANDARD "http://127.0.0.1:7777"
+#define TIMEOUT_MS 15000
+#define TOKEN_SIZE 1024
+
+enum { OPTION_URL = 256, OPTION_UNIX, OPTION_TOKEN_FILE, OPTION_JSON, OPTION_VERSION };
+
+static const struct option long_options[] = {
+    {"url", required_argument, NULL, OPTION_URL},
+    {"unix", required_argument, NULL, OPTION_UNIX},
+    {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: flowctl [OPTION]... COMMAND [ARGUMENT]...\n\ncommands:\n", out);
+    for (const struct flowctl_command *command = flowctl_commands; command->name != NULL; command++)
+        fprintf(out, "  %s %s\n", command->name, command->arguments);
+    fputs("\noptions:\n"
+          "  --url URL           where flowd is (" URL_STANDARD ", or $FLOWD_URL)\n"
+          "  --unix PATH         flowd's unix socket\n"
+          "  --token-file FILE   the first line is the bearer token\n"
+          "  --json              print the API's answers\n"
+          "  --version, --help\n",
+          out);
+}
+
+/* Reads the first line of the file. */
+static int read_token(const char *path, char token[static TOKEN_SIZE])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, token, TOKEN_SIZE - 1) : -1;
+
+    if (length < 0)
+        fprintf(stderr, "flowctl: %s: %s\n", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    if (length < 0)
+        return -EIO;
+    token[length] = '\0';
+    token[strcspn(token, "\r\n")] = '\0';
+    if (token[0] != '\0')
+        return 0;
+    fprintf(stderr, "flowctl: %s: holds no token\n", path);
+    return -EINVAL;
+}
+
+static int run(const struct flowctl *flowctl, int count, char **words)
+{
+    for (const struct flowctl_command *command = flowctl_commands; command->name != NULL;
+         command++) {
+        if (strcmp(command->name, words[0]) != 0)
+            continue;
+        if (count - 1 != command->argument_count) {
+            fprintf(stderr, "usage: flowctl %s %s\n", command->name, command->arguments);
+            return FLOWCTL_USAGE;
+        }
+        return (int)command->run(flowctl, command->name, words + 1);
+    }
+    fprintf(stderr, "flowctl: unknown command \"%s\"; flowctl --help shows what there is\n",
+            words[0]);
+    return FLOWCTL_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    static char token[TOKEN_SIZE];
+    const char *environment = getenv("FLOWD_URL");
+    struct flowctl flowctl = {.endpoint = {.url = environment != NULL && environment[0] != '\0'
+                                                      ? environment
+                                                      : URL_STANDARD,
+                                           .timeout_ms = TIMEOUT_MS},
+                              .out = stdout,
+                              .errors = stderr};
+    int option, status;
+
+    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+        switch (option) {
+        case OPTION_URL:
+            flowctl.endpoint.url = optarg;
+            break;
+        case OPTION_UNIX:
+            flowctl.endpoint.unix_path = optarg;
+            break;
+        case OPTION_TOKEN_FILE:
+            if (read_token(optarg, token) < 0)
+                return FLOWCTL_USAGE;
+            flowctl.endpoint.token = token;
+            break;
+        case OPTION_JSON:
+            flowctl.json = true;
+            break;
+        case OPTION_VERSION:
+            puts("flowctl " FLOWD_VERSION);
+            return FLOWCTL_OK;
+        case 'h':
+            print_usage(stdout);
+            return FLOWCTL_OK;
+        default:
+            return FLOWCTL_USAGE;
+        }
+    }
+    if (optind == argc) {
+        print_usage(stderr);
+        return FLOWCTL_USAGE;
+    }
+    status = run(&flowctl, argc - optind, argv + optind);
+    if (fflush(stdout) != 0 && status == FLOWCTL_OK)
+        status = FLOWCTL_FAILED;
+    return status;
+}

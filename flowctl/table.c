@@ -1,0 +1,132 @@
+/*
+ * Tables and lists. A member that an answer lacks is shown as "-": flowctl may be older or younger
+ * than the flowd that it talks to.
+ */
+#include "table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define END_SIZE 64
+#define FLOW_FORMAT "%-16s %-5s %-46s %-46s %10s %8s  %s\n"
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text != NULL ? text : "-";
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static void format_end(const json_t *flow, const char *address_key, const char *port_key,
+                       char buffer[static END_SIZE])
+{
+    const char *address = text_of(flow, address_key);
+
+    snprintf(buffer, END_SIZE, strchr(address, ':') != NULL ? "[%s]:%lld" : "%s:%lld", address,
+             number_of(flow, port_key));
+}
+
+void table_head(FILE *out)
+{
+    fprintf(out, FLOW_FORMAT, "ID", "PROTO", "SRC", "DST", "EXPERIMENT", "ACTIVITY", "START");
+}
+
+void table_flow(FILE *out, const json_t *flow)
+{
+    char src[END_SIZE], dst[END_SIZE], experiment[24], activity[24];
+
+    format_end(flow, "src", "srcPort", src);
+    format_end(flow, "dst", "dstPort", dst);
+    snprintf(experiment, sizeof(experiment), "%lld", number_of(flow, "experiment"));
+    snprintf(activity, sizeof(activity), "%lld", number_of(flow, "activity"));
+    fprintf(out, FLOW_FORMAT, text_of(flow, "id"), text_of(flow, "protocol"), src, dst, experiment,
+            activity, text_of(flow, "startTime"));
+}
+
+/* A value on one line: strings bare, everything else as JSON. */
+static void print_value(FILE *out, const json_t *value)
+{
+    char *text;
+
+    if (json_is_string(value)) {
+        fputs(json_string_value(value), out);
+        return;
+    }
+    text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    fputs(text != NULL ? text : "-", out);
+    free(text);
+}
+
+static void print_members(FILE *out, const json_t *object, const char *prefix)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)object, key, value) {
+        if (json_is_object(value)) {
+            char name[64];
+
+            snprintf(name, sizeof(name), "%s%s.", prefix, key);
+            print_members(out, value, name);
+            continue;
+        }
+        fprintf(out, "%s%s: ", prefix, key);
+        print_value(out, value);
+        fputc('\n', out);
+    }
+}
+
+void table_details(FILE *out, const json_t *flow)
+{
+    print_members(out, flow, "");
+}
+
+static void print_module(FILE *out, const json_t *module)
+{
+    const char *key;
+    json_t *value;
+
+    fprintf(out, "%-8s %-12s %s", text_of(module, "kind"), text_of(module, "name"),
+            text_of(module, "state"));
+    json_object_foreach ((json_t *)module, key, value) {
+        if (strcmp(key, "kind") == 0 || strcmp(key, "name") == 0 || strcmp(key, "state") == 0)
+            continue;
+        fprintf(out, "  %s=", key);
+        print_value(out, value);
+    }
+    fputc('\n', out);
+}
+
+static void print_interface(FILE *out, const json_t *interface)
+{
+    const json_t *packets = json_object_get(interface, "packets");
+
+    fprintf(out, "%-16s %-10s %-4s marked %lld", text_of(interface, "name"),
+            text_of(interface, "state"), text_of(interface, "attach"),
+            number_of(packets, "marked"));
+    if (json_object_get(interface, "error") != NULL)
+        fprintf(out, "  %s", text_of(interface, "error"));
+    fputc('\n', out);
+}
+
+void table_status(FILE *out, const json_t *status)
+{
+    const json_t *flows = json_object_get(status, "flows");
+    json_t *item;
+    size_t i;
+
+    fprintf(out, "flowd %s, up %lld s, %s\n", text_of(status, "version"),
+            number_of(status, "uptime"),
+            json_is_true(json_object_get(status, "ready")) ? "ready" : "NOT READY");
+    fprintf(out, "flows    %lld live of %lld, %lld started, %lld ended\n", number_of(flows, "live"),
+            number_of(flows, "max"), number_of(flows, "started"), number_of(flows, "ended"));
+    json_array_foreach (json_object_get(status, "modules"), i, item)
+        print_module(out, item);
+    json_array_foreach (json_object_get(status, "interfaces"), i, item)
+        print_interface(out, item);
+}
