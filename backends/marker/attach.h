@@ -1,0 +1,73 @@
+/*
+ * Where the program runs: the set of target interfaces, followed as they come, go, and change their
+ * names.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config.h"
+#include "daemon/error.h"
+#include "pins.h"
+#include "program.h"
+
+struct flowd_host;
+struct marker_interface;
+
+struct marker_attach {
+    const struct flowd_host *host;
+    const struct marker_program *program;
+    const struct marker_pins *pins;
+    const struct flowd_marker_config *config; /* the owner changes it on reload */
+    bool tcx;                                 /* how: else clsact */
+    struct marker_interface *interfaces;      /* owned; in no order */
+    size_t count;
+    size_t capacity;
+};
+
+enum marker_interface_state {
+    MARKER_INTERFACE_WAITING, /* it is not there */
+    MARKER_INTERFACE_ATTACHED,
+    MARKER_INTERFACE_UNSUPPORTED, /* no Ethernet header */
+    MARKER_INTERFACE_FAILED,      /* the kernel refused; tried again */
+};
+
+struct marker_interface {
+    char name[IF_NAMESIZE];
+    int index; /* 0 while waiting */
+    enum marker_interface_state state;
+    bool wanted;
+    int link_fd;            /* TCX; else -1 */
+    bool qdisc_made;        /* clsact: by flowd */
+    struct flowd_error err; /* why it failed */
+};
+
+/*
+ * Chooses TCX or clsact as configured. Everything given is borrowed. Returns 0, or -EOPNOTSUPP if
+ * TCX is asked for and the kernel has none.
+ */
+int marker_attach_init(struct marker_attach *attach, const struct flowd_host *host,
+                       const struct marker_program *program, const struct marker_pins *pins,
+                       const struct flowd_marker_config *config, struct flowd_error *err);
+/* Forgets the interfaces; what is attached by pins or filters stays. */
+void marker_attach_fini(struct marker_attach *attach);
+
+/*
+ * Attaches to every target interface that is there, and detaches from what is none any more. An
+ * earlier process's link or filter is taken over with its program replaced. verify also checks that
+ * what is attached is still there.
+ */
+void marker_attach_sync(struct marker_attach *attach, bool verify);
+/* Removes what an earlier process left on interfaces that are no targets; after the first sync. */
+void marker_attach_sweep(struct marker_attach *attach);
+/* Detaches from every interface. */
+void marker_attach_detach_all(struct marker_attach *attach);
+
+/* Whether the kernel refused an interface that is there: it is worth trying again. */
+bool marker_attach_failing(const struct marker_attach *attach);
+
+/* The "interfaces" of the status, with their counters. Returns owned, NULL: no memory. */
+json_t *marker_attach_json(const struct marker_attach *attach);

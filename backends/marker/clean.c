@@ -1,0 +1,117 @@
+/*
+ * Cleaning needs neither a host nor a loop: it reads the pins and the interfaces once. Links and
+ * filters go first, then the qdiscs that flowd made, then the maps and directories.
+ */
+#include "clean.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "clsact.h"
+#include "hook.h"
+#include "pins.h"
+#include "program.h"
+
+struct cleaning {
+    const struct marker_pins *pins;
+    struct flowd_mistakes *removed;
+};
+
+static const char *name_of(int index, char name[static IF_NAMESIZE])
+{
+    if (if_indextoname((unsigned)index, name) == NULL)
+        memcpy(name, "?", 2);
+    return name;
+}
+
+static void clean_link(void *context, int index)
+{
+    struct cleaning *cleaning = context;
+    char name[IF_NAMESIZE];
+
+    if (marker_hook_remove_link(cleaning->pins, index))
+        flowd_mistakes_add(cleaning->removed, "%s/links/%d (interface %s)", cleaning->pins->path,
+                           index, name_of(index, name));
+}
+
+static void clean_qdisc(void *context, int index)
+{
+    struct cleaning *cleaning = context;
+    char name[IF_NAMESIZE];
+
+    if (marker_hook_remove_qdisc(cleaning->pins, index, true))
+        flowd_mistakes_add(cleaning->removed, "clsact qdisc of interface %s", name_of(index, name));
+}
+
+static void clean_path(void *context, const char *path)
+{
+    struct cleaning *cleaning = context;
+
+    flowd_mistakes_add(cleaning->removed, "%s", path);
+}
+
+static int clean_filter(struct cleaning *cleaning, const char *name, int index,
+                        struct flowd_error *err)
+{
+    int result = marker_clsact_detach(index);
+
+    if (result < 0)
+        return flowd_fail(err, -result, "interface %s: removing the filter", name);
+    if (result > 0)
+        flowd_mistakes_add(cleaning->removed, "filter of interface %s", name);
+    return 0;
+}
+
+static int clean_named_filters(struct cleaning *cleaning, const struct flowd_strings *interfaces,
+                               struct flowd_error *err)
+{
+    for (size_t i = 0; i < interfaces->count; i++) {
+        unsigned index = if_nametoindex(interfaces->items[i]);
+        int result;
+
+        if (index == 0)
+            return flowd_fail(err, errno, "interface %s", interfaces->items[i]);
+        result = clean_filter(cleaning, interfaces->items[i], (int)index, err);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int clean_all_filters(struct cleaning *cleaning, struct flowd_error *err)
+{
+    struct if_nameindex *all = if_nameindex();
+    int result = 0;
+
+    if (all == NULL)
+        return flowd_fail(err, errno, "listing interfaces");
+    for (const struct if_nameindex *at = all; at->if_index != 0 && result == 0; at++)
+        result = clean_filter(cleaning, at->if_name, (int)at->if_index, err);
+    if_freenameindex(all);
+    return result;
+}
+
+int marker_clean(const struct flowd_marker_config *config, const struct flowd_strings *interfaces,
+                 struct flowd_mistakes *removed, struct flowd_error *err)
+{
+    struct marker_pins pins;
+    struct cleaning cleaning = {.pins = &pins, .removed = removed};
+    int result = marker_program_check_privileges(err);
+
+    if (result < 0)
+        return result;
+    marker_program_route_messages();
+    result = marker_pins_open(&pins, config->pin_path, MARKER_PINS_EXISTING, err);
+    if (result < 0)
+        return result;
+    marker_pins_each_link(&pins, clean_link, &cleaning);
+    result = interfaces->count > 0 ? clean_named_filters(&cleaning, interfaces, err)
+                                   : clean_all_filters(&cleaning, err);
+    if (result == 0) {
+        marker_pins_each_qdisc(&pins, clean_qdisc, &cleaning);
+        marker_pins_clear(&pins, clean_path, &cleaning);
+    }
+    marker_pins_close(&pins);
+    return result;
+}

@@ -1,0 +1,111 @@
+/*
+ * The marker's option table, and the mistakes that no single row shows.
+ */
+#include "config.h"
+
+#include <net/if.h>
+#include <stddef.h>
+#include <string.h>
+
+static const char *const strategy_names[] = {"label", "hopByHop", "destination",
+                                             "hopByHopDestination", NULL};
+static const struct flowd_choice_alias strategy_aliases[] = {
+    {"flowLabel", MARKER_STRATEGY_LABEL},
+    {"hopByHopHeader", MARKER_STRATEGY_HOP_BY_HOP},
+    {"hopByHopDestHeaders", MARKER_STRATEGY_HOP_BY_HOP_DESTINATION},
+    {NULL, 0},
+};
+static const char *const encoding_names[] = {"scitags", "2024", NULL};
+static const char *const attach_names[] = {"auto", "tcx", "tc", NULL};
+static const char *const on_exit_names[] = {"detach", "keep", NULL};
+
+#define AT(member) offsetof(struct flowd_marker_config, member)
+const struct flowd_option marker_options[] = {
+    {.key = "targetInterfaces",
+     .type = FLOWD_OPTION_STRINGS,
+     .offset = AT(target_interfaces),
+     .standard = "[\"lo\"]",
+     .doc = "interfaces whose outgoing packets are marked; one that is not there is waited for",
+     .alias = "targetInterface",
+     .reload = true},
+    {.key = "discoverInterfaces",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(discover_interfaces),
+     .standard = "false",
+     .doc = "mark on every interface with a global IPv6 address, in place of the list",
+     .reload = true},
+    {.key = "markingStrategy",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(strategy),
+     .standard = "\"label\"",
+     .doc = "where the mark is written",
+     .choices = strategy_names,
+     .aliases = strategy_aliases},
+    {.key = "optionEncoding",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(option_encoding),
+     .standard = "\"scitags\"",
+     .doc = "the bytes of the option in an extension header",
+     .choices = encoding_names},
+    {.key = "matchAll",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(match_all),
+     .standard = "false",
+     .doc = "mark every outgoing IPv6 packet with one tag"},
+    {.key = "matchSource",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(match_source),
+     .standard = "false",
+     .doc = "the source address of a packet must match too"},
+    {.key = "attach",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(attach),
+     .standard = "\"auto\"",
+     .doc = "how the program is attached; auto is tcx where the kernel has it, else tc",
+     .choices = attach_names},
+    {.key = "removeQdisc",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(remove_qdisc),
+     .standard = "true",
+     .doc = "on exit remove the clsact qdisc, if flowd made it and nobody else uses it",
+     .reload = true},
+    {.key = "pinPath",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(pin_path),
+     .standard = "\"/sys/fs/bpf/flowd\"",
+     .doc = "where maps and links are pinned; one daemon for each path"},
+    {.key = "onExit",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(on_exit),
+     .standard = "\"detach\"",
+     .doc = "keep goes on marking while flowd is restarted or upgraded",
+     .choices = on_exit_names,
+     .reload = true},
+    {.key = "debugMode",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(debug_mode),
+     .standard = "false",
+     .doc = "trace each marked packet to trace_pipe"},
+    {.key = NULL},
+};
+
+void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes)
+{
+    const struct flowd_marker_config *config = values;
+
+    if (config->strategy != MARKER_STRATEGY_LABEL)
+        flowd_mistakes_add(mistakes, "%s.markingStrategy: \"%s\" is not in this version of flowd",
+                           path, strategy_names[config->strategy]);
+    if (config->match_all)
+        flowd_mistakes_add(mistakes, "%s.matchAll: true is not in this version of flowd", path);
+    for (size_t i = 0; i < config->target_interfaces.count; i++) {
+        const char *name = config->target_interfaces.items[i];
+
+        if (name[0] == '\0' || strlen(name) >= IF_NAMESIZE || strpbrk(name, "/ \t\n") != NULL)
+            flowd_mistakes_add(mistakes, "%s.targetInterfaces: \"%s\" can't be an interface's name",
+                               path, name);
+    }
+    if (config->pin_path[0] != '\0' && config->pin_path[0] != '/')
+        flowd_mistakes_add(mistakes, "%s.pinPath: \"%s\" is not an absolute path", path,
+                           config->pin_path);
+}

@@ -1,0 +1,386 @@
+/*
+ * The flow callbacks' and the commit's half of the marker: see entries.h.
+ */
+#include "entries.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+#include "daemon/flow_table.h"
+#include "daemon/host.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+
+/* Lists longer than this are given back after use. */
+#define LIST_KEPT 4096
+
+/* In flow->directions: a mark of the direction is in the index; its last update failed. */
+#define HAS_MARK(direction) (1u << (direction))
+#define HAS_FAILED(direction) (0x10u << (direction))
+#define FAILED_MASK 0xf0u
+
+static uint32_t key_hash(const struct flowd_marker_key *key)
+{
+    return flowd_marker_hash(key->dst[0], key->dst[1], key->ports, key->protocol);
+}
+
+/* The key of the packets that a flow sends in this direction. */
+static void make_key(const struct flowd_flow *flow, enum marker_direction direction,
+                     bool match_source, struct flowd_marker_key *key)
+{
+    const struct flowd_flow_key *tuple = &flow->key;
+    bool forward = direction == MARKER_FORWARD;
+
+    *key = (struct flowd_marker_key){
+        .sport_be = htons(forward ? tuple->src_port : tuple->dst_port),
+        .dport_be = htons(forward ? tuple->dst_port : tuple->src_port),
+        .protocol = tuple->protocol,
+    };
+    memcpy(key->dst, forward ? &tuple->dst : &tuple->src, sizeof(key->dst));
+    if (match_source)
+        memcpy(key->src, forward ? &tuple->src : &tuple->dst, sizeof(key->src));
+}
+
+/* Among flows that share a key the most recently started one is marked. */
+static bool is_newer(const struct flowd_flow *flow, const struct flowd_flow *than)
+{
+    return flow->start_us != than->start_us ? flow->start_us > than->start_us : flow->id > than->id;
+}
+
+/* Calls visit (may be NULL) for each flow behind the key; returns the one whose mark counts. */
+static marker_ref find_winner(struct marker_entries *entries, const struct flowd_marker_key *key,
+                              uint32_t hash,
+                              void (*visit)(struct marker_entries *entries, struct flowd_flow *flow,
+                                            enum marker_direction direction))
+{
+    const struct flowd_flow *newest = NULL;
+    marker_ref winner = 0;
+    marker_ref ref;
+    size_t cursor = MARKER_MARKS_BEGIN;
+
+    while ((ref = marker_marks_next(&entries->marks, hash, &cursor)) != 0) {
+        struct flowd_flow *flow = flowd_hub_at(entries->hub, marker_ref_record(ref));
+        struct flowd_marker_key candidate;
+
+        if (flow == NULL)
+            continue;
+        make_key(flow, marker_ref_direction(ref), entries->match_source, &candidate);
+        if (memcmp(&candidate, key, sizeof(candidate)) != 0)
+            continue;
+        if (visit != NULL)
+            visit(entries, flow, marker_ref_direction(ref));
+        if (newest == NULL || is_newer(flow, newest)) {
+            newest = flow;
+            winner = ref;
+        }
+    }
+    return winner;
+}
+
+static int list_add(struct marker_dirty_list *list, const struct marker_dirty *item)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity > 0 ? list->capacity * 2 : 64;
+        struct marker_dirty *items = realloc(list->items, capacity * sizeof(*items));
+
+        if (items == NULL)
+            return -ENOMEM;
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = *item;
+    return 0;
+}
+
+static void list_clear(struct marker_dirty_list *list)
+{
+    list->count = 0;
+    if (list->capacity <= LIST_KEPT)
+        return;
+    free(list->items);
+    *list = (struct marker_dirty_list){0};
+}
+
+int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
+                        const struct flowd_host *host, int flows_fd, uint64_t *bitmap,
+                        bool match_source)
+{
+    struct marker_batch *batch = calloc(1, sizeof(*batch));
+    struct marker_marks marks;
+
+    if (batch == NULL || marker_marks_init(&marks) < 0) {
+        free(batch);
+        return -ENOMEM;
+    }
+    batch->map_fd = flows_fd;
+    batch->key_size = match_source ? FLOWD_MARKER_KEY_SOURCE_SIZE : FLOWD_MARKER_KEY_SIZE;
+    *entries = (struct marker_entries){
+        .hub = hub,
+        .host = host,
+        .flows_fd = flows_fd,
+        .bitmap = bitmap,
+        .match_source = match_source,
+        .marks = marks,
+        .batch = batch,
+    };
+    return 0;
+}
+
+void marker_entries_fini(struct marker_entries *entries)
+{
+    marker_marks_fini(&entries->marks);
+    free(entries->dirty.items);
+    free(entries->failed.items);
+    free(entries->batch);
+    *entries = (struct marker_entries){0};
+}
+
+static void set_status(struct marker_entries *entries, struct flowd_flow *flow,
+                       enum marker_status status)
+{
+    flow->backend[entries->slot] = (uint8_t)status;
+}
+
+static int add_mark(struct marker_entries *entries, struct flowd_flow *flow,
+                    enum marker_direction direction)
+{
+    struct marker_dirty item = {0};
+    bool shared;
+    int result;
+
+    make_key(flow, direction, entries->match_source, &item.key);
+    item.hash = key_hash(&item.key);
+    shared = find_winner(entries, &item.key, item.hash, NULL) != 0;
+    result = list_add(&entries->dirty, &item);
+    if (result == 0)
+        result = marker_marks_add(&entries->marks, item.hash,
+                                  marker_ref_make(flowd_flow_index(flow), direction));
+    if (result < 0)
+        return result;
+    flow->directions |= (uint8_t)HAS_MARK(direction);
+    if (!shared)
+        entries->keys++;
+    return 0;
+}
+
+static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
+                        enum marker_direction direction)
+{
+    static struct flowd_log_limit limit;
+    struct marker_dirty item = {0};
+
+    make_key(flow, direction, entries->match_source, &item.key);
+    item.hash = key_hash(&item.key);
+    marker_marks_remove(&entries->marks, item.hash,
+                        marker_ref_make(flowd_flow_index(flow), direction));
+    flow->directions &= (uint8_t) ~(HAS_MARK(direction) | HAS_FAILED(direction));
+    if (find_winner(entries, &item.key, item.hash, NULL) == 0)
+        entries->keys--;
+    if (list_add(&entries->dirty, &item) < 0) {
+        entries->delete_failures++;
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                          "out of memory: an ended flow stays marked until flowd restarts");
+    }
+}
+
+/* Adds and removes marks until the flow has those of the directions that leave this host. */
+static void adjust(struct marker_entries *entries, struct flowd_flow *flow)
+{
+    static struct flowd_log_limit limit;
+    bool local[MARKER_DIRECTIONS] = {
+        [MARKER_FORWARD] = flowd_host_is_local(entries->host, AF_INET6, &flow->key.src),
+        [MARKER_BACKWARD] = flowd_host_is_local(entries->host, AF_INET6, &flow->key.dst),
+    };
+
+    if (!local[MARKER_FORWARD] && !local[MARKER_BACKWARD])
+        set_status(entries, flow, MARKER_STATUS_NO_LOCAL_ADDRESS);
+    else
+        set_status(entries, flow,
+                   flow->directions & FAILED_MASK ? MARKER_STATUS_FAILED : MARKER_STATUS_MARKED);
+    for (unsigned i = 0; i < MARKER_DIRECTIONS; i++) {
+        enum marker_direction direction = i == 0 ? MARKER_FORWARD : MARKER_BACKWARD;
+        bool has = flow->directions & HAS_MARK(direction);
+
+        if (has && !local[direction])
+            remove_mark(entries, flow, direction);
+        if (!has && local[direction] && add_mark(entries, flow, direction) < 0) {
+            set_status(entries, flow, MARKER_STATUS_FAILED);
+            entries->update_failures++;
+            flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                              "out of memory: a flow is not marked");
+        }
+    }
+}
+
+void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flow)
+{
+    flow->directions = 0;
+    if (flow->key.family != AF_INET6)
+        set_status(entries, flow, MARKER_STATUS_NOT_IPV6);
+    else if (flow->experiment > FLOWD_LABEL_EXPERIMENT_MAX)
+        set_status(entries, flow, MARKER_STATUS_NO_LABEL);
+    else
+        adjust(entries, flow);
+}
+
+void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow)
+{
+    if (flow->directions & HAS_MARK(MARKER_FORWARD))
+        remove_mark(entries, flow, MARKER_FORWARD);
+    if (flow->directions & HAS_MARK(MARKER_BACKWARD))
+        remove_mark(entries, flow, MARKER_BACKWARD);
+    if (flow->key.family == AF_INET6)
+        set_status(entries, flow, MARKER_STATUS_UNMARKED);
+}
+
+void marker_entries_reconsider(struct marker_entries *entries)
+{
+    struct flowd_flow *flow;
+    uint32_t cursor = 0;
+
+    while ((flow = flowd_hub_next(entries->hub, &cursor)) != NULL)
+        if (flow->key.family == AF_INET6 && flow->experiment <= FLOWD_LABEL_EXPERIMENT_MAX)
+            adjust(entries, flow);
+}
+
+static void set_bit(struct marker_entries *entries, uint32_t hash)
+{
+    uint32_t bit = flowd_marker_bit(hash);
+
+    entries->bitmap[bit / 64] |= UINT64_C(1) << (bit % 64);
+}
+
+static void clear_bit(struct marker_entries *entries, uint32_t hash)
+{
+    uint32_t bit = flowd_marker_bit(hash);
+
+    entries->bitmap[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
+}
+
+static void note_failure(struct marker_entries *entries, struct flowd_flow *flow,
+                         enum marker_direction direction)
+{
+    flow->directions |= (uint8_t)HAS_FAILED(direction);
+    set_status(entries, flow, MARKER_STATUS_FAILED);
+}
+
+static void note_success(struct marker_entries *entries, struct flowd_flow *flow,
+                         enum marker_direction direction)
+{
+    flow->directions &= (uint8_t)~HAS_FAILED(direction);
+    if (!(flow->directions & FAILED_MASK))
+        set_status(entries, flow, MARKER_STATUS_MARKED);
+}
+
+static void update_failed(void *owner, void *context, int error)
+{
+    static struct flowd_log_limit limit;
+    struct marker_entries *entries = owner;
+    struct marker_dirty *item = context;
+
+    entries->update_failures++;
+    flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                      "an entry of the flow map can't be written: %s; trying again each second",
+                      error == -E2BIG ? "the map is full" : strerror(-error));
+    find_winner(entries, &item->key, item->hash, note_failure);
+    item->retried = true;
+    if (list_add(&entries->failed, item) < 0)
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                          "out of memory: a flow stays unmarked");
+    item->retried = false;
+}
+
+static void delete_failed(void *owner, void *context, int error)
+{
+    static struct flowd_log_limit limit;
+    struct marker_entries *entries = owner;
+
+    (void)context;
+    entries->delete_failures++;
+    flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                      "an entry of the flow map can't be deleted: %s", strerror(-error));
+}
+
+/* Deletes the dirty keys that nobody stands behind, then clears the bits that nobody needs. */
+static void commit_deletions(struct marker_entries *entries)
+{
+    struct marker_dirty_list *dirty = &entries->dirty;
+
+    for (size_t i = 0; i < dirty->count; i++) {
+        struct marker_dirty *item = &dirty->items[i];
+
+        item->winner = find_winner(entries, &item->key, item->hash, NULL);
+        if (item->winner != 0)
+            continue;
+        marker_batch_add(entries->batch, &item->key, NULL, item);
+        if (marker_batch_full(entries->batch))
+            marker_batch_delete(entries->batch, delete_failed, entries);
+    }
+    marker_batch_delete(entries->batch, delete_failed, entries);
+    for (size_t i = 0; i < dirty->count; i++)
+        if (dirty->items[i].winner == 0 &&
+            !marker_marks_bit_used(&entries->marks, dirty->items[i].hash))
+            clear_bit(entries, dirty->items[i].hash);
+}
+
+static void commit_updates(struct marker_entries *entries)
+{
+    struct marker_dirty_list *dirty = &entries->dirty;
+
+    for (size_t i = 0; i < dirty->count; i++) {
+        struct marker_dirty *item = &dirty->items[i];
+        const struct flowd_flow *flow;
+        struct flowd_marker_mark mark;
+
+        if (item->winner == 0)
+            continue;
+        flow = flowd_hub_at(entries->hub, marker_ref_record(item->winner));
+        assert(flow != NULL);
+        mark = (struct flowd_marker_mark){
+            .label = flow->flow_label,
+            .experiment = flow->experiment,
+            .activity = flow->activity,
+        };
+        if (item->retried) {
+            /* Stands unless this try fails too. */
+            find_winner(entries, &item->key, item->hash, note_success);
+            item->retried = false;
+        }
+        set_bit(entries, item->hash);
+        marker_batch_add(entries->batch, &item->key, &mark, item);
+        if (marker_batch_full(entries->batch))
+            marker_batch_update(entries->batch, update_failed, entries);
+    }
+    marker_batch_update(entries->batch, update_failed, entries);
+}
+
+void marker_entries_commit(struct marker_entries *entries)
+{
+    if (entries->dirty.count == 0)
+        return;
+    /* Deletions first: they make room. */
+    commit_deletions(entries);
+    commit_updates(entries);
+    list_clear(&entries->dirty);
+}
+
+bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key)
+{
+    return find_winner(entries, key, key_hash(key), NULL) != 0;
+}
+
+void marker_entries_retry(struct marker_entries *entries)
+{
+    struct marker_dirty_list failed = entries->failed;
+
+    entries->failed = (struct marker_dirty_list){0};
+    for (size_t i = 0; i < failed.count; i++)
+        if (list_add(&entries->dirty, &failed.items[i]) < 0)
+            list_add(&entries->failed, &failed.items[i]);
+    free(failed.items);
+    marker_entries_commit(entries);
+}

@@ -1,0 +1,98 @@
+/*
+ * From live flows to entries of the flow map: which keys must be there, and bringing the map into
+ * that state once per loop turn.
+ *
+ * Flow callbacks only change the index of marks and note the key as dirty. A commit looks each
+ * dirty key up in the index: if a flow stands behind it the entry is written, else it is deleted.
+ * So a key that ended and began again in one turn is never absent from the map, and the order of
+ * the callbacks does not matter.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/flow.h"
+#include "ebpf/marker.h"
+#include "marks.h"
+
+struct flowd_hub;
+struct flowd_host;
+
+/* Indices into the backend's status table. */
+enum marker_status {
+    MARKER_STATUS_NONE, /* this backend has not seen the flow */
+    MARKER_STATUS_MARKED,
+    MARKER_STATUS_NOT_IPV6,
+    MARKER_STATUS_NO_LOCAL_ADDRESS,
+    MARKER_STATUS_NO_LABEL, /* its experiment does not fit a flow label */
+    MARKER_STATUS_FAILED,
+    MARKER_STATUS_UNMARKED, /* ended */
+    MARKER_STATUSES,
+};
+
+struct marker_dirty {
+    struct flowd_marker_key key;
+    uint32_t hash;
+    marker_ref winner; /* the commit's: who stands behind the key, 0: nobody */
+    bool retried;      /* its last update failed */
+};
+
+/* A growing list of keys. */
+struct marker_dirty_list {
+    struct marker_dirty *items; /* owned */
+    size_t count;
+    size_t capacity;
+};
+
+struct marker_batch;
+
+struct marker_entries {
+    struct flowd_hub *hub;
+    const struct flowd_host *host;
+    unsigned slot;    /* of flow->backend */
+    int flows_fd;     /* borrowed */
+    uint64_t *bitmap; /* borrowed: the mapping that the program reads */
+    bool match_source;
+    struct marker_marks marks;
+    size_t keys; /* different map keys behind the marks */
+    struct marker_dirty_list dirty;
+    struct marker_dirty_list failed; /* updates to be tried again */
+    struct marker_batch *batch;      /* owned */
+    uint64_t update_failures;
+    uint64_t delete_failures;
+};
+
+/*
+ * The file descriptor and the bitmap are borrowed until marker_entries_fini(). Returns 0 or
+ * -ENOMEM.
+ */
+int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
+                        const struct flowd_host *host, int flows_fd, uint64_t *bitmap,
+                        bool match_source);
+void marker_entries_fini(struct marker_entries *entries);
+
+/* Notes a flow that begins or ends, and sets its status as it will be after the commit. */
+void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flow);
+void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow);
+/* Looks again at every live flow, after the host's addresses changed. */
+void marker_entries_reconsider(struct marker_entries *entries);
+
+/*
+ * Brings the map and the bitmap up to date. Flows whose entry could not be written get
+ * MARKER_STATUS_FAILED and their keys are kept in `failed`.
+ */
+void marker_entries_commit(struct marker_entries *entries);
+/* Tries the failed ones again: a commit. */
+void marker_entries_retry(struct marker_entries *entries);
+
+/* Whether a live flow stands behind the key. */
+bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key);
+
+/*
+ * Deletes every entry without a flow from the map and clears every bit that no flow needs; for maps
+ * that an earlier process left, after the first commit. Returns how many entries were deleted, or
+ * -errno.
+ */
+int64_t marker_entries_sweep(struct marker_entries *entries);

@@ -1,0 +1,133 @@
+/*
+ * Attaching to one interface and letting go of it. The order is always: the program that is wanted
+ * first, then what is to go, so that a packet in between meets at least one of them. Meeting both
+ * does no harm: they read the same maps and write the same label.
+ */
+#include "hook.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clsact.h"
+#include "daemon/log.h"
+#include "tcx.h"
+
+/* The pinned link of the interface with the program put into it, or -errno. */
+static int adopt_link(const struct marker_attach *attach, int index)
+{
+    int fd = marker_pins_get_link(attach->pins, index);
+
+    if (fd < 0)
+        return fd;
+    if (marker_tcx_is_on(fd, index) && marker_tcx_replace(fd, attach->program->program_fd) == 0)
+        return fd;
+    /* Of another network namespace, detached, or of an interface that had this index before. */
+    marker_pins_remove_link(attach->pins, index);
+    close(fd);
+    return -ENOENT;
+}
+
+static int attach_tcx(struct marker_attach *attach, struct marker_interface *interface,
+                      struct flowd_error *err)
+{
+    int fd = adopt_link(attach, interface->index);
+
+    if (fd < 0) {
+        int result;
+
+        fd = marker_tcx_attach(attach->program->program_fd, interface->index);
+        if (fd < 0)
+            return flowd_fail(err, -fd, "TCX");
+        result = marker_pins_put_link(attach->pins, interface->index, fd);
+        if (result < 0)
+            flowd_warning("marker",
+                          "interface %s: its link can't be pinned (%s): packets leave unmarked "
+                          "when flowd crashes, until it is back",
+                          interface->name, strerror(-result));
+    }
+    interface->link_fd = fd;
+    marker_clsact_detach(interface->index);
+    marker_hook_remove_qdisc(attach->pins, interface->index, attach->config->remove_qdisc);
+    return 0;
+}
+
+static int attach_clsact(struct marker_attach *attach, struct marker_interface *interface,
+                         struct flowd_error *err)
+{
+    bool made = false;
+    int result = marker_clsact_attach(attach->program->program_fd, interface->index, &made, err);
+
+    if (made)
+        marker_pins_note_qdisc(attach->pins, interface->index, true);
+    interface->qdisc_made = made || marker_pins_made_qdisc(attach->pins, interface->index);
+    if (result < 0) {
+        if (made)
+            marker_hook_remove_qdisc(attach->pins, interface->index, true);
+        return result;
+    }
+    marker_hook_remove_link(attach->pins, interface->index);
+    return 0;
+}
+
+int marker_hook_attach(struct marker_attach *attach, struct marker_interface *interface,
+                       struct flowd_error *err)
+{
+    return attach->tcx ? attach_tcx(attach, interface, err) : attach_clsact(attach, interface, err);
+}
+
+bool marker_hook_present(const struct marker_attach *attach,
+                         const struct marker_interface *interface)
+{
+    struct marker_filters filters;
+
+    if (attach->tcx)
+        return marker_tcx_is_on(interface->link_fd, interface->index);
+    /* What can't be asked is taken to be there. */
+    return marker_clsact_read(interface->index, &filters) < 0 ||
+           (filters.own && filters.own_program == attach->program->id);
+}
+
+void marker_hook_detach(struct marker_attach *attach, struct marker_interface *interface)
+{
+    if (attach->tcx) {
+        marker_pins_remove_link(attach->pins, interface->index);
+        marker_tcx_detach(interface->link_fd);
+        interface->link_fd = -1;
+        return;
+    }
+    marker_clsact_detach(interface->index);
+    if (!interface->qdisc_made)
+        return;
+    marker_hook_remove_qdisc(attach->pins, interface->index, false);
+    if (attach->config->remove_qdisc)
+        marker_clsact_remove_qdisc(interface->index);
+    interface->qdisc_made = false;
+}
+
+void marker_hook_forget(struct marker_attach *attach, struct marker_interface *interface)
+{
+    if (interface->link_fd >= 0) {
+        marker_pins_remove_link(attach->pins, interface->index);
+        close(interface->link_fd);
+    }
+    interface->link_fd = -1;
+}
+
+bool marker_hook_remove_link(const struct marker_pins *pins, int index)
+{
+    int fd = marker_pins_get_link(pins, index);
+
+    if (fd >= 0)
+        marker_tcx_detach(fd);
+    marker_pins_remove_link(pins, index);
+    return fd >= 0;
+}
+
+bool marker_hook_remove_qdisc(const struct marker_pins *pins, int index, bool remove)
+{
+    if (!marker_pins_made_qdisc(pins, index))
+        return false;
+    marker_pins_note_qdisc(pins, index, false);
+    return remove && marker_clsact_remove_qdisc(index) > 0;
+}

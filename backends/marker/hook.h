@@ -1,0 +1,31 @@
+/*
+ * One interface's hook, by TCX or clsact.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "attach.h"
+#include "daemon/error.h"
+
+/*
+ * Attaches to interface->index, or takes over what an earlier process left there and puts the
+ * program into it; then removes what it left of the other kind. Returns 0 or -errno.
+ */
+int marker_hook_attach(struct marker_attach *attach, struct marker_interface *interface,
+                       struct flowd_error *err);
+/* Whether the program is still on the interface. */
+bool marker_hook_present(const struct marker_attach *attach,
+                         const struct marker_interface *interface);
+/* Removes the hook; the clsact qdisc too if it may and should be removed. */
+void marker_hook_detach(struct marker_attach *attach, struct marker_interface *interface);
+/* Drops what this process remembers of a hook that somebody else removed. */
+void marker_hook_forget(struct marker_attach *attach, struct marker_interface *interface);
+
+/* Detach a pinned link. Returns whether there was one. */
+bool marker_hook_remove_link(const struct marker_pins *pins, int index);
+/*
+ * Forgets that flowd made the interface's qdisc, and removes it if remove is set and nobody uses
+ * it. Returns whether it was removed.
+ */
+bool marker_hook_remove_qdisc(const struct marker_pins *pins, int index, bool remove);

@@ -1,0 +1,340 @@
+/*
+ * The marker backend: life cycle, options and status. Flows go to entries.c, interfaces to
+ * attach.c, the program and its maps are program.c's.
+ *
+ * start() loads the program onto the pinned maps of an earlier process, if there are any, and
+ * touches nothing else: the earlier process's program goes on marking. The first commit, which
+ * comes when the hub has told of every restored flow, writes the entries, deletes stale ones, puts
+ * the program in the earlier one's place and pins maps that are new. So no packet of a flow that is
+ * live across a restart leaves without its mark.
+ */
+#include <errno.h>
+#include <ev.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "clean.h"
+#include "config.h"
+#include "daemon/host.h"
+#include "daemon/log.h"
+#include "daemon/module.h"
+#include "entries.h"
+#include "pins.h"
+#include "program.h"
+
+#define RETRY_S 1.0
+#define VERIFY_S 5.0
+#define ENTRIES_MIN 1024u
+
+struct marker {
+    const struct flowd_context *context;
+    const struct flowd_marker_config *config;
+    struct marker_pins pins;
+    struct marker_program program;
+    struct marker_entries entries;
+    struct marker_attach attach;
+    struct flowd_host_observer observer;
+    struct ev_timer retry;
+    struct ev_timer verify;
+    bool published; /* the first commit is done */
+};
+
+static struct marker *marker_of_observer(struct flowd_host_observer *observer)
+{
+    return (struct marker *)((char *)observer - offsetof(struct marker, observer));
+}
+
+static void retry_if_needed(struct marker *marker)
+{
+    bool needed = marker->entries.failed.count > 0 || marker_attach_failing(&marker->attach);
+
+    if (needed && !ev_is_active(&marker->retry)) {
+        ev_timer_set(&marker->retry, RETRY_S, 0);
+        ev_timer_start(marker->context->loop, &marker->retry);
+    }
+}
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct marker *marker = watcher->data;
+
+    (void)loop;
+    (void)events;
+    if (marker->entries.failed.count > 0)
+        marker_entries_retry(&marker->entries);
+    if (marker_attach_failing(&marker->attach))
+        marker_attach_sync(&marker->attach, false);
+    retry_if_needed(marker);
+}
+
+/* Nothing tells when somebody else takes a program off an interface: it has to be looked for. */
+static void on_verify(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct marker *marker = watcher->data;
+
+    (void)loop;
+    (void)events;
+    marker_attach_sync(&marker->attach, true);
+    retry_if_needed(marker);
+}
+
+static void on_host_changed(struct flowd_host_observer *observer, bool links, bool addresses)
+{
+    struct marker *marker = marker_of_observer(observer);
+
+    if (!marker->published)
+        return;
+    if (addresses) {
+        marker_entries_reconsider(&marker->entries);
+        marker_entries_commit(&marker->entries);
+    }
+    if (links || addresses)
+        marker_attach_sync(&marker->attach, links);
+    retry_if_needed(marker);
+}
+
+static void warn_without_pins(const struct flowd_marker_config *config)
+{
+    flowd_warning(
+        "marker",
+        "pinPath \"%s\" is not on a mounted BPF file system: flowd marks without pins, so "
+        "a crash or restart leaves packets unmarked until flowd is back%s",
+        config->pin_path,
+        config->on_exit == MARKER_ON_EXIT_KEEP ? ", and onExit \"keep\" keeps nothing" : "");
+}
+
+static uint32_t entries_max(size_t flows_max)
+{
+    size_t wanted = 2 * flows_max;
+
+    return wanted < ENTRIES_MIN ? ENTRIES_MIN : (uint32_t)wanted;
+}
+
+/* Opens pins, program and entries in this order; on failure closes what it opened. */
+static int open_kernel_side(struct marker *marker, struct flowd_error *err)
+{
+    const struct flowd_marker_config *config = marker->config;
+    const struct marker_program_settings settings = {
+        .match_source = config->match_source,
+        .debug = config->debug_mode,
+        .entries_max = entries_max(marker->context->flows_max),
+    };
+    int result = marker_program_check_privileges(err);
+
+    if (result < 0)
+        return result;
+    result = marker_pins_open(&marker->pins, config->pin_path, MARKER_PINS_CREATE, err);
+    if (result < 0)
+        return result;
+    result = marker_program_load(&marker->program, &settings, &marker->pins, err);
+    if (result == 0) {
+        result = marker_attach_init(&marker->attach, marker->context->host, &marker->program,
+                                    &marker->pins, config, err);
+        if (result == 0 && marker_entries_init(&marker->entries, marker->context->hub,
+                                               marker->context->host, marker->program.flows_fd,
+                                               marker->program.bitmap, config->match_source) < 0)
+            result = flowd_fail(err, ENOMEM, "index of marks");
+        if (result < 0)
+            marker_program_close(&marker->program);
+    }
+    if (result < 0)
+        marker_pins_close(&marker->pins);
+    return result;
+}
+
+static int marker_start(const struct flowd_context *context, const void *config, void **instance,
+                        struct flowd_error *err)
+{
+    struct marker *marker = calloc(1, sizeof(*marker));
+    int result;
+
+    if (marker == NULL)
+        return flowd_fail(err, ENOMEM, "marker");
+    marker->context = context;
+    marker->config = config;
+    marker_program_route_messages();
+    result = open_kernel_side(marker, err);
+    if (result < 0) {
+        free(marker);
+        return result;
+    }
+    if (marker->pins.path == NULL)
+        warn_without_pins(config);
+    if (marker->program.replaces)
+        flowd_info("marker", "the pinned maps have another layout: they are replaced");
+    else if (marker->program.adopted)
+        flowd_info("marker", "took over the pinned maps of an earlier flowd");
+    ev_timer_init(&marker->retry, on_retry, RETRY_S, 0);
+    ev_timer_init(&marker->verify, on_verify, VERIFY_S, VERIFY_S);
+    marker->retry.data = marker->verify.data = marker;
+    marker->observer.changed = on_host_changed;
+    flowd_host_observe(context->host, &marker->observer);
+    *instance = marker;
+    return 0;
+}
+
+static void marker_set_slot(void *instance, unsigned slot)
+{
+    struct marker *marker = instance;
+
+    marker->entries.slot = slot;
+}
+
+static int marker_reload(void *instance, const void *config, struct flowd_error *err)
+{
+    struct marker *marker = instance;
+
+    (void)err;
+    marker->config = config;
+    marker->attach.config = config;
+    marker_attach_sync(&marker->attach, true);
+    retry_if_needed(marker);
+    return 0;
+}
+
+static void marker_stop(void *instance)
+{
+    struct marker *marker = instance;
+
+    flowd_host_unobserve(marker->context->host, &marker->observer);
+    ev_timer_stop(marker->context->loop, &marker->retry);
+    ev_timer_stop(marker->context->loop, &marker->verify);
+    /* A process that never came to its first commit leaves what it found. */
+    if (marker->published && marker->config->on_exit == MARKER_ON_EXIT_DETACH) {
+        marker_attach_detach_all(&marker->attach);
+        marker_pins_clear(&marker->pins, NULL, NULL);
+    }
+    marker_attach_fini(&marker->attach);
+    marker_entries_fini(&marker->entries);
+    marker_program_close(&marker->program);
+    marker_pins_close(&marker->pins);
+    free(marker);
+}
+
+static int marker_accept(void *instance, const struct flowd_event *event, struct flowd_error *err)
+{
+    (void)instance;
+    if (event->experiment > FLOWD_LABEL_EXPERIMENT_MAX)
+        return flowd_fail(err, -ERANGE, "experiment: %u does not fit a flow label (0-%d)",
+                          event->experiment, FLOWD_LABEL_EXPERIMENT_MAX);
+    return 0;
+}
+
+static void marker_flow_start(void *instance, struct flowd_flow *flow, bool restored)
+{
+    struct marker *marker = instance;
+
+    (void)restored;
+    marker_entries_start(&marker->entries, flow);
+}
+
+static void marker_flow_end(void *instance, struct flowd_flow *flow)
+{
+    struct marker *marker = instance;
+
+    marker_entries_end(&marker->entries, flow);
+}
+
+/* The end of the first commit: the maps are filled, the program may be put in place. */
+static void publish(struct marker *marker)
+{
+    int64_t stale = 0;
+    int result;
+
+    if (marker->program.adopted)
+        stale = marker_entries_sweep(&marker->entries);
+    if (stale < 0)
+        flowd_err("marker", "stale entries can't be removed from the pinned maps: %s",
+                  strerror((int)-stale));
+    else if (stale > 0)
+        flowd_info("marker", "removed %lld entries of flows that are gone", (long long)stale);
+    marker_attach_sync(&marker->attach, false);
+    if (!marker->program.adopted) {
+        result = marker_program_pin(&marker->program, &marker->pins);
+        if (result < 0)
+            flowd_warning("marker",
+                          "the maps can't be pinned (%s): a restart leaves packets unmarked until "
+                          "flowd is back",
+                          strerror(-result));
+    }
+    marker_attach_sweep(&marker->attach);
+    ev_timer_start(marker->context->loop, &marker->verify);
+    marker->published = true;
+}
+
+static void marker_commit(void *instance)
+{
+    struct marker *marker = instance;
+
+    marker_entries_commit(&marker->entries);
+    if (!marker->published)
+        publish(marker);
+    retry_if_needed(marker);
+}
+
+static const struct flowd_backend_status statuses[MARKER_STATUSES] = {
+    [MARKER_STATUS_NONE] = {"none", false},
+    [MARKER_STATUS_MARKED] = {"marked", false},
+    [MARKER_STATUS_NOT_IPV6] = {"not-ipv6", false},
+    [MARKER_STATUS_NO_LOCAL_ADDRESS] = {"no-local-address", false},
+    [MARKER_STATUS_NO_LABEL] = {"no-label", false},
+    [MARKER_STATUS_FAILED] = {"failed", true},
+    [MARKER_STATUS_UNMARKED] = {"unmarked", false},
+};
+
+static void marker_status(const void *instance, json_t *object)
+{
+    const struct marker *marker = instance;
+    struct flowd_marker_counters counters = {0};
+
+    marker_program_counters(&marker->program, FLOWD_MARKER_SHARED_SLOT, &counters);
+    json_object_set_new(object, "strategy", json_string("label"));
+    json_object_set_new(object, "attach", json_string(marker->attach.tcx ? "tcx" : "tc"));
+    json_object_set_new(object, "pinned", json_boolean(marker->pins.path != NULL));
+    json_object_set_new(
+        object, "entries",
+        json_integer((json_int_t)(marker->entries.keys - marker->entries.failed.count)));
+    json_object_set_new(object, "entriesFailed",
+                        json_integer((json_int_t)marker->entries.failed.count));
+    json_object_set_new(object, "packetsOfNoFlow",
+                        json_integer((json_int_t)counters.packets[FLOWD_MARKER_NO_FLOW]));
+}
+
+static void marker_status_top(const void *instance, json_t *status)
+{
+    const struct marker *marker = instance;
+    json_t *list = marker_attach_json(&marker->attach);
+
+    if (list != NULL)
+        json_object_set_new(status, "interfaces", list);
+}
+
+static int marker_clean_up(const void *config, const struct flowd_strings *interfaces,
+                           struct flowd_mistakes *removed, struct flowd_error *err)
+{
+    return marker_clean(config, interfaces, removed, err);
+}
+
+const struct flowd_module flowd_backend_marker = {
+    .kind = FLOWD_BACKEND,
+    .name = "marker",
+    .alias = "ebpf",
+    .summary = "marks the outgoing packets of flows",
+    .options = marker_options,
+    .config_size = sizeof(struct flowd_marker_config),
+    .check = marker_config_check,
+    .start = marker_start,
+    .reload = marker_reload,
+    .stop = marker_stop,
+    .status = marker_status,
+    .status_top = marker_status_top,
+    .clean = marker_clean_up,
+    .statuses = statuses,
+    .status_count = MARKER_STATUSES,
+    .accept = marker_accept,
+    .flow_start = marker_flow_start,
+    .flow_end = marker_flow_end,
+    .commit = marker_commit,
+    .set_slot = marker_set_slot,
+};

@@ -1,0 +1,321 @@
+/*
+ * The directory on bpffs: see pins.h. Every object is reached by its full path, as the bpf(2)
+ * commands want it.
+ */
+#include "pins.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "daemon/integer.h"
+
+#define BPFFS_MAGIC 0xcafe4a11
+#define LOCK_TRIES 5
+
+static const char *const map_names[] = {MARKER_PIN_FLOWS, MARKER_PIN_BITMAP, MARKER_PIN_COUNTERS};
+#define MAP_NAMES (sizeof(map_names) / sizeof(map_names[0]))
+
+static void join(char out[static PATH_MAX], const struct marker_pins *pins, const char *name)
+{
+    snprintf(out, PATH_MAX, "%s/%s", pins->path, name);
+}
+
+static void join_index(char out[static PATH_MAX], const struct marker_pins *pins,
+                       const char *directory, int index)
+{
+    snprintf(out, PATH_MAX, "%s/%s/%d", pins->path, directory, index);
+}
+
+bool marker_pins_possible(const char *path)
+{
+    char ancestor[PATH_MAX];
+    struct statfs about;
+
+    if (path[0] != '/' || strlen(path) >= sizeof(ancestor) - 64)
+        return false;
+    snprintf(ancestor, sizeof(ancestor), "%s", path);
+    /* The nearest directory that exists. */
+    while (statfs(ancestor, &about) < 0) {
+        char *slash = strrchr(ancestor, '/');
+
+        if ((errno != ENOENT && errno != ENOTDIR) || slash == NULL || slash == ancestor)
+            return false;
+        *slash = '\0';
+    }
+    return (uint64_t)about.f_type == BPFFS_MAGIC;
+}
+
+static int make_directories(const char *path, struct flowd_error *err)
+{
+    char partial[PATH_MAX];
+
+    snprintf(partial, sizeof(partial), "%s", path);
+    for (char *at = partial + 1;; at++) {
+        char end = *at;
+
+        if (end != '/' && end != '\0')
+            continue;
+        *at = '\0';
+        if (mkdir(partial, 0700) < 0 && errno != EEXIST)
+            return flowd_fail(err, errno, "mkdir %s", partial);
+        *at = end;
+        if (end == '\0')
+            return 0;
+    }
+}
+
+/* Whether the directory behind fd is still the one at path: another daemon may have removed it. */
+static bool still_there(int fd, const char *path)
+{
+    struct stat opened;
+    struct stat named;
+
+    return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev;
+}
+
+static int open_locked(const char *path, enum marker_pins_mode mode, struct flowd_error *err)
+{
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        int fd;
+
+        if (mode == MARKER_PINS_CREATE) {
+            int result = make_directories(path, err);
+
+            if (result < 0)
+                return result;
+        }
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0)
+            return flowd_fail(err, errno, "%s", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+            int error = errno;
+
+            close(fd);
+            if (error == EWOULDBLOCK)
+                return flowd_fail(err, -EBUSY, "another flowd is running and holds %s (pinPath)",
+                                  path);
+            return flowd_fail(err, error, "lock %s", path);
+        }
+        if (still_there(fd, path))
+            return fd;
+        close(fd);
+    }
+    return flowd_fail(err, -EBUSY, "%s (pinPath) is removed as fast as it is made", path);
+}
+
+int marker_pins_open(struct marker_pins *pins, const char *path, enum marker_pins_mode mode,
+                     struct flowd_error *err)
+{
+    char *copy;
+    int fd;
+
+    *pins = (struct marker_pins){.directory = -1};
+    if (!marker_pins_possible(path))
+        return 0;
+    if (mode == MARKER_PINS_EXISTING && access(path, F_OK) < 0)
+        return errno == ENOENT ? 0 : flowd_fail(err, errno, "%s", path);
+    copy = strdup(path);
+    if (copy == NULL)
+        return flowd_fail(err, ENOMEM, "%s", path);
+    fd = open_locked(path, mode, err);
+    if (fd < 0) {
+        free(copy);
+        return fd;
+    }
+    *pins = (struct marker_pins){.path = copy, .directory = fd};
+    return 0;
+}
+
+void marker_pins_close(struct marker_pins *pins)
+{
+    if (pins->directory >= 0)
+        close(pins->directory);
+    free(pins->path);
+    *pins = (struct marker_pins){.directory = -1};
+}
+
+static int get(const struct marker_pins *pins, const char *path)
+{
+    int fd;
+
+    if (pins->path == NULL)
+        return -ENOENT;
+    fd = bpf_obj_get(path);
+    return fd < 0 ? -errno : fd;
+}
+
+int marker_pins_get(const struct marker_pins *pins, const char *name)
+{
+    char path[PATH_MAX];
+
+    join(path, pins, name);
+    return get(pins, path);
+}
+
+int marker_pins_put(const struct marker_pins *pins, const char *name, int fd)
+{
+    char path[PATH_MAX];
+    char fresh[PATH_MAX + 8];
+
+    if (pins->path == NULL)
+        return 0;
+    join(path, pins, name);
+    snprintf(fresh, sizeof(fresh), "%s_fresh", path);
+    unlink(fresh);
+    if (bpf_obj_pin(fd, fresh) < 0)
+        return -errno;
+    if (rename(fresh, path) < 0) {
+        int result = -errno;
+
+        unlink(fresh);
+        return result;
+    }
+    return 0;
+}
+
+void marker_pins_remove(const struct marker_pins *pins, const char *name)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return;
+    join(path, pins, name);
+    unlink(path);
+}
+
+int marker_pins_get_link(const struct marker_pins *pins, int index)
+{
+    char path[PATH_MAX];
+
+    join_index(path, pins, "links", index);
+    return get(pins, path);
+}
+
+int marker_pins_put_link(const struct marker_pins *pins, int index, int fd)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return 0;
+    join(path, pins, "links");
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    join_index(path, pins, "links", index);
+    unlink(path);
+    return bpf_obj_pin(fd, path) < 0 ? -errno : 0;
+}
+
+void marker_pins_remove_link(const struct marker_pins *pins, int index)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return;
+    join_index(path, pins, "links", index);
+    unlink(path);
+}
+
+void marker_pins_note_qdisc(const struct marker_pins *pins, int index, bool made)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return;
+    join(path, pins, "qdisc");
+    if (made)
+        mkdir(path, 0700);
+    join_index(path, pins, "qdisc", index);
+    if (made)
+        mkdir(path, 0700);
+    else
+        rmdir(path);
+}
+
+bool marker_pins_made_qdisc(const struct marker_pins *pins, int index)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return false;
+    join_index(path, pins, "qdisc", index);
+    return access(path, F_OK) == 0;
+}
+
+static void each_index(const struct marker_pins *pins, const char *directory,
+                       void (*visit)(void *context, int index), void *context)
+{
+    char path[PATH_MAX];
+    struct dirent *entry;
+    DIR *listing;
+
+    if (pins->path == NULL)
+        return;
+    join(path, pins, directory);
+    listing = opendir(path);
+    if (listing == NULL)
+        return;
+    while ((entry = readdir(listing)) != NULL) {
+        uint64_t index;
+
+        if (flowd_integer_parse(entry->d_name, strlen(entry->d_name), 1, INT_MAX, &index) == 0)
+            visit(context, (int)index);
+    }
+    closedir(listing);
+}
+
+void marker_pins_each_link(const struct marker_pins *pins, void (*visit)(void *context, int index),
+                           void *context)
+{
+    each_index(pins, "links", visit, context);
+}
+
+void marker_pins_each_qdisc(const struct marker_pins *pins, void (*visit)(void *context, int index),
+                            void *context)
+{
+    each_index(pins, "qdisc", visit, context);
+}
+
+static void remove_link(void *context, int index)
+{
+    marker_pins_remove_link(context, index);
+}
+
+static void remove_qdisc(void *context, int index)
+{
+    marker_pins_note_qdisc(context, index, false);
+}
+
+void marker_pins_clear(struct marker_pins *pins, void (*removed)(void *context, const char *path),
+                       void *context)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return;
+    for (size_t i = 0; i < MAP_NAMES; i++) {
+        join(path, pins, map_names[i]);
+        if (unlink(path) == 0 && removed != NULL)
+            removed(context, path);
+    }
+    marker_pins_each_link(pins, remove_link, pins);
+    marker_pins_each_qdisc(pins, remove_qdisc, pins);
+    join(path, pins, "links");
+    rmdir(path);
+    join(path, pins, "qdisc");
+    rmdir(path);
+    if (rmdir(pins->path) == 0 && removed != NULL)
+        removed(context, pins->path);
+    marker_pins_close(pins);
+}

@@ -1,0 +1,54 @@
+/*
+ * The marker program and its maps in the kernel: loaded, or loaded onto the maps that an earlier
+ * process left pinned.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/error.h"
+#include "ebpf/marker.h"
+#include "pins.h"
+
+struct marker_program {
+    int program_fd;
+    int flows_fd;
+    int bitmap_fd;
+    int counters_fd;
+    uint32_t id;      /* the program's */
+    uint64_t *bitmap; /* FLOWD_MARKER_BITMAP_WORDS words, shared with the program */
+    bool adopted;     /* the maps are the pinned ones */
+    bool replaces;    /* there are pinned maps, of another layout */
+};
+
+struct marker_program_settings {
+    bool match_source;
+    bool debug;
+    uint32_t entries_max;
+};
+
+/*
+ * Loads the program. Pinned maps of the same layout are used; else there are new ones, which the
+ * caller pins with marker_program_pin() once they are filled. Returns 0 or -errno: -EPERM with the
+ * capability that is missing.
+ */
+int marker_program_load(struct marker_program *program,
+                        const struct marker_program_settings *settings,
+                        const struct marker_pins *pins, struct flowd_error *err);
+/* Closes what this process holds; attached programs and pinned maps live on. */
+void marker_program_close(struct marker_program *program);
+
+/* Puts the maps in the place of whatever is pinned. Returns 0 or -errno. */
+int marker_program_pin(const struct marker_program *program, const struct marker_pins *pins);
+
+/* Sums one slot of the counter map over the CPUs. Returns 0 or -errno. */
+int marker_program_counters(const struct marker_program *program, uint32_t slot,
+                            struct flowd_marker_counters *counters);
+
+/* 0, or -EPERM with the capabilities that this process lacks. */
+int marker_program_check_privileges(struct flowd_error *err);
+
+/* Sends what libbpf says to flowd's log, at debug level. */
+void marker_program_route_messages(void);

@@ -1,0 +1,25 @@
+/*
+ * TCX: links that run the program at an interface's egress (Linux 6.6, and kernels that have it
+ * backported).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* Asks the kernel, whatever its version. */
+bool marker_tcx_available(void);
+
+/*
+ * Attaches the program before everything else at the egress of the interface. Returns the link's
+ * file descriptor (owned), or -errno.
+ */
+int marker_tcx_attach(int program_fd, int index);
+
+/* Whether the link is at the egress of this interface in this network namespace. */
+bool marker_tcx_is_on(int link_fd, int index);
+
+/* Replaces the link's program; no packet passes without one. Returns 0 or -errno. */
+int marker_tcx_replace(int link_fd, int program_fd);
+
+/* Detaches the link, whoever else holds it, and closes the file descriptor. */
+void marker_tcx_detach(int link_fd);

@@ -1,0 +1,107 @@
+/*
+ * What the marker program and flowd share: the layout of the maps and the hash.
+ *
+ * Both sides compile this file, so it uses the kernel's fixed-width types only and includes nothing
+ * but <linux/types.h>. Whoever changes a layout or the hash raises FLOWD_MARKER_LAYOUT, which is
+ * part of the flow map's name: pinned maps of another layout are then replaced, not adopted.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+#define FLOWD_MARKER_LAYOUT 1
+/* The name of the flow map; at most 15 characters. */
+#define FLOWD_MARKER_FLOWS flowd_flows_1
+
+/*
+ * The key of the flow map, in the order of the packet's bytes (network byte order). The source
+ * address comes last: a map that does not look at it has the shorter key.
+ */
+struct flowd_marker_key {
+    __u64 dst[2];
+    union {
+        struct {
+            __u16 sport_be;
+            __u16 dport_be;
+        };
+        __u32 ports; /* both, as they stand in the packet */
+    };
+    __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+    __u8 zero[3];
+    __u64 src[2];
+};
+#define FLOWD_MARKER_KEY_SIZE 24
+#define FLOWD_MARKER_KEY_SOURCE_SIZE 40
+
+_Static_assert(sizeof(struct flowd_marker_key) == FLOWD_MARKER_KEY_SOURCE_SIZE, "no padding");
+_Static_assert(__builtin_offsetof(struct flowd_marker_key, ports) == 16, "ports follow dst");
+_Static_assert(__builtin_offsetof(struct flowd_marker_key, protocol) == 20, "then protocol");
+_Static_assert(__builtin_offsetof(struct flowd_marker_key, src) == FLOWD_MARKER_KEY_SIZE,
+               "the short key ends before src");
+
+/* The value of the flow map. */
+struct flowd_marker_mark {
+    __u32 label;      /* host byte order, 20 bits */
+    __u16 experiment; /* host byte order */
+    __u8 activity;
+    __u8 flags; /* none is defined: 0 */
+};
+_Static_assert(sizeof(struct flowd_marker_mark) == 8, "no padding");
+_Static_assert(__builtin_offsetof(struct flowd_marker_mark, experiment) == 4, "after the label");
+_Static_assert(__builtin_offsetof(struct flowd_marker_mark, activity) == 6, "after experiment");
+
+/* What became of a packet. Each packet that the program sees is counted as one of these. */
+enum flowd_marker_verdict {
+    FLOWD_MARKER_MARKED,
+    FLOWD_MARKER_NO_FLOW,        /* TCP or UDP over IPv6, of no flow */
+    FLOWD_MARKER_NOT_IPV6,       /* another ethertype */
+    FLOWD_MARKER_OTHER_PROTOCOL, /* IPv6, neither TCP nor UDP */
+    FLOWD_MARKER_FRAGMENT,       /* a fragment without ports: not the first one */
+    FLOWD_MARKER_TRUNCATED,      /* the headers go on past the packet's end */
+    FLOWD_MARKER_TOO_DEEP,       /* more VLAN tags or extension headers than are walked */
+    FLOWD_MARKER_ERROR,          /* the kernel refused the change */
+    FLOWD_MARKER_VERDICTS,
+};
+
+/* One entry of the counter map, one copy for each CPU. */
+struct flowd_marker_counters {
+    __u64 packets[FLOWD_MARKER_VERDICTS];
+};
+_Static_assert(sizeof(struct flowd_marker_counters) == 64, "no padding");
+
+/*
+ * The counter map's entries: one for each interface, found by its index modulo the number of slots,
+ * and behind them one for what is not counted by interface (FLOWD_MARKER_NO_FLOW).
+ */
+#define FLOWD_MARKER_INTERFACE_SLOTS 256u
+#define FLOWD_MARKER_SHARED_SLOT FLOWD_MARKER_INTERFACE_SLOTS
+#define FLOWD_MARKER_COUNTER_SLOTS (FLOWD_MARKER_INTERFACE_SLOTS + 1u)
+
+/* The bitmap: a clear bit says that no key with this hash is in the flow map. */
+#define FLOWD_MARKER_BITMAP_ORDER 22
+#define FLOWD_MARKER_BITMAP_BITS (1u << FLOWD_MARKER_BITMAP_ORDER)
+#define FLOWD_MARKER_BITMAP_WORDS (FLOWD_MARKER_BITMAP_BITS / 64u)
+
+/*
+ * The hash of a key without its source address. dst_high, dst_low and ports are read from the
+ * packet's bytes as they stand. The first two multiplications are independent of each other and
+ * spread the address; what differs between neighbours (its last bytes, which are the high ones
+ * here) comes down by the fold, so that the last multiplication carries it and the ports, and runs
+ * of either, into the high half.
+ */
+static inline __attribute__((always_inline)) __u32 flowd_marker_hash(__u64 dst_high, __u64 dst_low,
+                                                                     __u32 ports, __u8 protocol)
+{
+    __u64 h = dst_high * 0x9e3779b97f4a7c15ull + dst_low * 0xd6e8feb86659fd93ull;
+
+    h ^= h >> 32;
+    h += (__u64)protocol << 32 | ports;
+    h *= 0xc2b2ae3d27d4eb4full;
+    return (__u32)(h >> 32);
+}
+
+/* The number of the bit that stands for a hash. */
+static inline __attribute__((always_inline)) __u32 flowd_marker_bit(__u32 hash)
+{
+    return hash >> (32 - FLOWD_MARKER_BITMAP_ORDER);
+}
