@@ -48,9 +48,66 @@ int flowd_address_parse(const char *text, size_t len, struct flowd_address *out)
     return 0;
 }
 
+static char *put_hex(char *at, unsigned word)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    if (word >= 0x1000)
+        *at++ = digits[word >> 12];
+    if (word >= 0x100)
+        *at++ = digits[word >> 8 & 0xf];
+    if (word >= 0x10)
+        *at++ = digits[word >> 4 & 0xf];
+    *at++ = digits[word & 0xf];
+    return at;
+}
+
+/*
+ * RFC 5952 by hand, for addresses that don't begin with 80 zero bits: inet_ntop(3) formats with
+ * printf, which is what an answer with a thousand flows would spend its time on.
+ */
+static size_t format_v6(const struct in6_addr *addr, char buffer[static FLOWD_ADDRESS_SIZE])
+{
+    unsigned words[8];
+    int run = 0, run_length = 1; /* the longest run of zeros; one alone is not shortened */
+    char *at = buffer;
+
+    for (int i = 0; i < 8; i++)
+        words[i] = (unsigned)addr->s6_addr[2 * i] << 8 | addr->s6_addr[2 * i + 1];
+    for (int i = 0; i < 8; i++) {
+        int length = 0;
+
+        while (i + length < 8 && words[i + length] == 0)
+            length++;
+        if (length > run_length) {
+            run = i;
+            run_length = length;
+        }
+        i += length;
+    }
+    for (int i = 0; i < 8; i++) {
+        if (run_length > 1 && i == run) {
+            *at++ = ':';
+            i += run_length - 1;
+            if (i == 7)
+                *at++ = ':';
+            continue;
+        }
+        if (i > 0)
+            *at++ = ':';
+        at = put_hex(at, words[i]);
+    }
+    *at = '\0';
+    return (size_t)(at - buffer);
+}
+
 size_t flowd_address_format(uint8_t family, const struct in6_addr *addr,
                             char buffer[static FLOWD_ADDRESS_SIZE])
 {
+    static const uint8_t zeros[10];
+
+    if (family == AF_INET6 && memcmp(addr, zeros, sizeof(zeros)) != 0)
+        return format_v6(addr, buffer);
     if (inet_ntop(family, addr, buffer, FLOWD_ADDRESS_SIZE) == NULL)
         buffer[0] = '\0';
     return strlen(buffer);

@@ -125,6 +125,27 @@ static bool is_later(const char *path)
     return false;
 }
 
+static const char *kind_of(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+    case JSON_NULL:
+        break;
+    }
+    return "null";
+}
+
 /* The member of root named name if it is an object; NULL if it is not there or wrong. */
 static json_t *section_object(json_t *root, const char *name, struct flowd_mistakes *mistakes)
 {
@@ -132,7 +153,7 @@ static json_t *section_object(json_t *root, const char *name, struct flowd_mista
 
     if (object == NULL || json_is_object(object))
         return object;
-    flowd_mistakes_add(mistakes, "%s: wants an object", name);
+    flowd_mistakes_add(mistakes, "%s: found %s, wants an object", name, kind_of(object));
     return NULL;
 }
 
@@ -183,8 +204,8 @@ static void check_module_names(json_t *root, const char *section,
         if (!known)
             report_unknown_module(modules, section, key, mistakes);
         else if (!json_is_object(member))
-            flowd_mistakes_add(mistakes, "%s.%s: wants an object; {} takes the defaults", section,
-                               key);
+            flowd_mistakes_add(mistakes, "%s.%s: found %s, wants an object; {} takes the defaults",
+                               section, key, kind_of(member));
     }
 }
 
@@ -245,6 +266,17 @@ static void read_settings(struct flowd_configuration *configuration, json_t *roo
     }
 }
 
+static void report_enrichers(json_t *enrichers, struct flowd_mistakes *mistakes)
+{
+    const char *key;
+    json_t *member;
+
+    if (enrichers != NULL && (!json_is_object(enrichers) || json_object_size(enrichers) == 0))
+        flowd_mistakes_add(mistakes, "enrichers: not in this version of flowd");
+    json_object_foreach (enrichers, key, member)
+        flowd_mistakes_add(mistakes, "enrichers.%s: not in this version of flowd", key);
+}
+
 int flowd_configuration_from_json(json_t *root, const struct flowd_module *const *modules,
                                   struct flowd_configuration **out,
                                   struct flowd_options_report *report)
@@ -258,8 +290,7 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
     read_settings(configuration, root, report);
     check_module_names(root, "plugins", modules, &report->mistakes);
     check_module_names(root, "backends", modules, &report->mistakes);
-    if (json_object_get(root, "enrichers") != NULL)
-        flowd_mistakes_add(&report->mistakes, "enrichers: not in this version of flowd");
+    report_enrichers(json_object_get(root, "enrichers"), &report->mistakes);
     for (const struct flowd_module *const *module = modules;
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
@@ -284,7 +315,7 @@ int flowd_configuration_read(const char *path, const struct flowd_module *const 
     else if (root == NULL)
         flowd_mistakes_add(&report->mistakes, "%s", error.text);
     else if (!json_is_object(root))
-        flowd_mistakes_add(&report->mistakes, "%s: wants an object", path);
+        flowd_mistakes_add(&report->mistakes, "%s: found %s, wants an object", path, kind_of(root));
     result = flowd_mistakes_any(&report->mistakes)
                  ? -EINVAL
                  : flowd_configuration_from_json(root, modules, out, report);

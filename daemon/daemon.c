@@ -313,6 +313,16 @@ static void say_ready(struct daemon *daemon)
     }
 }
 
+static void log_configuration(const struct daemon *daemon)
+{
+    json_t *root = flowd_configuration_json(daemon->configuration);
+    char *text = json_dumps(root, JSON_COMPACT);
+
+    flowd_debug("config", "in effect: %s", text != NULL ? text : "?");
+    free(text);
+    json_decref(root);
+}
+
 static int set_up(struct daemon *daemon, struct flowd_error *err)
 {
     int result = open_core(daemon, err);
@@ -373,6 +383,8 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     daemon.context.ready = readiness;
     apply_log(&daemon);
     flowd_info("daemon", "flowd %s starts with %s", FLOWD_VERSION, path);
+    if (flowd_log_level() >= FLOWD_LOG_DEBUG)
+        log_configuration(&daemon);
     daemon.context.loop = ev_default_loop(EVFLAG_AUTO);
     if (daemon.context.loop == NULL) {
         take_down(&daemon);

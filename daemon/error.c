@@ -9,6 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Appends ": " and words behind the first length bytes of err's message, as far as they fit. */
+static void append(struct flowd_error *err, int length, const char *words)
+{
+    size_t at = length > 0 ? (size_t)length : 0;
+    size_t count = strlen(words);
+
+    if (at + 3 > sizeof(err->message))
+        return;
+    if (count > sizeof(err->message) - at - 3)
+        count = sizeof(err->message) - at - 3;
+    memcpy(err->message + at, ": ", 2);
+    memcpy(err->message + at + 2, words, count);
+    err->message[at + 2 + count] = '\0';
+}
+
 int flowd_fail(struct flowd_error *err, int errnum, const char *format, ...)
 {
     int result = errnum > 0 ? -errnum : errnum;
@@ -20,11 +35,10 @@ int flowd_fail(struct flowd_error *err, int errnum, const char *format, ...)
     va_start(arguments, format);
     length = vsnprintf(err->message, sizeof(err->message), format, arguments);
     va_end(arguments);
-    if (errnum > 0 && length >= 0 && (size_t)length < sizeof(err->message)) {
+    if (errnum > 0) {
         char text[96];
-        const char *reason = strerror_r(errnum, text, sizeof(text));
 
-        snprintf(err->message + length, sizeof(err->message) - (size_t)length, ": %s", reason);
+        append(err, length, strerror_r(errnum, text, sizeof(text)));
     }
     return result;
 }
@@ -41,7 +55,6 @@ int flowd_error_wrap(struct flowd_error *err, int result, const char *format, ..
     va_start(arguments, format);
     length = vsnprintf(err->message, sizeof(err->message), format, arguments);
     va_end(arguments);
-    if (length >= 0 && (size_t)length < sizeof(err->message))
-        snprintf(err->message + length, sizeof(err->message) - (size_t)length, ": %s", inner);
+    append(err, length, inner);
     return result;
 }

@@ -36,10 +36,20 @@ static int check_application(const struct flowd_event *event, struct flowd_error
     for (size_t i = 0; i < event->application_length; i++) {
         unsigned char byte = (unsigned char)event->application[i];
 
-        if (byte < 0x20 || byte == 0x7f)
+        /* U+0080 to U+009F are control characters too; in UTF-8 they begin with 0xc2. */
+        if (byte < 0x20 || byte == 0x7f ||
+            (byte == 0xc2 && (unsigned char)event->application[i + 1] < 0xa0))
             return flowd_fail(err, -EINVAL, "application: has a control character");
     }
     return 0;
+}
+
+/* IPv4 stands in the first four bytes, and equal addresses are equal bytes. */
+static bool is_plain(const struct flowd_flow_key *key, const struct in6_addr *address)
+{
+    static const uint8_t zero[12];
+
+    return key->family == AF_INET6 || memcmp(address->s6_addr + 4, zero, sizeof(zero)) == 0;
 }
 
 int flowd_event_check(const struct flowd_event *event, struct flowd_error *err)
@@ -48,6 +58,8 @@ int flowd_event_check(const struct flowd_event *event, struct flowd_error *err)
 
     if (key->family != AF_INET && key->family != AF_INET6)
         return flowd_fail(err, -EINVAL, "family: neither IPv4 nor IPv6");
+    if (!is_plain(key, &key->src) || !is_plain(key, &key->dst))
+        return flowd_fail(err, -EINVAL, "family: the addresses are longer than IPv4's");
     if (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP)
         return flowd_fail(err, -EINVAL, "protocol: %u is neither tcp nor udp", key->protocol);
     if (key->src_port == 0)

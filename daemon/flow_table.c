@@ -100,23 +100,23 @@ static int reserve_free(struct flowd_flow_table *table, size_t records)
     return 0;
 }
 
-static int take_record(struct flowd_flow_table *table, uint32_t *number)
+int flowd_flow_table_reserve(struct flowd_flow_table *table)
 {
-    int result;
+    int result = flowd_flow_index_reserve(&table->index);
 
-    if (table->free_count > 0) {
-        *number = table->free_records[--table->free_count];
-        return 0;
-    }
+    if (result < 0 || table->free_count > 0)
+        return result;
     if (table->records == FLOWD_FLOWS_LIMIT)
         return -ENOSPC;
     result = flowd_state_file_grow(&table->file, table->records + 1);
-    if (result == 0)
-        result = reserve_free(table, table->records + 1);
-    if (result < 0)
-        return result;
-    *number = (uint32_t)table->records++;
-    return 0;
+    return result < 0 ? result : reserve_free(table, table->records + 1);
+}
+
+/* There must be room. */
+static uint32_t take_record(struct flowd_flow_table *table)
+{
+    return table->free_count > 0 ? table->free_records[--table->free_count]
+                                 : (uint32_t)table->records++;
 }
 
 static int by_last_event(const void *left, const void *right)
@@ -260,16 +260,15 @@ int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow
 {
     struct flowd_flow *flow;
     uint64_t generation;
-    uint32_t number = 0;
-    int result = flowd_flow_index_reserve(&table->index);
+    uint32_t number;
+    int result = flowd_flow_table_reserve(table);
 
-    if (result == 0)
-        result = take_record(table, &number);
     if (result < 0)
         return result;
+    number = take_record(table);
     flow = record_at(table, number);
     /* What a freed record leaves is its generation: an old id never finds the new flow. */
-    generation = (flow->id >> 32) + 1;
+    generation = flow->id >> 32 == UINT32_MAX ? 1 : (flow->id >> 32) + 1;
     *flow = *prototype;
     flow->state = FLOWD_FLOW_FREE;
     flow->id = generation << 32 | (number + 1u);

@@ -212,6 +212,11 @@ static void fill_prototype(struct flowd_flow *prototype, const struct flowd_sour
         memcpy(prototype->application, event->application, event->application_length);
 }
 
+static int refuse_full(int result, struct flowd_error *err)
+{
+    return flowd_fail(err, -result, "the state file can't take another flow");
+}
+
 static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
                       const struct flowd_event *event, struct flowd_flow **flow,
                       struct flowd_error *err)
@@ -222,7 +227,7 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     fill_prototype(&prototype, source, event);
     result = flowd_flow_table_add(hub->table, &prototype, flow);
     if (result < 0)
-        return flowd_fail(err, -result, "the state file can't take another flow");
+        return refuse_full(result, err);
     for (unsigned slot = 0; slot < hub->backend_count; slot++)
         hub->backends[slot].module->flow_start(hub->backends[slot].instance, *flow, false);
     hub->started_total++;
@@ -280,6 +285,10 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
     if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
         return flowd_fail(err, -ENOSPC, "%zu flows are live, as many as flows.max allows",
                           flowd_flow_table_count(hub->table));
+    /* A change of tag that can't be made must not cost the flow that is live. */
+    result = flowd_flow_table_reserve(hub->table);
+    if (result < 0)
+        return refuse_full(result, err);
     if (known != NULL)
         end_flow(hub, known);
     result = start_flow(hub, source, event, flow, err);
@@ -298,6 +307,17 @@ static int submit_end(struct flowd_hub *hub, const struct flowd_event *event,
     return FLOWD_ENDED;
 }
 
+static void log_event(const struct flowd_source *source, const struct flowd_event *event,
+                      enum flowd_result result)
+{
+    char key[FLOWD_FLOW_KEY_TEXT_SIZE];
+
+    flowd_flow_key_format(&event->key, key);
+    flowd_debug("hub", "%s %s experiment=%u activity=%u by %s: %s",
+                flowd_event_state_names[event->state], key, event->experiment, event->activity,
+                source->name, flowd_result_names[result]);
+}
+
 int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
                      const struct flowd_event *event, struct flowd_flow **flow,
                      struct flowd_error *err)
@@ -310,6 +330,8 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
                      ? submit_end(hub, event, &concerned)
                      : submit_start(hub, source, event, &concerned, err);
     source->events[event->state][result < 0 ? FLOWD_REFUSED : result]++;
+    if (flowd_log_level() >= FLOWD_LOG_DEBUG)
+        log_event(source, event, result < 0 ? FLOWD_REFUSED : (enum flowd_result)result);
     if (result >= 0 && flow != NULL)
         *flow = concerned;
     return result;

@@ -6,6 +6,7 @@
  */
 #include "daemon/log.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,7 +19,9 @@
 #include "daemon/text.h"
 #include "daemon/timestamp.h"
 
-#define MESSAGE_SIZE 1024
+#define MESSAGE_SIZE 2048
+/* What stands on a line beside the message. */
+#define HEADER_ROOM 160
 #define LIMIT_PER_SECOND 10
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
@@ -70,6 +73,52 @@ uint64_t flowd_log_dropped(void)
     return logger.dropped;
 }
 
+/* Bytes of the character at text, which ends with a NUL; 0: none that may be shown as it is. */
+static size_t printable(const char *text)
+{
+    size_t size = flowd_text_utf8_sequence(text, strnlen(text, 4));
+
+    if ((unsigned char)text[0] < 0x20 || text[0] == 0x7f)
+        return 0;
+    /* U+0080 to U+009F move the cursor of some terminals. */
+    return size == 2 && (unsigned char)text[0] == 0xc2 && (unsigned char)text[1] < 0xa0 ? 0 : size;
+}
+
+/*
+ * How many bytes of the message fit on a line that is written in one piece (PIPE_BUF), if a byte
+ * that can't be shown takes escaped bytes.
+ */
+static size_t fitting(const char *message, size_t escaped)
+{
+    size_t room = PIPE_BUF - HEADER_ROOM;
+    size_t at = 0;
+
+    while (message[at] != '\0') {
+        size_t size = printable(message + at);
+        size_t cost = size > 0 ? size + (message[at] == '"' || message[at] == '\\') : escaped;
+
+        if (cost > room)
+            break;
+        room -= cost;
+        at += size > 0 ? size : 1;
+    }
+    return at;
+}
+
+/* A peer's bytes must not forge lines or move the reader's cursor. */
+static void put_printable(const char *message, size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        size_t size = printable(message + at);
+
+        if (size == 0)
+            flowd_text_printf(&logger.line, "\\x%02x", (unsigned)(unsigned char)message[at++]);
+        else
+            flowd_text_append(&logger.line, message + at, size);
+        at += size;
+    }
+}
+
 static void compose_text(enum flowd_log_level level, const char *module, const char *message)
 {
     char timestamp[FLOWD_TIMESTAMP_SIZE];
@@ -77,13 +126,7 @@ static void compose_text(enum flowd_log_level level, const char *module, const c
     flowd_timestamp_format(flowd_timestamp_now_us(), timestamp);
     flowd_text_printf(&logger.line, "%s %-7s %s: ", timestamp, flowd_log_level_names[level],
                       module);
-    /* A peer's bytes must not forge lines or move the reader's cursor. */
-    for (const char *c = message; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            flowd_text_printf(&logger.line, "\\x%02x", (unsigned)(unsigned char)*c);
-        else
-            flowd_text_char(&logger.line, *c);
-    }
+    put_printable(message, fitting(message, sizeof("\\xff") - 1));
     flowd_text_char(&logger.line, '\n');
 }
 
@@ -95,7 +138,7 @@ static void compose_json(enum flowd_log_level level, const char *module, const c
     flowd_text_printf(&logger.line, "{\"time\":\"%s\",\"level\":\"%s\",\"module\":\"%s\",",
                       timestamp, flowd_log_level_names[level], module);
     flowd_text_puts(&logger.line, "\"message\":");
-    flowd_text_json(&logger.line, message, strlen(message));
+    flowd_text_json(&logger.line, message, fitting(message, sizeof("\\u001f") - 1));
     flowd_text_puts(&logger.line, "}\n");
 }
 
@@ -126,6 +169,20 @@ static void write_line(void)
         logger.dropped++;
 }
 
+/* A journald that was restarted has another socket behind the same name. */
+static void send_to_journal(void)
+{
+    const struct flowd_text *line = &logger.line;
+
+    if (logger.journal >= 0 && send(logger.journal, line->data, line->length, MSG_NOSIGNAL) >= 0)
+        return;
+    if (logger.journal >= 0)
+        close(logger.journal);
+    logger.journal = open_journal();
+    if (logger.journal < 0 || send(logger.journal, line->data, line->length, MSG_NOSIGNAL) < 0)
+        logger.dropped++;
+}
+
 static void write_message(enum flowd_log_level level, const char *module, const char *message)
 {
     flowd_text_clear(&logger.line);
@@ -139,8 +196,8 @@ static void write_message(enum flowd_log_level level, const char *module, const 
         logger.dropped++;
     else if (logger.format != FLOWD_LOG_JOURNAL)
         write_line();
-    else if (send(logger.journal, logger.line.data, logger.line.length, MSG_NOSIGNAL) < 0)
-        logger.dropped++;
+    else
+        send_to_journal();
 }
 
 void flowd_log(enum flowd_log_level level, const char *module, const char *format, ...)

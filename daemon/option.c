@@ -203,7 +203,7 @@ static int read_choice(const struct flowd_option *option, const char *path, json
     const char *text = json_is_string(value) ? json_string_value(value) : "";
     char wanted[192] = "one of ", full[256];
 
-    for (int i = 0; option->choices[i] != NULL; i++) {
+    for (int i = 0; json_is_string(value) && option->choices[i] != NULL; i++) {
         if (strcasecmp(option->choices[i], text) == 0) {
             *out = i;
             return 0;
@@ -465,16 +465,43 @@ void flowd_options_compare(const struct flowd_option *table, const void *old_val
     }
 }
 
+static size_t value_size(const struct flowd_option *option)
+{
+    switch (option->type) {
+    case FLOWD_OPTION_BOOL:
+        return sizeof(bool);
+    case FLOWD_OPTION_INTEGER:
+    case FLOWD_OPTION_MODE:
+        return sizeof(int64_t);
+    case FLOWD_OPTION_STRING:
+        return sizeof(char *);
+    case FLOWD_OPTION_CHOICE:
+        return sizeof(int);
+    case FLOWD_OPTION_STRINGS:
+        return sizeof(struct flowd_strings);
+    case FLOWD_OPTION_IGNORED:
+    case FLOWD_OPTION_LATER:
+        break;
+    }
+    return 0;
+}
+
 int flowd_option_copy(const struct flowd_option *option, const void *from, void *to)
 {
-    const struct flowd_option one[] = {*option, {.key = NULL}};
+    /* The copy is read into a place of its own first, so that a failure leaves `to` as it is. */
+    const struct flowd_option row[] = {*option, {.key = NULL}};
+    struct flowd_option alone = *option;
     struct flowd_options_report report = {0};
+    struct flowd_strings place = {0}; /* the largest of the types */
     json_t *value = value_json(option, const_place_of(option, from));
     int result = -ENOMEM;
 
-    if (value != NULL) {
-        flowd_options_fini(one, to);
-        result = read_value(option, "", value, to, &report);
+    alone.offset = 0;
+    if (value != NULL)
+        result = read_value(&alone, "", value, &place, &report);
+    if (result == 0) {
+        flowd_options_fini(row, to);
+        memcpy(place_of(option, to), &place, value_size(option));
     }
     json_decref(value);
     flowd_mistakes_fini(&report.mistakes);

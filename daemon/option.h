@@ -73,7 +73,7 @@ struct flowd_options_report {
     struct flowd_mistakes deprecations;
 };
 
-/* Frees what the struct's strings and lists own and zeroes it; the struct itself is not freed. */
+/* Frees what the struct's strings and lists own and empties them; the struct is not freed. */
 void flowd_options_fini(const struct flowd_option *table, void *values);
 
 /*

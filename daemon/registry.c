@@ -63,7 +63,7 @@ static int fold(char key[static NAME_SIZE], const char *prefix, const char *name
 {
     size_t at = (size_t)snprintf(key, NAME_SIZE, "%s/", prefix);
 
-    if (at + len >= NAME_SIZE)
+    if (at + len >= NAME_SIZE || memchr(name, '\0', len) != NULL)
         return -ENOENT;
     for (size_t i = 0; i < len; i++)
         key[at + i] = name[i] == ' ' ? '_' : (char)tolower((unsigned char)name[i]);
@@ -102,6 +102,13 @@ static int add(struct flowd_registry *registry, const char *prefix, const char *
     return 0;
 }
 
+static int fail_name(int result, const char *name, struct flowd_error *err)
+{
+    if (result == -EEXIST)
+        return flowd_fail(err, result, "the name \"%s\" stands there twice", name);
+    return flowd_fail(err, -result, "the name \"%s\"", name);
+}
+
 /* A number of the registry's, or -1. */
 static int number_of(const json_t *object, const char *key, json_int_t max)
 {
@@ -132,7 +139,7 @@ static int read_activities(struct flowd_registry *registry, const json_t *activi
                               i, experiment_name, FLOWD_ACTIVITY_MAX);
         result = add(registry, prefix, name, experiment, number);
         if (result < 0)
-            return flowd_fail(err, -result, "activity \"%s\" of \"%s\"", name, experiment_name);
+            return fail_name(result, name, err);
     }
     return 0;
 }
@@ -155,7 +162,7 @@ static int read_root(struct flowd_registry *registry, const json_t *root, struct
                               FLOWD_EXPERIMENT_MAX);
         result = add(registry, "", name, (uint16_t)number, -1);
         if (result < 0)
-            return flowd_fail(err, -result, "experiment \"%s\"", name);
+            return fail_name(result, name, err);
         result = read_activities(registry, json_object_get(item, "activities"), (uint16_t)number,
                                  name, err);
         if (result < 0)
@@ -176,11 +183,13 @@ int flowd_registry_load(struct flowd_registry *registry, const char *path, struc
         clear(registry);
         return 0;
     }
+    errno = 0;
     root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
         return error.line > 0 ? flowd_fail(err, -EINVAL, "registry %s: line %d, column %d: %s",
                                            path, error.line, error.column, error.text)
-                              : flowd_fail(err, -ENOENT, "registry %s: %s", path, error.text);
+                              : flowd_fail(err, errno > 0 ? -errno : -EIO, "registry %s: %s", path,
+                                           error.text);
     result = read_root(&fresh, root, err);
     json_decref(root);
     if (result < 0) {

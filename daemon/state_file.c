@@ -97,8 +97,11 @@ static const char *why_unusable(const struct flowd_state_file *file, off_t size)
 static int allocate(struct flowd_state_file *file, size_t capacity)
 {
     off_t size = (off_t)(HEADER_SIZE + capacity * sizeof(struct flowd_flow));
-    int result = file->fd >= 0 ? posix_fallocate(file->fd, 0, size) : 0;
+    int result;
 
+    do
+        result = file->fd >= 0 ? posix_fallocate(file->fd, 0, size) : 0;
+    while (result == EINTR);
     if (result != 0)
         return -result;
     file->capacity = capacity;
@@ -171,12 +174,21 @@ static int make_directory(const char *directory, struct flowd_error *err)
     return 0;
 }
 
-/* Opens and locks the file. A file at that name that is no regular file is an error. */
-static int open_locked(const char *directory, int directory_fd, int *out, struct flowd_error *err)
+/*
+ * Opens and locks the file; *made says that it was not there. A file at that name that is no
+ * regular file is an error.
+ */
+static int open_locked(const char *directory, int directory_fd, int *out, bool *made,
+                       struct flowd_error *err)
 {
-    int fd = openat(directory_fd, FILE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd = openat(directory_fd, FILE_NAME, flags);
     struct stat status;
     int result;
+
+    *made = fd < 0 && errno == ENOENT;
+    if (*made)
+        fd = openat(directory_fd, FILE_NAME, flags | O_CREAT, 0600);
 
     if (fd < 0)
         return flowd_fail(err, errno, "open %s/%s", directory, FILE_NAME);
@@ -206,11 +218,12 @@ static off_t size_of(int fd)
 static int replace(struct flowd_state_file *file, const char *directory, int directory_fd,
                    struct flowd_error *err)
 {
+    bool made;
     int fresh, result;
 
     if (renameat(directory_fd, FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
         return flowd_fail(err, errno, "rename %s/%s", directory, FILE_NAME);
-    result = open_locked(directory, directory_fd, &fresh, err);
+    result = open_locked(directory, directory_fd, &fresh, &made, err);
     if (result < 0)
         return result;
     munmap(file->mapping, MAPPING_SIZE);
@@ -222,7 +235,7 @@ static int replace(struct flowd_state_file *file, const char *directory, int dir
 
 /* Decides what an existing file is worth and leaves a usable one. */
 static int take_over(struct flowd_state_file *file, const char *directory, int directory_fd,
-                     char *set_aside, size_t size, struct flowd_error *err)
+                     bool made, char *set_aside, size_t size, struct flowd_error *err)
 {
     char boot_id[BOOT_ID_SIZE];
     off_t file_size = size_of(file->fd);
@@ -230,8 +243,11 @@ static int take_over(struct flowd_state_file *file, const char *directory, int d
     int result;
 
     read_boot_id(boot_id);
-    if (file_size == 0)
+    if (file_size == 0) {
+        if (!made)
+            snprintf(set_aside, size, "state file %s/%s: it is empty", directory, FILE_NAME);
         return begin(file, boot_id, err);
+    }
     why = why_unusable(file, file_size);
     if (why != NULL) {
         snprintf(set_aside, size, "%s/%s: %s; kept as %s", directory, FILE_NAME, why,
@@ -239,7 +255,7 @@ static int take_over(struct flowd_state_file *file, const char *directory, int d
         result = replace(file, directory, directory_fd, err);
         return result < 0 ? result : begin(file, boot_id, err);
     }
-    if (strncmp(header_of(file)->boot_id, boot_id, BOOT_ID_SIZE) != 0) {
+    if (boot_id[0] == '\0' || strncmp(header_of(file)->boot_id, boot_id, BOOT_ID_SIZE) != 0) {
         snprintf(set_aside, size, "%s/%s: the host has rebooted, its flows are over", directory,
                  FILE_NAME);
         return begin(file, boot_id, err);
@@ -250,6 +266,7 @@ static int take_over(struct flowd_state_file *file, const char *directory, int d
 int flowd_state_file_open(struct flowd_state_file *file, const char *directory, char *set_aside,
                           size_t size, struct flowd_error *err)
 {
+    bool made = false;
     int directory_fd, result;
 
     *file = (struct flowd_state_file){.fd = -1};
@@ -263,11 +280,11 @@ int flowd_state_file_open(struct flowd_state_file *file, const char *directory, 
     directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory_fd < 0)
         return flowd_fail(err, errno, "open stateDir %s", directory);
-    result = open_locked(directory, directory_fd, &file->fd, err);
+    result = open_locked(directory, directory_fd, &file->fd, &made, err);
     if (result == 0)
         result = map(file, err);
     if (result == 0)
-        result = take_over(file, directory, directory_fd, set_aside, size, err);
+        result = take_over(file, directory, directory_fd, made, set_aside, size, err);
     close(directory_fd);
     if (result < 0)
         flowd_state_file_close(file);

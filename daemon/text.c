@@ -100,12 +100,10 @@ void flowd_text_printf(struct flowd_text *text, const char *format, ...)
     va_end(again);
 }
 
-/*
- * Length of the well-formed UTF-8 sequence at the start of data (RFC 3629, section 4), 0 if there
- * is none.
- */
-static size_t utf8_sequence(const unsigned char *data, size_t length)
+/* RFC 3629, section 4. */
+size_t flowd_text_utf8_sequence(const char *bytes, size_t length)
 {
+    const unsigned char *data = (const unsigned char *)bytes;
     unsigned char low = 0x80, high = 0xbf;
     size_t size;
 
@@ -137,10 +135,8 @@ static size_t utf8_sequence(const unsigned char *data, size_t length)
 
 bool flowd_text_is_utf8(const char *data, size_t length)
 {
-    const unsigned char *bytes = (const unsigned char *)data;
-
     for (size_t i = 0; i < length;) {
-        size_t size = utf8_sequence(bytes + i, length - i);
+        size_t size = flowd_text_utf8_sequence(data + i, length - i);
 
         if (size == 0)
             return false;
@@ -173,18 +169,17 @@ static const char *json_escape(unsigned char byte, char buffer[static 7])
 
 void flowd_text_json(struct flowd_text *text, const char *string, size_t length)
 {
-    const unsigned char *bytes = (const unsigned char *)string;
     size_t plain = 0; /* where the bytes that are not yet written begin */
     size_t i = 0;
 
     flowd_text_char(text, '"');
     while (i < length) {
         char buffer[7];
-        const char *instead = json_escape(bytes[i], buffer);
+        const char *instead = json_escape((unsigned char)string[i], buffer);
         size_t size = 1;
 
         if (instead == NULL) {
-            size = utf8_sequence(bytes + i, length - i);
+            size = flowd_text_utf8_sequence(string + i, length - i);
             if (size > 0) {
                 i += size;
                 continue;

@@ -36,5 +36,7 @@ void flowd_text_printf(struct flowd_text *text, const char *format, ...)
 /* Appends a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void flowd_text_json(struct flowd_text *text, const char *string, size_t length);
 
+/* Length of the well-formed UTF-8 sequence that data (length > 0) begins with; 0: there is none. */
+size_t flowd_text_utf8_sequence(const char *data, size_t length);
 /* True if the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool flowd_text_is_utf8(const char *data, size_t length);

@@ -14,6 +14,8 @@
 #define US_PER_S 1000000
 #define CALENDAR_LENGTH 19 /* 2026-01-01T00:00:00 */
 #define CACHED 16
+/* 9999-12-31T23:59:59Z: later years have five digits. */
+#define SECOND_MAX INT64_C(253402300799)
 
 static int64_t clock_us(clockid_t clock)
 {
@@ -144,11 +146,15 @@ int flowd_timestamp_parse(const char *text, size_t len, int64_t *realtime_us)
         return -EINVAL;
     calendar.tm_year = year - 1900;
     calendar.tm_mon--;
+    /* The date alone: timegm() turns 30 February into 1 March, and such a date is no date. */
     normal = calendar;
+    normal.tm_sec = 0;
     second = timegm(&normal);
-    /* timegm() turns 30 February into 1 March; such a date is no date. */
-    if (normal.tm_mday != calendar.tm_mday && calendar.tm_sec < 60)
+    if (normal.tm_mday != calendar.tm_mday)
         return -EINVAL;
-    *realtime_us = ((int64_t)second - offset_s) * US_PER_S + micro;
+    second += calendar.tm_sec - offset_s;
+    if (second < 0 || second > SECOND_MAX)
+        return -EINVAL;
+    *realtime_us = (int64_t)second * US_PER_S + micro;
     return 0;
 }

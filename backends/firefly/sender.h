@@ -36,8 +36,9 @@ int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, void *context
 void flowd_sender_free(struct flowd_sender *sender);
 
 /*
- * Queues one datagram. data is copied. to_collector is only handed back. Nothing is sent before
- * flowd_sender_flush(), and nothing is reported before it either.
+ * Queues one datagram. data is copied. to_collector is only handed back. It leaves
+ * with flowd_sender_flush(), or earlier where very many are queued; one that can't be queued is
+ * reported at once.
  */
 void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_storage *address,
                         const char *data, size_t length, uint64_t tag, bool to_collector);

@@ -126,8 +126,16 @@ static void put_json(struct flowd_text *text, const struct flowd_flow *flow,
 
 static void write_lines(struct flow_log *log)
 {
-    ssize_t count = write(log->fd, log->lines.data, log->lines.length);
+    ssize_t count;
 
+    if (flowd_text_failed(&log->lines)) {
+        log->lost++;
+        flowd_log_limited(&log->failures, FLOWD_LOG_WARNING, "log",
+                          "out of memory: lines are lost");
+        flowd_text_clear(&log->lines);
+        return;
+    }
+    count = write(log->fd, log->lines.data, log->lines.length);
     if (count != (ssize_t)log->lines.length) {
         log->lost++;
         flowd_log_limited(&log->failures, FLOWD_LOG_WARNING, "log", "write to %s: %s",
@@ -159,7 +167,7 @@ static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flow
     }
     flow->backend[log->slot] = flowd_text_failed(lines) ? FAILED : LOGGED;
     log->written++;
-    if (lines->length > FLUSH_SIZE)
+    if (lines->length > FLUSH_SIZE || flowd_text_failed(lines))
         write_lines(log);
 }
 

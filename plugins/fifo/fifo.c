@@ -140,13 +140,10 @@ static int find_group(const char *name, gid_t *gid, struct flowd_error *err)
 }
 
 /* Makes the fifo with exactly the configured mode and group. */
-static int make_fifo(const struct fifo_config *config, struct flowd_error *err)
+static int make_fifo(const struct fifo_config *config, gid_t gid, struct flowd_error *err)
 {
-    gid_t gid;
-    int result = find_group(config->group, &gid, err);
+    int result = 0;
 
-    if (result < 0)
-        return result;
     if (mkfifo(config->path, 0600) < 0)
         return flowd_fail(err, errno, "make fifo %s", config->path);
     if (gid != (gid_t)-1 && lchown(config->path, (uid_t)-1, gid) < 0)
@@ -161,12 +158,15 @@ static int make_fifo(const struct fifo_config *config, struct flowd_error *err)
 static int open_fifo(const struct fifo_config *config, int *out, struct flowd_error *err)
 {
     struct stat status;
-    int fd, result;
+    gid_t gid;
+    int fd, result = find_group(config->group, &gid, err);
 
+    if (result < 0)
+        return result;
     if (lstat(config->path, &status) < 0) {
         if (errno != ENOENT)
             return flowd_fail(err, errno, "look at %s", config->path);
-        result = make_fifo(config, err);
+        result = make_fifo(config, gid, err);
         if (result < 0)
             return result;
     } else if (!S_ISFIFO(status.st_mode)) {
