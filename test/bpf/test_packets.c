@@ -1,0 +1,315 @@
+/*
+ * The program on composed packets: every protocol, direction, VLAN encapsulation and chain of
+ * extension headers that it knows, and the odd ones that it must leave alone. Each packet is
+ * checked three ways: the verdict is "next", the bytes are the expected ones, and exactly the
+ * expected counter has moved.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <net/ethernet.h>
+
+#include "marker_program.h"
+#include "packet.h"
+
+#define LABEL 0xabcde
+/* The interface of packets that BPF_PROG_TEST_RUN makes is the loopback device. */
+#define LOOPBACK_SLOT 1u
+
+static struct marker_program programs[2]; /* without and with the source address */
+
+static const struct packet_recipe plain = {
+    .src = "2001:db8::1",
+    .dst = "2001:db8:0:1::2",
+    .src_port = 1094,
+    .dst_port = 40000,
+    .protocol = IPPROTO_TCP,
+    .traffic_class = 0xb8,
+    .flow_label = 0x13579,
+};
+
+static void read_counters(const struct marker_program *program,
+                          struct flowd_marker_counters *counters)
+{
+    struct flowd_marker_counters shared;
+
+    assert_int_equal(marker_program_counters(program, LOOPBACK_SLOT, counters), 0);
+    assert_int_equal(marker_program_counters(program, FLOWD_MARKER_SHARED_SLOT, &shared), 0);
+    for (unsigned i = 0; i < FLOWD_MARKER_VERDICTS; i++)
+        assert_true(i == FLOWD_MARKER_NO_FLOW || shared.packets[i] == 0);
+    assert_int_equal(counters->packets[FLOWD_MARKER_NO_FLOW], 0);
+    counters->packets[FLOWD_MARKER_NO_FLOW] = shared.packets[FLOWD_MARKER_NO_FLOW];
+}
+
+/* Runs bytes; what comes out must be expected (as long), and verdict's counter one more. */
+static void run_bytes(const struct marker_program *program, const uint8_t *bytes, size_t length,
+                      const uint8_t *expected, enum flowd_marker_verdict verdict)
+{
+    struct flowd_marker_counters before;
+    struct flowd_marker_counters after;
+    struct marker_run run;
+
+    read_counters(program, &before);
+    assert_int_equal(marker_run(program->program_fd, bytes, length, 1, &run), 0);
+    read_counters(program, &after);
+    assert_int_equal(run.verdict, -1);
+    assert_int_equal(run.length, length);
+    assert_memory_equal(run.bytes, expected, length);
+    before.packets[verdict]++;
+    for (unsigned i = 0; i < FLOWD_MARKER_VERDICTS; i++)
+        if (before.packets[i] != after.packets[i])
+            fail_msg("counter %u is %llu, not %llu", i, (unsigned long long)after.packets[i],
+                     (unsigned long long)before.packets[i]);
+}
+
+/* Runs the recipe's packet on a program that has an entry for flow. */
+static void check(struct marker_program *program, const struct packet_recipe *flow,
+                  const struct packet_recipe *recipe, enum flowd_marker_verdict verdict)
+{
+    struct flowd_marker_key key = packet_key(flow);
+    struct packet packet;
+    struct packet expected;
+
+    assert_int_equal(marker_program_clear(program), 0);
+    assert_int_equal(marker_program_add(program, &key, LABEL), 0);
+    packet_compose(recipe, &packet);
+    expected = packet;
+    if (verdict == FLOWD_MARKER_MARKED)
+        packet_set_label(&expected, LABEL);
+    run_bytes(program, packet.bytes, packet.length, expected.bytes, verdict);
+}
+
+static const struct {
+    uint16_t tags[3];
+    enum flowd_marker_verdict verdict;
+} taggings[] = {
+    {{0}, FLOWD_MARKER_MARKED},
+    {{0x8100}, FLOWD_MARKER_MARKED},
+    {{0x88a8}, FLOWD_MARKER_MARKED},
+    {{0x88a8, 0x8100}, FLOWD_MARKER_MARKED},
+    {{0x8100, 0x8100}, FLOWD_MARKER_MARKED},
+    {{0x88a8, 0x8100, 0x8100}, FLOWD_MARKER_TOO_DEEP},
+};
+#define TAGGINGS (sizeof(taggings) / sizeof(taggings[0]))
+
+static const struct {
+    int chain[PACKET_CHAIN_MAX];
+    unsigned length;
+    enum flowd_marker_verdict verdict;
+} chains[] = {
+    {{0}, 0, FLOWD_MARKER_MARKED},
+    {{PACKET_HOP_BY_HOP}, 1, FLOWD_MARKER_MARKED},
+    {{PACKET_ROUTING}, 1, FLOWD_MARKER_MARKED},
+    {{PACKET_DESTINATION}, 1, FLOWD_MARKER_MARKED},
+    {{PACKET_FRAGMENT_FIRST}, 1, FLOWD_MARKER_MARKED},
+    {{PACKET_AUTHENTICATION}, 1, FLOWD_MARKER_MARKED},
+    {{PACKET_HOP_BY_HOP, PACKET_DESTINATION, PACKET_ROUTING, PACKET_FRAGMENT_FIRST,
+      PACKET_AUTHENTICATION, PACKET_DESTINATION},
+     6,
+     FLOWD_MARKER_MARKED},
+    {{PACKET_FRAGMENT_LATER}, 1, FLOWD_MARKER_FRAGMENT},
+    {{PACKET_HOP_BY_HOP, PACKET_FRAGMENT_LATER}, 2, FLOWD_MARKER_FRAGMENT},
+    {{60, 60, 60, 60, 60, 60, 60, 60}, 8, FLOWD_MARKER_MARKED},
+    {{60, 60, 60, 60, 60, 60, 60, 60, 60}, 9, FLOWD_MARKER_TOO_DEEP},
+};
+#define CHAINS (sizeof(chains) / sizeof(chains[0]))
+
+static void test_every_combination(void **state)
+{
+    static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+    unsigned marked = 0;
+
+    (void)state;
+    for (unsigned match = 0; match < 2; match++)
+        for (unsigned p = 0; p < 2; p++)
+            for (unsigned t = 0; t < TAGGINGS; t++)
+                for (unsigned c = 0; c < CHAINS; c++) {
+                    struct packet_recipe recipe = plain;
+                    enum flowd_marker_verdict verdict = chains[c].verdict;
+
+                    recipe.protocol = protocols[p];
+                    memcpy(recipe.tags, taggings[t].tags, sizeof(recipe.tags));
+                    memcpy(recipe.chain, chains[c].chain, sizeof(recipe.chain));
+                    recipe.chain_length = chains[c].length;
+                    if (taggings[t].verdict != FLOWD_MARKER_MARKED)
+                        verdict = taggings[t].verdict;
+                    check(&programs[match], &recipe, &recipe, verdict);
+                    marked += verdict == FLOWD_MARKER_MARKED;
+                }
+    assert_int_equal(marked, 2 * 2 * 5 * 8);
+}
+
+/* The entry of one direction does not match the other one, nor a neighbour in any field. */
+static void test_what_does_not_match(void **state)
+{
+    struct packet_recipe others[] = {plain, plain, plain, plain, plain};
+
+    (void)state;
+    others[0].src = plain.dst;
+    others[0].dst = plain.src;
+    others[0].src_port = plain.dst_port;
+    others[0].dst_port = plain.src_port;
+    others[1].src_port++;
+    others[2].dst_port--;
+    others[3].dst = "2001:db8:0:1::3";
+    others[4].protocol = IPPROTO_UDP;
+    for (unsigned match = 0; match < 2; match++) {
+        for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+            check(&programs[match], &plain, &others[i], FLOWD_MARKER_NO_FLOW);
+            check(&programs[match], &others[i], &others[i], FLOWD_MARKER_MARKED);
+        }
+    }
+}
+
+static void test_source_address(void **state)
+{
+    struct packet_recipe other = plain;
+
+    (void)state;
+    other.src = "2001:db8::ffff";
+    check(&programs[0], &plain, &other, FLOWD_MARKER_MARKED);
+    check(&programs[1], &plain, &other, FLOWD_MARKER_NO_FLOW);
+}
+
+/* The bit decides first: an entry without its bit is not found, a bit without entry does no harm.
+ */
+static void test_bitmap(void **state)
+{
+    struct flowd_marker_key key = packet_key(&plain);
+    struct packet packet;
+
+    (void)state;
+    packet_compose(&plain, &packet);
+    for (unsigned match = 0; match < 2; match++) {
+        assert_int_equal(marker_program_clear(&programs[match]), 0);
+        marker_program_bit(&programs[match], &key, true);
+        run_bytes(&programs[match], packet.bytes, packet.length, packet.bytes,
+                  FLOWD_MARKER_NO_FLOW);
+        assert_int_equal(marker_program_add(&programs[match], &key, LABEL), 0);
+        marker_program_bit(&programs[match], &key, false);
+        run_bytes(&programs[match], packet.bytes, packet.length, packet.bytes,
+                  FLOWD_MARKER_NO_FLOW);
+    }
+}
+
+static void test_every_traffic_class(void **state)
+{
+    (void)state;
+    for (unsigned traffic_class = 0; traffic_class < 256; traffic_class++) {
+        struct packet_recipe recipe = plain;
+
+        recipe.traffic_class = (uint8_t)traffic_class;
+        check(&programs[0], &recipe, &recipe, FLOWD_MARKER_MARKED);
+    }
+}
+
+/*
+ * Frames cut anywhere from shortest on, up to the ports' end. Where the Ethernet header announces
+ * IPv6, BPF_PROG_TEST_RUN takes no frame without a whole IPv6 header: test_nonlinear.c sends those.
+ */
+static void check_cut(const struct packet_recipe *recipe, size_t shortest)
+{
+    struct flowd_marker_key key = packet_key(recipe);
+    struct packet packet;
+    struct packet expected;
+    size_t ports_end;
+
+    packet_compose(recipe, &packet);
+    ports_end = packet.length - (recipe->protocol == IPPROTO_TCP ? 32 : 20);
+    assert_int_equal(marker_program_clear(&programs[0]), 0);
+    assert_int_equal(marker_program_add(&programs[0], &key, LABEL), 0);
+    for (size_t length = shortest; length < ports_end; length++)
+        run_bytes(&programs[0], packet.bytes, length, packet.bytes, FLOWD_MARKER_TRUNCATED);
+    expected = packet;
+    packet_set_label(&expected, LABEL);
+    run_bytes(&programs[0], packet.bytes, ports_end, expected.bytes, FLOWD_MARKER_MARKED);
+}
+
+static void test_truncated(void **state)
+{
+    struct packet_recipe recipe = plain;
+
+    (void)state;
+    check_cut(&recipe, ETHER_HDR_LEN + 40);
+    recipe.protocol = IPPROTO_UDP;
+    check_cut(&recipe, ETHER_HDR_LEN + 40);
+    recipe.tags[0] = 0x8100;
+    check_cut(&recipe, ETHER_HDR_LEN + 1);
+    recipe.chain[0] = PACKET_ROUTING;
+    recipe.chain[1] = PACKET_FRAGMENT_FIRST;
+    recipe.chain_length = 2;
+    check_cut(&recipe, ETHER_HDR_LEN + 1);
+    recipe.tags[0] = 0;
+    check_cut(&recipe, ETHER_HDR_LEN + 40);
+}
+
+static void test_other_protocols(void **state)
+{
+    /* ICMPv6, no next header, ESP, SCTP, IPv6 in IPv6, an unknown one. */
+    static const uint8_t protocols[] = {58, 59, 50, 132, 41, 253};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(protocols); i++) {
+        struct packet_recipe recipe = plain;
+
+        recipe.protocol = protocols[i];
+        check(&programs[0], &recipe, &recipe, FLOWD_MARKER_OTHER_PROTOCOL);
+        recipe.tags[0] = 0x8100;
+        check(&programs[0], &recipe, &recipe, FLOWD_MARKER_OTHER_PROTOCOL);
+        recipe.chain[0] = PACKET_HOP_BY_HOP;
+        recipe.chain_length = 1;
+        check(&programs[0], &recipe, &recipe, FLOWD_MARKER_OTHER_PROTOCOL);
+    }
+}
+
+/* An IPv4 packet in whose bytes an entry's address and ports stand where IPv6 has them. */
+static void test_not_ipv6(void **state)
+{
+    static const uint16_t ethertypes[] = {0x0800, 0x0806, 0x8847, 0x88cc};
+    struct flowd_marker_key key = packet_key(&plain);
+
+    (void)state;
+    for (unsigned tagged = 0; tagged < 2; tagged++)
+        for (unsigned i = 0; i < sizeof(ethertypes) / sizeof(ethertypes[0]); i++) {
+            struct packet_recipe recipe = plain;
+            struct packet packet;
+
+            recipe.tags[0] = tagged ? 0x8100 : 0;
+            packet_compose(&recipe, &packet);
+            packet.bytes[packet.network - 2] = (uint8_t)(ethertypes[i] >> 8);
+            packet.bytes[packet.network - 1] = (uint8_t)ethertypes[i];
+            assert_int_equal(marker_program_clear(&programs[0]), 0);
+            assert_int_equal(marker_program_add(&programs[0], &key, LABEL), 0);
+            run_bytes(&programs[0], packet.bytes, packet.length, packet.bytes,
+                      FLOWD_MARKER_NOT_IPV6);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_combination),   cmocka_unit_test(test_what_does_not_match),
+        cmocka_unit_test(test_source_address),      cmocka_unit_test(test_bitmap),
+        cmocka_unit_test(test_every_traffic_class), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_other_protocols),     cmocka_unit_test(test_not_ipv6),
+    };
+    const char *reason = marker_program_unavailable();
+    int failed;
+
+    if (reason != NULL) {
+        fprintf(stderr, "skipped: %s\n", reason);
+        return 77;
+    }
+    if (marker_program_load(&programs[0], false, false, 16) < 0 ||
+        marker_program_load(&programs[1], true, true, 16) < 0)
+        return 1;
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    marker_program_unload(&programs[0]);
+    marker_program_unload(&programs[1]);
+    return failed;
+}

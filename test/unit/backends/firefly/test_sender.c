@@ -1,0 +1,270 @@
+/*
+ * The sender on loopback sockets: order, both families, an address that nobody can reach, and a
+ * queue that is full.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/address.h"
+#include "sender.h"
+
+#define WAIT_MS 5000
+
+/* What the sender has reported so far. */
+struct reports {
+    unsigned results[3]; /* by enum flowd_sent */
+    uint64_t last_tag;
+    unsigned out_of_order;
+    int last_error;
+    unsigned to_collector;
+};
+
+struct peer {
+    int fd;
+    struct sockaddr_storage address;
+};
+
+static struct ev_loop *loop;
+static struct flowd_sender *sender;
+static struct reports reports;
+
+static void on_done(void *context, uint64_t tag, bool to_collector,
+                    const struct sockaddr_storage *address, enum flowd_sent result, int error)
+{
+    struct reports *seen = context;
+
+    assert_true(address->ss_family == AF_INET || address->ss_family == AF_INET6);
+    assert_int_equal(result == FLOWD_SENT_FAILED, error != 0);
+    seen->results[result]++;
+    if (tag < seen->last_tag)
+        seen->out_of_order++;
+    seen->last_tag = tag;
+    if (error != 0)
+        seen->last_error = error;
+    seen->to_collector += to_collector;
+}
+
+static int make_sender(void **state)
+{
+    (void)state;
+    reports = (struct reports){0};
+    loop = ev_loop_new(0);
+    return flowd_sender_new(loop, on_done, &reports, &sender, NULL);
+}
+
+static int free_sender(void **state)
+{
+    (void)state;
+    flowd_sender_free(sender);
+    ev_loop_destroy(loop);
+    return 0;
+}
+
+/* A bound socket; fd -1 where the host lacks the family. */
+static struct peer make_peer(const char *address)
+{
+    struct peer peer = {.fd = -1};
+    socklen_t length;
+    int size = 4 << 20;
+
+    assert_int_equal(flowd_endpoint_parse(address, 1, &peer.address, &length), 0);
+    if (peer.address.ss_family == AF_INET)
+        ((struct sockaddr_in *)&peer.address)->sin_port = 0;
+    else
+        ((struct sockaddr_in6 *)&peer.address)->sin6_port = 0;
+    peer.fd = socket(peer.address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    if (bind(peer.fd, (struct sockaddr *)&peer.address, length) < 0) {
+        close(peer.fd);
+        peer.fd = -1;
+    } else {
+        assert_int_equal(getsockname(peer.fd, (struct sockaddr *)&peer.address, &length), 0);
+    }
+    return peer;
+}
+
+/* The next datagram's number, or -1 if none comes. */
+static int receive(const struct peer *peer)
+{
+    struct pollfd ready = {.fd = peer->fd, .events = POLLIN};
+    char text[64] = "";
+    int number;
+
+    if (poll(&ready, 1, WAIT_MS) != 1 || recv(peer->fd, text, sizeof(text) - 1, 0) < 0)
+        return -1;
+    return sscanf(text, "datagram %d", &number) == 1 ? number : -1;
+}
+
+static void queue_number(const struct sockaddr_storage *address, unsigned number)
+{
+    char text[64];
+    int length = snprintf(text, sizeof(text), "datagram %u", number);
+
+    flowd_sender_queue(sender, address, text, (size_t)length, number, number % 2 == 1);
+}
+
+static void test_order(void **state)
+{
+    static const char *const addresses[] = {"127.0.0.1", "::1"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct peer peer = make_peer(addresses[i]);
+        enum { COUNT = 1000 };
+
+        if (peer.fd < 0) {
+            print_message("no %s on this host\n", addresses[i]);
+            continue;
+        }
+        reports = (struct reports){0};
+        for (unsigned number = 0; number < COUNT; number++)
+            queue_number(&peer.address, number);
+        assert_int_equal(flowd_sender_waiting(sender), COUNT);
+        assert_int_equal(reports.results[FLOWD_SENT_OK], 0);
+        flowd_sender_flush(sender);
+        while (flowd_sender_waiting(sender) > 0)
+            ev_run(loop, EVRUN_ONCE);
+        for (int number = 0; number < COUNT; number++)
+            assert_int_equal(receive(&peer), number);
+        assert_int_equal(reports.results[FLOWD_SENT_OK], COUNT);
+        assert_int_equal(reports.out_of_order, 0);
+        assert_int_equal(reports.to_collector, COUNT / 2);
+        close(peer.fd);
+    }
+}
+
+/* Every second datagram goes where the kernel refuses it (broadcast without permission). */
+static void test_failing_address_blocks_nobody(void **state)
+{
+    struct peer peer = make_peer("127.0.0.1");
+    struct sockaddr_storage broadcast;
+    socklen_t length;
+    enum { COUNT = 700 };
+
+    (void)state;
+    assert_int_equal(flowd_endpoint_parse("255.255.255.255:9", 1, &broadcast, &length), 0);
+    for (unsigned number = 0; number < COUNT; number++)
+        queue_number(number % 2 ? &broadcast : &peer.address, number);
+    flowd_sender_flush(sender);
+    while (flowd_sender_waiting(sender) > 0)
+        ev_run(loop, EVRUN_ONCE);
+    assert_int_equal(reports.results[FLOWD_SENT_OK], COUNT / 2);
+    assert_int_equal(reports.results[FLOWD_SENT_FAILED], COUNT / 2);
+    assert_true(reports.last_error == EACCES || reports.last_error == ENETUNREACH);
+    assert_int_equal(reports.out_of_order, 0);
+    for (int number = 0; number < COUNT; number += 2)
+        assert_int_equal(receive(&peer), number);
+    close(peer.fd);
+}
+
+/* Where nobody listens, the ICMP answer to one datagram does not fail the next one. */
+static void test_closed_port(void **state)
+{
+    struct peer peer = make_peer("127.0.0.1");
+
+    (void)state;
+    close(peer.fd);
+    for (unsigned round = 0; round < 20; round++) {
+        queue_number(&peer.address, round);
+        flowd_sender_flush(sender);
+    }
+    assert_int_equal(reports.results[FLOWD_SENT_OK], 20);
+}
+
+static void test_too_large_for_udp(void **state)
+{
+    static char large[70000];
+    struct peer peer = make_peer("127.0.0.1");
+
+    (void)state;
+    queue_number(&peer.address, 1);
+    flowd_sender_queue(sender, &peer.address, large, sizeof(large), 2, false);
+    queue_number(&peer.address, 3);
+    flowd_sender_flush(sender);
+    assert_int_equal(receive(&peer), 1);
+    assert_int_equal(receive(&peer), 3);
+    assert_int_equal(reports.results[FLOWD_SENT_FAILED], 1);
+    assert_int_equal(reports.last_error, EMSGSIZE);
+    close(peer.fd);
+}
+
+/* A batch of a usual size leaves, and is reported, with the flush and not before. */
+static void test_nothing_before_the_flush(void **state)
+{
+    struct peer peer = make_peer("127.0.0.1");
+    struct pollfd ready = {.fd = peer.fd, .events = POLLIN};
+
+    (void)state;
+    for (unsigned number = 0; number < 20000; number++)
+        queue_number(&peer.address, number);
+    assert_int_equal(reports.results[FLOWD_SENT_OK] + reports.results[FLOWD_SENT_FAILED] +
+                         reports.results[FLOWD_SENT_DROPPED],
+                     0);
+    assert_int_equal(poll(&ready, 1, 0), 0);
+    close(peer.fd);
+}
+
+/* Each datagram is reported exactly once, and what waits is bounded. */
+static void test_far_too_many(void **state)
+{
+    struct peer peer = make_peer("127.0.0.1");
+    enum { COUNT = 200000 };
+
+    (void)state;
+    for (unsigned number = 0; number < COUNT; number++) {
+        queue_number(&peer.address, number);
+        assert_in_range(flowd_sender_waiting(sender), 0, 65536);
+    }
+    flowd_sender_flush(sender);
+    while (flowd_sender_waiting(sender) > 0)
+        ev_run(loop, EVRUN_ONCE);
+    assert_int_equal(reports.results[FLOWD_SENT_OK] + reports.results[FLOWD_SENT_FAILED] +
+                         reports.results[FLOWD_SENT_DROPPED],
+                     COUNT);
+    close(peer.fd);
+}
+
+static void test_free_sends_what_waits(void **state)
+{
+    struct peer peer = make_peer("127.0.0.1");
+
+    (void)state;
+    flowd_sender_flush(sender);
+    assert_int_equal(flowd_sender_waiting(sender), 0);
+    queue_number(&peer.address, 7);
+    flowd_sender_free(sender);
+    assert_int_equal(receive(&peer), 7);
+    flowd_sender_free(NULL);
+    assert_int_equal(flowd_sender_new(loop, on_done, &reports, &sender, NULL), 0);
+    close(peer.fd);
+}
+
+#define WITH_SENDER(test) cmocka_unit_test_setup_teardown(test, make_sender, free_sender)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SENDER(test_order),
+        WITH_SENDER(test_failing_address_blocks_nobody),
+        WITH_SENDER(test_closed_port),
+        WITH_SENDER(test_too_large_for_udp),
+        WITH_SENDER(test_nothing_before_the_flush),
+        WITH_SENDER(test_far_too_many),
+        WITH_SENDER(test_free_sends_what_waits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

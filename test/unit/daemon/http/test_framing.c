@@ -1,0 +1,364 @@
+/*
+ * Header blocks: what is a request and what is refused, for each way in which two programs on one
+ * path may come to see different messages. Every block is also given in two parts, cut at each
+ * byte: the verdict must not depend on how the bytes arrive.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "framing.h"
+
+#define TEXT(literal) literal, sizeof(literal) - 1
+/* A request line and a Host in front of the lines that a row is about. */
+#define GET "GET / HTTP/1.1\r\n"
+#define HOST "Host: localhost\r\n"
+#define WITH(lines) TEXT(GET HOST lines "\r\n")
+
+struct good {
+    const char *head;
+    size_t length;
+    struct flowd_http_framing framing;
+};
+
+static const struct good good_rows[] = {
+    {TEXT(GET HOST "\r\n"), {0, false, false, 1}},
+    {TEXT("GET / HTTP/1.0\r\n\r\n"), {0, false, false, 0}},
+    {TEXT("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"), {0, false, false, 0}},
+    {TEXT(GET "host:localhost\r\n\r\n"), {0, false, false, 1}},
+    {TEXT(GET "Host:\r\n\r\n"), {0, false, false, 1}},
+    {TEXT(GET "Host: [2001:db8::1]:7777\r\n\r\n"), {0, false, false, 1}},
+    {TEXT(GET "Host: \t 192.0.2.1:7777 \t \r\n\r\n"), {0, false, false, 1}},
+    {TEXT("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
+    {TEXT("GET http://localhost:7777/v1?a=b HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
+    {TEXT("DELETE /v1/flows/1?x=%20;y HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
+    {TEXT("!#$%&'*+-.^_`|~0 / HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
+    {WITH("Content-Length: 0\r\n"), {0, false, false, 1}},
+    {WITH("Content-Length: 5\r\n"), {5, false, false, 1}},
+    {WITH("content-length:5\r\n"), {5, false, false, 1}},
+    {WITH("CONTENT-LENGTH: \t 5\t \r\n"), {5, false, false, 1}},
+    {WITH("Content-Length: 9223372036854775807\r\n"), {INT64_MAX, false, false, 1}},
+    {WITH("Transfer-Encoding: chunked\r\n"), {0, true, false, 1}},
+    {WITH("transfer-encoding:Chunked\r\n"), {0, true, false, 1}},
+    {WITH("Expect: 100-continue\r\nContent-Length: 1\r\n"), {1, false, true, 1}},
+    {WITH("Expect: 100-Continue\r\n"), {0, false, true, 1}},
+    {WITH("Expect: something\r\n"), {0, false, false, 1}},
+    {WITH("X-Empty:\r\n"), {0, false, false, 1}},
+    {WITH("X-Latin: caf\xe9 \xff\r\n"), {0, false, false, 1}},
+    {WITH("X-Tab: a\tb\r\n"), {0, false, false, 1}},
+    {WITH("X-Colons: a:b::c\r\n"), {0, false, false, 1}},
+    {WITH("Content-Length-Of-Something: x\r\n"), {0, false, false, 1}},
+    {WITH("Xontent-Length: x\r\n"), {0, false, false, 1}},
+};
+
+/* What the scan refuses already, since the end of the block can't be trusted. */
+struct broken {
+    const char *head;
+    size_t length;
+    const char *reason;
+};
+
+#define LF_ALONE "a line ends with LF alone"
+#define CR_ALONE "CR without LF"
+#define CONTROL "a control character in the header"
+
+static const struct broken broken_rows[] = {
+    {TEXT("GET / HTTP/1.1\nHost: localhost\r\n\r\n"), LF_ALONE},
+    {TEXT("GET / HTTP/1.1\n\n"), LF_ALONE},
+    {TEXT(GET "Host: localhost\n\r\n"), LF_ALONE},
+    {TEXT(GET HOST "X: a\nContent-Length: 5\r\n\r\n"), LF_ALONE},
+    {TEXT(GET HOST "\n"), LF_ALONE},
+    {TEXT("\n" GET HOST "\r\n"), LF_ALONE},
+    {TEXT("\r\n" GET HOST "\r\n"), "the request line is empty"},
+    {TEXT(GET HOST "X: a\rContent-Length: 5\r\n\r\n"), CR_ALONE},
+    {TEXT(GET HOST "X: a\r\r\n\r\n"), CR_ALONE},
+    {TEXT(GET HOST "\r\r\n"), CR_ALONE},
+    {TEXT("GET /\r HTTP/1.1\r\n" HOST "\r\n"), CR_ALONE},
+    {TEXT("\rGET / HTTP/1.1\r\n" HOST "\r\n"), CR_ALONE},
+    {WITH("X: a\0b\r\n"), CONTROL},
+    {WITH("X\0: a\r\n"), CONTROL},
+    {WITH("X: \x01\r\n"), CONTROL},
+    {WITH("X: \x0b\r\n"), CONTROL},
+    {WITH("X: \x0c\r\n"), CONTROL},
+    {WITH("X: \x1f\r\n"), CONTROL},
+    {WITH("X: \x7f\r\n"), CONTROL},
+    {WITH("Content-Length: 5\0\r\n"), CONTROL},
+    {TEXT("GET /\0 HTTP/1.1\r\n" HOST "\r\n"), CONTROL},
+    {TEXT("G\0T / HTTP/1.1\r\n" HOST "\r\n"), CONTROL},
+};
+
+/* Blocks with an end, refused for what they say. */
+struct bad {
+    const char *head;
+    size_t length;
+    int status;
+    const char *reason;
+};
+
+#define METHOD "the request line has no proper method"
+#define VERSION "the request line does not end with an HTTP version"
+#define TARGET "the request target is not a path"
+#define NAME "a header line without a proper name"
+#define BLANK "a blank in or after a header name"
+#define FOLDED "a header line that begins with a blank"
+#define LENGTH "Content-Length is not a number"
+#define LENGTHS "more than one Content-Length"
+#define ENCODING "a Transfer-Encoding other than chunked"
+#define BOTH "both Content-Length and Transfer-Encoding"
+#define NOT_A_HOST "Host is not a host"
+
+static const struct bad bad_rows[] = {
+    /* The request line. */
+    {TEXT(" GET / HTTP/1.1\r\n" HOST "\r\n"), 400, METHOD},
+    {TEXT("G(T / HTTP/1.1\r\n" HOST "\r\n"), 400, METHOD},
+    {TEXT("GET\t/ HTTP/1.1\r\n" HOST "\r\n"), 400, METHOD},
+    {TEXT("GET\r\n\r\n"), 400, METHOD},
+    {TEXT("\x80GET / HTTP/1.1\r\n\r\n"), 400, METHOD},
+    {TEXT("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\n" HOST "\r\n"), 400, METHOD},
+    {TEXT("GET /\r\n\r\n"), 400, "the request line has no version"},
+    {TEXT("GET \r\n\r\n"), 400, "the request line has no version"},
+    {TEXT("GET  / HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET example HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET * HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET /#x HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET /\tx HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET /\xc3\xa9 HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET http:///x HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET http:// HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET https://localhost/ HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("CONNECT localhost:7777 HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET /  HTTP/1.1\r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / HTTP/1.1 \r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / x HTTP/1.1\r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / http/1.1\r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / HTTP/11\r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / HTTP/1.10\r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / HTTP/1,1\r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / HTTP/x.1\r\n" HOST "\r\n"), 400, VERSION},
+    {TEXT("GET / HTTP/1.2\r\n" HOST "\r\n"), 505, NULL},
+    {TEXT("GET / HTTP/2.0\r\n" HOST "\r\n"), 505, NULL},
+    {TEXT("GET / HTTP/0.9\r\n\r\n"), 505, NULL},
+    /* Names. */
+    {WITH("Content-Length : 5\r\n"), 400, BLANK},
+    {WITH("Content-Length\t: 5\r\n"), 400, BLANK},
+    {WITH("Transfer-Encoding : chunked\r\n"), 400, BLANK},
+    {WITH("X Y: a\r\n"), 400, BLANK},
+    {WITH(": a\r\n"), 400, NAME},
+    {WITH("nothing\r\n"), 400, NAME},
+    {WITH("X(: a\r\n"), 400, NAME},
+    {WITH("X\xe9: a\r\n"), 400, NAME},
+    {WITH("\"X\": a\r\n"), 400, NAME},
+    {WITH("X/Y: a\r\n"), 400, NAME},
+    /* Folding. */
+    {WITH("X: a\r\n b\r\n"), 400, FOLDED},
+    {WITH("X: a\r\n\tContent-Length: 5\r\n"), 400, FOLDED},
+    {TEXT(GET " Host: localhost\r\n\r\n"), 400, FOLDED},
+    {WITH(" \r\n"), 400, FOLDED},
+    /* Content-Length. */
+    {WITH("Content-Length: 5\r\nContent-Length: 5\r\n"), 400, LENGTHS},
+    {WITH("Content-Length: 5\r\ncontent-length: 6\r\n"), 400, LENGTHS},
+    {WITH("Content-Length: 5, 5\r\n"), 400, LENGTH},
+    {WITH("Content-Length: +5\r\n"), 400, LENGTH},
+    {WITH("Content-Length: -5\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 0x5\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 5 5\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 5;a\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 5.0\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 1e3\r\n"), 400, LENGTH},
+    {WITH("Content-Length: \"5\"\r\n"), 400, LENGTH},
+    {WITH("Content-Length:\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 9223372036854775808\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 18446744073709551616\r\n"), 400, LENGTH},
+    {WITH("Content-Length: 100000000000000000000000\r\n"), 400, LENGTH},
+    /* Transfer-Encoding. */
+    {WITH("Transfer-Encoding: identity\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: gzip, chunked\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: chunked, chunked\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: chunked, identity\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: xchunked\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: chunkedx\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: \"chunked\"\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: chunked;q=1\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: chunk\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding:\r\n"), 400, ENCODING},
+    {WITH("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400,
+     "more than one Transfer-Encoding"},
+    {WITH("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), 400, BOTH},
+    {WITH("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 400, BOTH},
+    {WITH("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"), 400, BOTH},
+    {TEXT("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400,
+     "Transfer-Encoding in an HTTP/1.0 request"},
+    /* Host. */
+    {TEXT(GET "\r\n"), 400, "an HTTP/1.1 request without Host"},
+    {TEXT(GET "X-Host: localhost\r\n\r\n"), 400, "an HTTP/1.1 request without Host"},
+    {WITH(HOST), 400, "more than one Host"},
+    {WITH("host: example.org\r\n"), 400, "more than one Host"},
+    {TEXT(GET "Host: a b\r\n\r\n"), 400, NOT_A_HOST},
+    {TEXT(GET "Host: localhost, example.org\r\n\r\n"), 400, NOT_A_HOST},
+    {TEXT(GET "Host: user@localhost\r\n\r\n"), 400, NOT_A_HOST},
+    {TEXT(GET "Host: localhost/x\r\n\r\n"), 400, NOT_A_HOST},
+    {TEXT(GET "Host: http://localhost\r\n\r\n"), 400, NOT_A_HOST},
+    {TEXT(GET "Host: loc\xc3\xa4lhost\r\n\r\n"), 400, NOT_A_HOST},
+};
+
+#define ROWS(table) (sizeof(table) / sizeof((table)[0]))
+
+/*
+ * Scans length bytes as if the first cut of them had come before the others. The copy is as long as
+ * the text, so that a read past its end is seen.
+ */
+static int64_t scan(const char *text, size_t length, size_t cut, const char **reason)
+{
+    char *copy = malloc(length);
+    size_t scanned = 0;
+    int64_t result;
+
+    assert_non_null(copy);
+    memcpy(copy, text, length);
+    result = flowd_http_head_scan(copy, cut, &scanned, reason);
+    if (result == 0) {
+        assert_int_equal(scanned, cut);
+        result = flowd_http_head_scan(copy, length, &scanned, reason);
+    }
+    free(copy);
+    return result;
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ROWS(good_rows); i++) {
+        const struct good *row = &good_rows[i];
+        struct flowd_http_framing framing = {.content_length = 77};
+        const char *reason = NULL;
+
+        for (size_t cut = 0; cut < row->length; cut++)
+            if (scan(row->head, row->length, cut, &reason) != (int64_t)row->length)
+                fail_msg("\"%s\" cut at %zu: %s", row->head, cut, reason);
+        if (flowd_http_head_check(row->head, row->length, &framing, &reason) != 0)
+            fail_msg("\"%s\": %s", row->head, reason);
+        assert_int_equal(framing.content_length, row->framing.content_length);
+        assert_int_equal(framing.chunked, row->framing.chunked);
+        assert_int_equal(framing.expect_continue, row->framing.expect_continue);
+        assert_int_equal(framing.minor, row->framing.minor);
+    }
+}
+
+static void test_broken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ROWS(broken_rows); i++) {
+        const struct broken *row = &broken_rows[i];
+
+        for (size_t cut = 0; cut <= row->length; cut++) {
+            const char *reason = NULL;
+
+            if (scan(row->head, row->length, cut, &reason) != -EBADMSG)
+                fail_msg("\"%s\" cut at %zu is taken", row->head, cut);
+            assert_string_equal(reason, row->reason);
+        }
+    }
+}
+
+static void test_bad(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ROWS(bad_rows); i++) {
+        const struct bad *row = &bad_rows[i];
+        struct flowd_http_framing framing = {.content_length = 77, .minor = 7};
+        const char *reason = NULL;
+        int status;
+
+        /* The scan delimits the block; what is wrong with it is for the check to say. */
+        if (scan(row->head, row->length, 0, &reason) != (int64_t)row->length)
+            fail_msg("\"%s\" is not delimited: %s", row->head, reason);
+        status = flowd_http_head_check(row->head, row->length, &framing, &reason);
+        if (status != row->status)
+            fail_msg("\"%s\" gives %d", row->head, status);
+        assert_non_null(reason);
+        if (row->reason != NULL)
+            assert_string_equal(reason, row->reason);
+        assert_int_equal(framing.content_length, 77);
+        assert_int_equal(framing.minor, 7);
+    }
+}
+
+/* Every single control byte, in a name, in a value and in the request line. */
+static void test_controls(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        static const char text[] = GET HOST "Name: value\r\n\r\n";
+        static const size_t places[] = {1, 5, 40};
+        bool control = (byte < 0x20 && byte != '\t') || byte == 0x7f;
+
+        for (size_t i = 0; i < ROWS(places); i++) {
+            char head[sizeof(text)];
+            const char *reason = NULL;
+            int64_t result;
+
+            memcpy(head, text, sizeof(text));
+            head[places[i]] = (char)byte;
+            result = scan(head, sizeof(text) - 1, 0, &reason);
+            if ((result < 0) != control)
+                fail_msg("byte 0x%02x at %zu gives %lld", (unsigned)byte, places[i],
+                         (long long)result);
+        }
+    }
+}
+
+static void test_incomplete(void **state)
+{
+    static const char text[] = GET HOST "\r\n";
+
+    (void)state;
+    for (size_t length = 0; length < sizeof(text) - 1; length++) {
+        const char *reason = NULL;
+
+        assert_int_equal(scan(text, length, length / 2, &reason), 0);
+        assert_null(reason);
+    }
+}
+
+/* What comes behind the block is none of the scan's business. */
+static void test_behind(void **state)
+{
+    static const char text[] = GET HOST "\r\n\n\r\0garbage";
+    const char *reason = NULL;
+
+    (void)state;
+    assert_int_equal(scan(text, sizeof(text) - 1, 0, &reason), sizeof(GET HOST "\r\n") - 1);
+}
+
+static void test_token(void **state)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        bool expected = (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
+                        (byte >= 'A' && byte <= 'Z') ||
+                        memchr(others, byte, sizeof(others) - 1) != NULL;
+
+        assert_int_equal(flowd_http_is_token((char)byte), expected);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),       cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_bad),        cmocka_unit_test(test_controls),
+        cmocka_unit_test(test_incomplete), cmocka_unit_test(test_behind),
+        cmocka_unit_test(test_token),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
