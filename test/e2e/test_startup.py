@@ -1,0 +1,215 @@
+"""Starts that must fail, and starts that must not: what is in the way is named and left alone."""
+
+import os
+import signal
+import socket
+import stat
+
+import pytest
+
+from api_client import Api, event, line
+from collector import Collector
+from conftest import base_config
+from netns import Pair
+from waiting import until
+
+
+def fails(daemon, *words, status=1):
+    """Starts a daemon that must end by itself and say why."""
+    daemon.start(ready=False)
+    assert daemon.wait_exit() == status, daemon.log()
+    for word in words:
+        assert word in daemon.log(), f"{word!r} is not in the log:\n{daemon.log()}"
+    return daemon
+
+
+def test_port_in_use(make_flowd, single, directory):
+    with single.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.bind(("127.0.0.1", 7777))
+        other.listen()
+        fails(make_flowd(single, base_config(directory)), "127.0.0.1:7777", "in use")
+
+
+def test_address_that_is_not_ours(make_flowd, single, directory):
+    config = base_config(directory)
+    config["plugins"]["api"]["bindAddress"] = "192.0.2.99"
+    fails(make_flowd(single, config), "192.0.2.99:7777")
+
+
+def test_socket_path_is_a_file(make_flowd, single, directory):
+    config = base_config(directory)
+    path = directory / "api.sock"
+    path.write_text("precious")
+    config["plugins"]["api"]["socketPath"] = str(path)
+    fails(make_flowd(single, config), str(path))
+    assert path.read_text() == "precious"
+
+
+def test_socket_path_is_in_use(make_flowd, single, directory):
+    config = base_config(directory)
+    path = directory / "api.sock"
+    config["plugins"]["api"]["socketPath"] = str(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        before = os.stat(path).st_ino
+        fails(make_flowd(single, config), str(path))
+        assert os.stat(path).st_ino == before
+
+
+def _file(path):
+    path.write_text("precious")
+
+
+def _directory(path):
+    path.mkdir()
+    (path / "precious").write_text("precious")
+
+
+def _link_to_file(path):
+    target = path.with_name("target")
+    target.write_text("precious")
+    path.symlink_to(target)
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+@pytest.mark.parametrize("make", [_file, _directory, _link_to_file, _socket])
+def test_fifo_path_is_something_else(make_flowd, single, directory, make):
+    """It is an error and it is left alone."""
+    config = base_config(directory)
+    path = directory / "fifo"
+    make(path)
+    before = (os.lstat(path), sorted(directory.rglob("precious")))
+    fails(make_flowd(single, config), str(path), "fifo")
+    after = (os.lstat(path), sorted(directory.rglob("precious")))
+    assert (before[0].st_mode, before[0].st_ino, before[0].st_size) == \
+        (after[0].st_mode, after[0].st_ino, after[0].st_size)
+    assert before[1] == after[1]
+
+
+def test_fifo_in_a_directory_that_is_not_there(make_flowd, single, directory):
+    config = base_config(directory)
+    config["plugins"]["namedPipe"]["pipePath"] = str(directory / "none" / "fifo")
+    fails(make_flowd(single, config), str(directory / "none" / "fifo"))
+
+
+def test_fifo_mode_and_group(make_flowd, single, directory):
+    config = base_config(directory)
+    config["plugins"]["namedPipe"].update({"mode": "0622", "group": "nogroup"})
+    daemon = make_flowd(single, config).start()
+    about = os.stat(daemon.fifo_path)
+    assert stat.S_IMODE(about.st_mode) == 0o622
+    assert about.st_gid == os.stat(daemon.fifo_path).st_gid != 0
+    daemon.stop()
+    config["plugins"]["namedPipe"]["group"] = "no-such-group"
+    fails(make_flowd(single, config, name="second"), "no-such-group")
+
+
+def test_state_directory_that_can_not_be(make_flowd, single, directory):
+    config = base_config(directory)
+    (directory / "state").write_text("precious")
+    fails(make_flowd(single, config), str(directory / "state"))
+    assert (directory / "state").read_text() == "precious"
+
+
+def test_token_file_that_is_not_there(make_flowd, single, directory):
+    """Without its tokens the API must not be open to everybody."""
+    config = base_config(directory)
+    config["plugins"]["api"]["tokenFile"] = str(directory / "tokens")
+    fails(make_flowd(single, config), str(directory / "tokens"))
+    (directory / "tokens").write_text("\n\n")
+    daemon = make_flowd(single, config, name="second").start(ready=False)
+
+    def refused_or_closed():
+        if not daemon.running():
+            return True
+        try:
+            return Api(single).get("/v1/status").status == 401
+        except OSError:
+            return False
+
+    until(refused_or_closed, "an empty token file opens nothing")
+    if daemon.running():
+        daemon.stop()
+    else:
+        assert daemon.wait_exit() in (1, 2)
+
+
+def test_registry_that_can_not_be_read(make_flowd, single, directory):
+    """A missing or broken registry is said; numbers work as before."""
+    config = base_config(directory)
+    (directory / "registry.json").write_text('{"experiments": [')
+    config["registry"] = {"path": str(directory / "registry.json")}
+    daemon = make_flowd(single, config).start(ready=False)
+    daemon.wait_log(r"registry\.json")
+    if daemon.running():
+        daemon.wait_ready()
+        Api(single).post(event("::1", 1, "::1", 2)).expect(201)
+    else:
+        assert daemon.wait_exit() == 1
+
+
+@pytest.mark.parametrize("drop,capability", [
+    (["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"], "CAP_BPF"),
+    (["--bounding-set=-bpf,-sys_admin"], "CAP_BPF"),
+    (["--bounding-set=-net_admin,-sys_admin"], "CAP_NET_ADMIN"),
+])
+def test_without_privileges(pair, make_flowd, directory, pin_path, drop, capability):
+    """Everything but the marker works, and the log names the capability that is missing."""
+    config = base_config(directory, pin_path)
+    config["backends"]["firefly"] = {"sendToDestination": False,
+                                     "collectors": [f"{Pair.FAR4}:10515"]}
+    config["backends"]["log"] = {"path": str(directory / "flowd" / "events")}
+    daemon = make_flowd(pair.near, config, prefix=["setpriv", *drop]).start()
+    assert capability in daemon.log(), daemon.log()
+    api = Api(pair.near)
+    with Collector(pair.far, Pair.FAR4, 10515) as collector:
+        answer = api.post(event(Pair.NEAR, 1, Pair.FAR, 2)).expect(201).json
+        assert answer["backends"].get("marker") != "marked"
+        assert answer["backends"]["firefly"] == "sent"
+        daemon.write_fifo(line("start", Pair.NEAR, 3, Pair.FAR, 4))
+        until(lambda: api.live() == 2, "a flow through the fifo")
+        collector.wait(2, "start")
+        api.delete(f"/v1/flows/{answer['id']}").expect(200, 204)
+        collector.wait(1, "end")
+    assert len((directory / "flowd" / "events").read_text().splitlines()) == 3
+    daemon.kill()
+    daemon.start()
+    assert Api(pair.near).live() == 1
+
+
+def test_capabilities_are_given_up(pair, marking):
+    """Set up, it keeps what marking needs and can gain nothing."""
+    daemon = marking()
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+        fields = dict(one.rstrip("\n").split(":\t", 1) for one in file if ":\t" in one)
+    net_admin, perfmon, bpf = 1 << 12, 1 << 38, 1 << 39
+    for name in ("CapEff", "CapPrm"):
+        assert int(fields[name], 16) & ~(net_admin | perfmon | bpf) == 0, fields
+    assert int(fields["CapEff"], 16) & net_admin
+    assert int(fields["CapInh"], 16) == 0 == int(fields["CapAmb"], 16)
+    assert fields["NoNewPrivs"] == "1"
+
+
+def test_no_file_descriptors_are_passed_on_or_lost(plain, single):
+    """A thousand requests, events and connections leave as many descriptors as there were."""
+    daemon = plain()
+    Api(single).get("/healthz")
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+    daemon.api.get("/healthz")
+    before = descriptors()
+    for number in range(300):
+        api = Api(single)
+        api.post(event("2001:db8::1", 1 + number, "2001:db8::2", 2)).expect(201)
+        api.close()
+        daemon.write_fifo("nonsense\n")
+        if number % 20 == 0:
+            daemon.send_signal(signal.SIGHUP)
+    until(lambda: descriptors() <= before, lambda: f"{descriptors()} descriptors, {before} before")
