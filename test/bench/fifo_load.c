@@ -1,0 +1,200 @@
+/*
+ * Writes flow events to a fifo as fast as it takes them and waits until the last one is in force.
+ *
+ * The lines are made beforehand; the clock runs from the first write until the marker's map has
+ * (start) or no longer has (end) the entry of the last flow. Lines of one writer are taken in
+ * order, so all others are in force by then. Without a map the clock stops with the last write.
+ * With -r it is the other side instead: it reads and discards, as a measure of the pipe itself.
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/integer.h"
+#include "ebpf/marker.h"
+
+#define LINE_MAX_SIZE 160
+#define PORTS 60000u
+#define WAIT_SECONDS 120
+
+struct load {
+    const char *fifo;
+    const char *map; /* NULL: do not wait */
+    const char *source;
+    const char *destination;
+    bool end;
+    uint64_t count;
+    char *text;
+    size_t length;
+};
+
+static double now_s(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Flow n has source port n % PORTS + 1 and destination port n / PORTS + 1. */
+static int compose(struct load *load)
+{
+    size_t capacity = load->count * LINE_MAX_SIZE;
+
+    load->text = malloc(capacity);
+    if (load->text == NULL)
+        return -ENOMEM;
+    for (uint64_t n = 0; n < load->count; n++) {
+        int written = snprintf(load->text + load->length, capacity - load->length,
+                               "%s udp %s %u %s %u %u %u\n", load->end ? "end" : "start",
+                               load->source, (unsigned)(n % PORTS) + 1, load->destination,
+                               (unsigned)(n / PORTS) + 1, (unsigned)(n % 512), (unsigned)(n % 64));
+
+        if (written < 0 || written >= LINE_MAX_SIZE)
+            return -EINVAL;
+        load->length += (size_t)written;
+    }
+    return 0;
+}
+
+/* How many of the next bytes are whole lines that fit one atomic write. */
+static size_t block_size(const char *text, size_t left)
+{
+    size_t size = left < PIPE_BUF ? left : PIPE_BUF;
+
+    while (size > 0 && text[size - 1] != '\n')
+        size--;
+    return size;
+}
+
+static int write_all(const struct load *load, int fd)
+{
+    for (size_t done = 0; done < load->length;) {
+        ssize_t written =
+            write(fd, load->text + done, block_size(load->text + done, load->length - done));
+
+        if (written < 0 && errno != EINTR)
+            return -errno;
+        if (written > 0)
+            done += (size_t)written;
+    }
+    return 0;
+}
+
+static int wait_last(const struct load *load, int map)
+{
+    struct flowd_marker_key key = {.protocol = IPPROTO_UDP};
+    struct flowd_marker_mark mark;
+    double deadline = now_s() + WAIT_SECONDS;
+    uint64_t last = load->count - 1;
+
+    if (inet_pton(AF_INET6, load->destination, key.dst) != 1 ||
+        inet_pton(AF_INET6, load->source, key.src) != 1)
+        return -EINVAL;
+    key.sport_be = htons((uint16_t)(last % PORTS + 1));
+    key.dport_be = htons((uint16_t)(last / PORTS + 1));
+    while ((bpf_map_lookup_elem(map, &key, &mark) == 0) == load->end) {
+        struct timespec pause = {.tv_nsec = 200000};
+
+        if (now_s() > deadline)
+            return -ETIMEDOUT;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static int run(struct load *load)
+{
+    int map = -1;
+    double begin, written;
+    int fd;
+    int result = compose(load);
+
+    if (result < 0)
+        return result;
+    fd = open(load->fifo, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (load->map != NULL) {
+        map = bpf_obj_get(load->map);
+        if (map < 0)
+            return map;
+    }
+    begin = now_s();
+    result = write_all(load, fd);
+    written = now_s();
+    if (result == 0 && map >= 0)
+        result = wait_last(load, map);
+    if (result == 0)
+        printf("{\"events\": %llu, \"seconds\": %.6f, \"write_seconds\": %.6f}\n",
+               (unsigned long long)load->count, now_s() - begin, written - begin);
+    close(fd);
+    free(load->text);
+    return result;
+}
+
+static int read_all(const char *fifo)
+{
+    static char buffer[65536];
+    int fd = open(fifo, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : 1;
+
+    while (size > 0)
+        size = read(fd, buffer, sizeof(buffer));
+    return size < 0 ? -errno : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct load load = {.source = "fd00::1", .destination = "2001:db8::1"};
+    bool reader = false;
+    int option;
+    int result = -EINVAL;
+
+    while ((option = getopt(argc, argv, "f:m:s:d:n:er")) != -1) {
+        switch (option) {
+        case 'f':
+            load.fifo = optarg;
+            break;
+        case 'm':
+            load.map = optarg;
+            break;
+        case 's':
+            load.source = optarg;
+            break;
+        case 'd':
+            load.destination = optarg;
+            break;
+        case 'n':
+            if (flowd_integer_parse(optarg, strlen(optarg), 1, 4000000, &load.count) < 0)
+                load.count = 0;
+            break;
+        case 'e':
+            load.end = true;
+            break;
+        case 'r':
+            reader = true;
+            break;
+        default:
+            return 2;
+        }
+    }
+    if (load.fifo == NULL || (!reader && load.count == 0)) {
+        fputs("usage: fifo_load -f FIFO -n EVENTS [-e] [-m PINNED-MAP] [-s SRC] [-d DST]\n"
+              "       fifo_load -f FIFO -r\n",
+              stderr);
+        return 2;
+    }
+    result = reader ? read_all(load.fifo) : run(&load);
+    if (result < 0)
+        fprintf(stderr, "fifo_load: %s\n", strerror(-result));
+    return result < 0 ? 1 : 0;
+}
