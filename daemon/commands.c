@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/registry.h"
 
 static const char *path_of(const struct flowd_command_line *line)
 {
@@ -55,12 +56,24 @@ enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
     return FLOWD_EXIT_OK;
 }
 
+/* flowd runs without a registry that it can't read, so this is no mistake, but worth knowing. */
+static void check_registry(const struct flowd_command_line *line, const char *path)
+{
+    struct flowd_registry *registry = flowd_registry_new();
+    struct flowd_error err;
+
+    if (registry != NULL && flowd_registry_load(registry, path, &err) < 0)
+        fprintf(line->errors, "flowd: warning: %s\n", err.message);
+    flowd_registry_free(registry);
+}
+
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 {
     struct flowd_configuration *configuration = read_configuration(line);
 
     if (configuration == NULL)
         return FLOWD_EXIT_USAGE;
+    check_registry(line, configuration->settings.registry_path);
     fprintf(line->out, "%s: no mistakes\n", path_of(line));
     flowd_configuration_free(configuration);
     return FLOWD_EXIT_OK;

@@ -68,9 +68,9 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     daemon->context.registry = flowd_registry_new();
     if (daemon->context.registry == NULL)
         return flowd_fail(err, ENOMEM, "registry");
-    result = flowd_registry_load(daemon->context.registry, settings->registry_path, err);
-    if (result < 0)
-        return result;
+    /* Names are a convenience; flows announced by number must not wait for a good file. */
+    if (flowd_registry_load(daemon->context.registry, settings->registry_path, err) < 0)
+        flowd_err("registry", "%s; flows are known by number only", err->message);
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;

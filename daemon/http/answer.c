@@ -8,6 +8,8 @@
 
 #include "connection.h"
 
+#define BODY_KEPT_MAX ((size_t)1 << 20)
+
 const char *flowd_http_status_phrase(int status)
 {
     static const struct {
@@ -68,7 +70,7 @@ struct flowd_text *flowd_http_body(struct flowd_http_exchange *exchange)
     struct flowd_text *body = &exchange->server->body;
 
     /* One huge answer must not keep its memory for good. */
-    if (body->capacity > 1024u * 1024u || flowd_text_failed(body)) {
+    if (body->capacity > BODY_KEPT_MAX || flowd_text_failed(body)) {
         flowd_text_fini(body);
         *body = (struct flowd_text){0};
     }

@@ -16,7 +16,7 @@
 /* Requests of one connection in a row. */
 #define REQUESTS_PER_RUN 16
 /* Answers that wait to be sent stop further requests. */
-#define UNSENT_MAX (64u * 1024)
+#define UNSENT_MAX 65536u
 
 static void watch_input(struct flowd_http_exchange *c)
 {

@@ -14,7 +14,7 @@
 /* Past the limit a few connections more are held, to be told that they are too many. */
 #define FLOWD_HTTP_SPARE_CONNECTIONS 64
 /* What all connections together may buffer beyond their small standard buffers. */
-#define FLOWD_HTTP_BUFFERED_MAX (64u * 1024 * 1024)
+#define FLOWD_HTTP_BUFFERED_MAX ((size_t)64 << 20)
 
 enum flowd_http_connection_state {
     FLOWD_HTTP_CLOSED,

@@ -9,13 +9,13 @@
 
 #include "connection.h"
 
-#define STANDARD_BUFFER 4096
+#define STANDARD_BUFFER ((size_t)4096)
 /* What is read ahead while an answer is pending. */
 #define READ_AHEAD 16384
 /* One read; the reactor comes back for more. */
-#define READ_MAX (128u * 1024)
+#define READ_MAX 131072u
 /* What was sent leaves the front of the output once it is this much, and half of it. */
-#define COMPACT_MIN (64u * 1024)
+#define COMPACT_MIN 65536u
 
 /* Tells the server what this connection's buffers hold beyond the standard. */
 static void account(struct flowd_http_exchange *c)

@@ -22,8 +22,8 @@ struct flowd_http_server;
 struct flowd_http_exchange;
 
 #define FLOWD_HTTP_CONNECTIONS_MAX 1024
-#define FLOWD_HTTP_HEAD_MAX 16384               /* bytes of a header block */
-#define FLOWD_HTTP_BODY_MAX (4u * 1024u * 1024) /* bytes of a body */
+#define FLOWD_HTTP_HEAD_MAX 16384             /* bytes of a header block */
+#define FLOWD_HTTP_BODY_MAX ((size_t)4 << 20) /* bytes of a body */
 
 enum flowd_http_method {
     FLOWD_HTTP_GET,

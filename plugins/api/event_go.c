@@ -129,8 +129,11 @@ static int read_end(struct api_json *json, struct draft *draft, enum member memb
 /* flowd-go sends Go's zero time, of the year 1, where it has none. */
 static void read_start(struct draft *draft, const struct api_json_value *value)
 {
+    static const char zero[] = "0001-01-01T00:00:00Z";
     int64_t start_us;
 
+    if (value->kind == API_JSON_STRING && is(value, zero))
+        return;
     if (value->kind != API_JSON_STRING ||
         flowd_timestamp_parse(value->text, value->length, &start_us) != 0)
         refuse(draft, START, "is not an RFC 3339 time");

@@ -144,13 +144,10 @@ def test_registry_that_can_not_be_read(make_flowd, single, directory):
     config = base_config(directory)
     (directory / "registry.json").write_text('{"experiments": [')
     config["registry"] = {"path": str(directory / "registry.json")}
-    daemon = make_flowd(single, config).start(ready=False)
-    daemon.wait_log(r"registry\.json")
-    if daemon.running():
-        daemon.wait_ready()
-        Api(single).post(event("::1", 1, "::1", 2)).expect(201)
-    else:
-        assert daemon.wait_exit() == 1
+    daemon = make_flowd(single, config).start()
+    daemon.wait_log(r"error.*registry\.json")
+    Api(single).post(event("::1", 1, "::1", 2)).expect(201)
+    Api(single).post({**event("::1", 3, "::1", 4), "experiment": "atlas"}).problem(422, "experiment")
 
 
 @pytest.mark.parametrize("drop,capability", [

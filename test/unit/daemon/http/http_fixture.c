@@ -196,7 +196,8 @@ void http_client_open(struct http_client *client, struct http_fixture *fixture)
 
 void http_client_close(struct http_client *client)
 {
-    close(client->fd);
+    if (client->fd >= 0)
+        close(client->fd);
     free(client->data);
 }
 

@@ -130,7 +130,9 @@ static const struct bad bad_rows[] = {
     {TEXT("GET /#x HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
     {TEXT("GET /\tx HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
     {TEXT("GET /\xc3\xa9 HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
-    {TEXT("GET http:///x HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
+    {TEXT("GET http:/"
+          "//x HTTP/1.1\r\n" HOST "\r\n"),
+     400, TARGET},
     {TEXT("GET http:// HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
     {TEXT("GET https://localhost/ HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},
     {TEXT("CONNECT localhost:7777 HTTP/1.1\r\n" HOST "\r\n"), 400, TARGET},

@@ -199,7 +199,8 @@ static const struct {
     {"startTime", "\"1970-01-01T00:00:00Z\"", "is before 1970"},
     {"startTime", "\"2026-01-01T00:01:00.000001Z\"", "is more than 60 s in the future"},
     {"startTime", "\"2030-01-01T00:00:00Z\"", "is more than 60 s in the future"},
-    {"scitag", "145", "stands for experiment and activity"},
+    {"scitag", "146", "is not that of experiment and activity"},
+    {"scitag", "64", "64 is not in 65-65535"},
     /* Members that there are none of. */
     {"srcport", "1", "did you mean \"srcPort\"?"},
     {"expriment", "1", "did you mean \"experiment\"?"},
@@ -299,10 +300,14 @@ static void test_scitag(void **state)
         snprintf(text, sizeof(text), "{" ENDS ",\"scitag\":%s}", refused[i].scitag);
         event_fixture_refuse(*state, text, "scitag", refused[i].words);
     }
-    event_fixture_refuse(*state, "{" ENDS ",\"scitag\":145,\"experiment\":2}", "scitag",
-                         "not beside them");
-    event_fixture_refuse(*state, "{" ENDS ",\"activity\":17,\"scitag\":145}", "scitag",
-                         "not beside them");
+    /* Beside experiment and activity it has to agree with them, and both have to be there. */
+    event_fixture_take(*state, "{" ENDS ",\"experiment\":2,\"activity\":17,\"scitag\":145}");
+    event_fixture_take(*state,
+                       "{" ENDS ",\"scitag\":145,\"experiment\":\"atlas\",\"activity\":17}");
+    event_fixture_refuse(*state, "{" ENDS ",\"scitag\":145,\"experiment\":2}", "activity",
+                         "is missing");
+    event_fixture_refuse(*state, "{" ENDS ",\"activity\":17,\"scitag\":145}", "experiment",
+                         "is missing");
 }
 
 static void test_names(void **state)
