@@ -9,6 +9,10 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.11)
 pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf>=0.8)
 pkg_check_modules(LIBNL REQUIRED IMPORTED_TARGET libnl-3.0)
 pkg_check_modules(LIBCAPNG REQUIRED IMPORTED_TARGET libcap-ng)
+if(FLOWD_STATIC)
+  # An archive does not say what it stands on itself.
+  target_link_libraries(PkgConfig::LIBBPF INTERFACE elf z)
+endif()
 find_package(Libev REQUIRED)
 find_package(Llhttp REQUIRED)
 

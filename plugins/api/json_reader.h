@@ -15,7 +15,7 @@ enum api_json_kind {
     API_JSON_NULL,
     API_JSON_FALSE,
     API_JSON_TRUE,
-    API_JSON_INTEGER, /* no fraction, no exponent, fits int64_t */
+    API_JSON_INTEGER, /* no fraction, no exponent, at most 18 digits */
     API_JSON_NUMBER,  /* any other number */
     API_JSON_STRING,
     API_JSON_OBJECT, /* its members come next */

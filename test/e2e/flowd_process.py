@@ -55,11 +55,13 @@ class Flowd:
     log goes on in one file. Everything in `config` can be changed between two starts.
     """
 
-    def __init__(self, directory, namespace, config, prefix=(), environment=None):
+    def __init__(self, directory, namespace, config, prefix=(), environment=None,
+                 program=FLOWD):
         self.directory = pathlib.Path(directory)
         self.namespace = namespace
         self.config = config
         self.prefix = list(prefix)
+        self.program = program
         self.environment = dict(environment or {})
         self.config_path = self.directory / "config.json"
         self.log_path = self.directory / "log"
@@ -78,7 +80,7 @@ class Flowd:
         before = self.log_size()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                self.namespace.command([*self.prefix, FLOWD, "-c", self.config_path, *arguments]),
+                self.namespace.command([*self.prefix, self.program, "-c", self.config_path, *arguments]),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
                 env={**os.environ, **sanitizer_environment(self.directory), **self.environment},
             )

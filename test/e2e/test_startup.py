@@ -1,6 +1,7 @@
 """Starts that must fail, and starts that must not: what is in the way is named and left alone."""
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -10,6 +11,7 @@ import pytest
 from api_client import Api, event, line
 from collector import Collector
 from conftest import base_config
+from flowd_process import FLOWD
 from netns import Pair
 from waiting import until
 
@@ -161,7 +163,9 @@ def test_without_privileges(pair, make_flowd, directory, pin_path, drop, capabil
     config["backends"]["firefly"] = {"sendToDestination": False,
                                      "collectors": [f"{Pair.FAR4}:10515"]}
     config["backends"]["log"] = {"path": str(directory / "flowd" / "events")}
-    daemon = make_flowd(pair.near, config, prefix=["setpriv", *drop]).start()
+    # The source tree may be out of reach for other users.
+    program = shutil.copy2(FLOWD, directory)
+    daemon = make_flowd(pair.near, config, prefix=["setpriv", *drop], program=program).start()
     assert capability in daemon.log(), daemon.log()
     api = Api(pair.near)
     with Collector(pair.far, Pair.FAR4, 10515) as collector:
