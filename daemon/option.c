@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,34 +12,6 @@
 
 #define FOUND_SIZE 64
 #define NAMES_MAX 64
-
-void flowd_mistakes_add(struct flowd_mistakes *mistakes, const char *format, ...)
-{
-    char **lines = realloc(mistakes->lines, (mistakes->count + 1) * sizeof(*lines));
-    va_list arguments;
-    int length;
-
-    if (lines == NULL) {
-        mistakes->out_of_memory = true;
-        return;
-    }
-    mistakes->lines = lines;
-    va_start(arguments, format);
-    length = vasprintf(&lines[mistakes->count], format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        mistakes->out_of_memory = true;
-    else
-        mistakes->count++;
-}
-
-void flowd_mistakes_fini(struct flowd_mistakes *mistakes)
-{
-    for (size_t i = 0; i < mistakes->count; i++)
-        free(mistakes->lines[i]);
-    free(mistakes->lines);
-    *mistakes = (struct flowd_mistakes){0};
-}
 
 static void *place_of(const struct flowd_option *option, void *values)
 {
@@ -72,54 +43,6 @@ void flowd_options_fini(const struct flowd_option *table, void *values)
             strings_fini(place_of(option, values));
         }
     }
-}
-
-/* Damerau-Levenshtein distance without the transposition across edits; words are short. */
-static size_t distance(const char *left, const char *right)
-{
-    size_t rows[3][NAMES_MAX + 1];
-    size_t left_length = strlen(left), right_length = strlen(right);
-
-    if (left_length > NAMES_MAX || right_length > NAMES_MAX)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= right_length; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= left_length; i++) {
-        size_t *above = rows[(i - 1) % 3], *row = rows[i % 3];
-
-        row[0] = i;
-        for (size_t j = 1; j <= right_length; j++) {
-            size_t best = above[j - 1] + (left[i - 1] != right[j - 1]);
-
-            if (above[j] + 1 < best)
-                best = above[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1] &&
-                rows[(i - 2) % 3][j - 2] + 1 < best)
-                best = rows[(i - 2) % 3][j - 2] + 1;
-            row[j] = best;
-        }
-    }
-    return rows[left_length % 3][right_length];
-}
-
-const char *flowd_option_nearest(const char *word, const char *const *names)
-{
-    const char *nearest = NULL;
-    size_t least = SIZE_MAX;
-
-    for (; *names != NULL; names++) {
-        size_t length = strlen(*names);
-        size_t away = strcasecmp(word, *names) == 0 ? 0 : distance(word, *names);
-
-        /* A third of the letters wrong is still the same word. */
-        if (away < least && away <= (length > 4 ? length / 3 + 1 : 1)) {
-            least = away;
-            nearest = *names;
-        }
-    }
-    return nearest;
 }
 
 /* The value as a user would recognise it, cut short. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "daemon/error.h"
+#include "daemon/mistakes.h"
 
 enum flowd_option_type {
     FLOWD_OPTION_BOOL,    /* bool */
@@ -51,21 +52,6 @@ struct flowd_option {
                           strings the value there is one string */
     bool reload;       /* can change while flowd runs */
 };
-
-/* Every mistake found in a configuration, to be reported at once. Zero-initialised is empty. */
-struct flowd_mistakes {
-    char **lines; /* "path: what is wrong"; owned */
-    size_t count;
-    bool out_of_memory; /* at least one mistake could not be stored */
-};
-
-void flowd_mistakes_add(struct flowd_mistakes *mistakes, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-void flowd_mistakes_fini(struct flowd_mistakes *mistakes);
-static inline bool flowd_mistakes_any(const struct flowd_mistakes *mistakes)
-{
-    return mistakes->count > 0 || mistakes->out_of_memory;
-}
 
 /* Deprecated spellings that were used, one line each; same ownership as mistakes. */
 struct flowd_options_report {

@@ -244,3 +244,27 @@ def test_every_flow_has_its_fireflies(pair, marking):
         fireflies = collector.wait(10000)
         assert len(fireflies) == 10000
         assert len({(one.key, one.state) for one in fireflies}) == 10000
+
+
+def test_journal_format(single, make_flowd, directory):
+    """Entries reach journald's socket with the fields that journalctl filters by."""
+    journal = directory / "journal"
+    journal.mkdir(mode=0o755)
+    # journald's place, seen by this daemon alone.
+    private = ["unshare", "--mount", "--", "sh", "-c",
+               f"mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && "
+               f"mount --bind {journal} /run/systemd/journal && exec \"$@\"", "sh"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(journal / "socket"))
+        receiver.settimeout(DEADLINE_S)
+        daemon = make_flowd(single, base_config(directory), prefix=private)
+        daemon.start(ready=False, arguments=["--log-format", "journal"])
+        entries = []
+        while not entries or entries[-1].get("MESSAGE") != "ready":
+            text = receiver.recv(65536).decode()
+            assert text.endswith("\n")
+            entries.append(dict(one.split("=", 1) for one in text.splitlines()))
+        assert all(one["SYSLOG_IDENTIFIER"] == "flowd" and one["PRIORITY"] == "6" for one in entries)
+        assert {one["FLOWD_MODULE"] for one in entries} >= {"daemon", "namedPipe", "api"}
+        daemon.write_fifo("bad\n")
+        assert "PRIORITY=4\n" in receiver.recv(65536).decode()

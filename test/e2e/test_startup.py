@@ -164,7 +164,7 @@ def test_without_privileges(pair, make_flowd, directory, pin_path, drop, capabil
                                      "collectors": [f"{Pair.FAR4}:10515"]}
     config["backends"]["log"] = {"path": str(directory / "flowd" / "events")}
     # The source tree may be out of reach for other users.
-    program = shutil.copy2(FLOWD, directory)
+    program = shutil.copy2(FLOWD, directory / "program")
     daemon = make_flowd(pair.near, config, prefix=["setpriv", *drop], program=program).start()
     assert capability in daemon.log(), daemon.log()
     api = Api(pair.near)
