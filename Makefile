@@ -64,7 +64,8 @@ bench:
 	@$(PYTHON) test/bench/run.py --bin build/bin
 
 lint:
-	@packaging/dependencies/install test
+	@packaging/dependencies/install test || echo "Going on with what is there."
+	@$(MAKE) build-dev
 	@test/lint/run
 
 format:
