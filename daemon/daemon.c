@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon/flow_table.h"
@@ -26,6 +27,9 @@
 #include "daemon/status.h"
 #include "daemon/timestamp.h"
 
+#define DESCRIPTORS 4096
+#define LOOK_INTERVAL_S 5.0
+
 struct daemon {
     struct flowd_context context; /* first: modules hand it back */
     struct flowd_configuration *configuration;
@@ -35,6 +39,9 @@ struct daemon {
     struct flowd_recovery recovery;
     struct ev_signal terminate, interrupt, hangup, user1;
     struct ev_timer watchdog;
+    struct ev_timer look;           /* whether the state file is still there */
+    struct flowd_flow_table *table; /* borrowed from the hub */
+    bool state_lost;
     bool pid_written;
 };
 
@@ -89,6 +96,7 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
         flowd_flow_table_close(table);
         return flowd_fail(err, ENOMEM, "hub");
     }
+    daemon->table = table;
     return 0;
 }
 
@@ -258,6 +266,25 @@ static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int even
     flowd_notify("WATCHDOG=1");
 }
 
+/* A state directory that somebody removes must not cost the flows at the next restart. */
+static void on_look(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct daemon *daemon = watcher->data;
+    const char *directory = daemon->configuration->settings.state_dir;
+    struct flowd_error err;
+    int result = flowd_flow_table_restore_file(daemon->table, directory, &err);
+
+    (void)loop;
+    (void)events;
+    if (result > 0)
+        flowd_warning("state", "somebody removed the state file in %s; it was written again",
+                      directory);
+    if (result < 0 && !daemon->state_lost)
+        flowd_err("state", "somebody removed the state file, and a restart will find no flows: %s",
+                  err.message);
+    daemon->state_lost = result < 0;
+}
+
 static void watch_signal(struct daemon *daemon, struct ev_signal *watcher, int signum,
                          void (*callback)(struct ev_loop *, struct ev_signal *, int))
 {
@@ -283,6 +310,13 @@ static void start_watchdog(struct daemon *daemon)
     ev_timer_init(&daemon->watchdog, on_watchdog, interval_s, interval_s);
     if (interval_us > 0)
         ev_timer_start(daemon->context.loop, &daemon->watchdog);
+}
+
+static void start_looking(struct daemon *daemon)
+{
+    ev_timer_init(&daemon->look, on_look, LOOK_INTERVAL_S, LOOK_INTERVAL_S);
+    daemon->look.data = daemon;
+    ev_timer_start(daemon->context.loop, &daemon->look);
 }
 
 static json_t *status_json(const struct flowd_context *context)
@@ -321,6 +355,19 @@ static void log_configuration(const struct daemon *daemon)
     flowd_debug("config", "in effect: %s", text != NULL ? text : "?");
     free(text);
     json_decref(root);
+}
+
+/* The API alone may have 1,024 connections; the usual soft limit is as much for everything. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    if (limit.rlim_cur < DESCRIPTORS && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 static int set_up(struct daemon *daemon, struct flowd_error *err)
@@ -391,12 +438,14 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
         return flowd_fail(err, -EIO, "no event loop");
     }
     watch_signals(&daemon);
+    raise_descriptor_limit();
     result = set_up(&daemon, err);
     if (result == 0) {
         flowd_hub_begin(daemon.context.hub);
         if (daemon.configuration->settings.flows_end_on_close)
             flowd_recovery_start(&daemon.recovery, &daemon.context);
         start_watchdog(&daemon);
+        start_looking(&daemon);
         say_ready(&daemon);
         ev_run(daemon.context.loop, 0);
         flowd_notify("STOPPING=1");

@@ -207,6 +207,12 @@ int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
     return 0;
 }
 
+int flowd_flow_table_restore_file(struct flowd_flow_table *table, const char *directory,
+                                  struct flowd_error *err)
+{
+    return flowd_state_file_restore(&table->file, directory, err);
+}
+
 void flowd_flow_table_close(struct flowd_flow_table *table)
 {
     if (table == NULL)

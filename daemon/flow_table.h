@@ -36,6 +36,9 @@ struct flowd_flow_table_report {
  */
 int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
                           struct flowd_flow_table_report *report, struct flowd_error *err);
+/* flowd_state_file_restore() for the table's file. */
+int flowd_flow_table_restore_file(struct flowd_flow_table *table, const char *directory,
+                                  struct flowd_error *err);
 void flowd_flow_table_close(struct flowd_flow_table *table);
 
 size_t flowd_flow_table_count(const struct flowd_flow_table *table);

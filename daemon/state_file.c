@@ -197,9 +197,8 @@ static int open_locked(const char *directory, int directory_fd, int *out, bool *
         return flowd_fail(err, -EINVAL, "%s/%s is not a file", directory, FILE_NAME);
     }
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        result = errno == EWOULDBLOCK
-                     ? flowd_fail(err, -EBUSY, "stateDir %s: another flowd is using it", directory)
-                     : flowd_fail(err, errno, "lock %s/%s", directory, FILE_NAME);
+        result = errno == EWOULDBLOCK ? flowd_fail(err, -EBUSY, "another flowd is using it")
+                                      : flowd_fail(err, errno, "lock %s/%s", directory, FILE_NAME);
         close(fd);
         return result;
     }
@@ -288,7 +287,73 @@ int flowd_state_file_open(struct flowd_state_file *file, const char *directory, 
     close(directory_fd);
     if (result < 0)
         flowd_state_file_close(file);
-    return result;
+    return result < 0 ? flowd_error_wrap(err, result, "stateDir %s", directory) : 0;
+}
+
+/* Copies the mapping into a new file and maps that in its place: the address stays. */
+static int move_to(struct flowd_state_file *file, int fd, struct flowd_error *err)
+{
+    size_t size = HEADER_SIZE + file->capacity * sizeof(struct flowd_flow);
+    int result = posix_fallocate(fd, 0, (off_t)size);
+
+    if (result != 0)
+        return flowd_fail(err, result, "make room for the state file");
+    for (size_t done = 0; done < size;) {
+        ssize_t count = pwrite(fd, (char *)file->mapping + done, size - done, (off_t)done);
+
+        if (count < 0)
+            return flowd_fail(err, errno, "write the state file");
+        done += (size_t)count;
+    }
+    if (mmap(file->mapping, MAPPING_SIZE, PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED)
+        return flowd_fail(err, errno, "map the state file");
+    close(file->fd);
+    file->fd = fd;
+    return 0;
+}
+
+int flowd_state_file_restore(struct flowd_state_file *file, const char *directory,
+                             struct flowd_error *err)
+{
+    struct stat status;
+    bool made = false;
+    int directory_fd, fd = -1, result;
+
+    if (file->fd < 0 || (fstat(file->fd, &status) == 0 && status.st_nlink > 0))
+        return 0;
+    result = make_directory(directory, err);
+    if (result < 0)
+        return result;
+    directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory_fd < 0)
+        return flowd_fail(err, errno, "open stateDir %s", directory);
+    result = open_locked(directory, directory_fd, &fd, &made, err);
+    if (result == 0 && !made)
+        result = flowd_fail(err, -EEXIST, "%s/%s is somebody else's", directory, FILE_NAME);
+    if (result == 0)
+        result = move_to(file, fd, err);
+    if (result < 0 && fd >= 0) {
+        if (made)
+            unlinkat(directory_fd, FILE_NAME, 0);
+        close(fd);
+    }
+    close(directory_fd);
+    return result < 0 ? result : 1;
+}
+
+bool flowd_state_file_in_use(const char *directory)
+{
+    int directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd =
+        directory_fd >= 0 ? openat(directory_fd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    bool in_use = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+    if (fd >= 0)
+        close(fd);
+    if (directory_fd >= 0)
+        close(directory_fd);
+    return in_use;
 }
 
 void flowd_state_file_close(struct flowd_state_file *file)

@@ -24,7 +24,16 @@ struct flowd_state_file {
  */
 int flowd_state_file_open(struct flowd_state_file *file, const char *directory, char *set_aside,
                           size_t size, struct flowd_error *err);
+/*
+ * Looks whether the file is still in its directory. If it was removed, writes it anew, so that a
+ * restart finds the flows. Returns 0 if it is there, 1 if it was written anew, or -errno.
+ */
+int flowd_state_file_restore(struct flowd_state_file *file, const char *directory,
+                             struct flowd_error *err);
 void flowd_state_file_close(struct flowd_state_file *file);
+
+/* Whether a running flowd has the file of this directory. */
+bool flowd_state_file_in_use(const char *directory);
 
 /* How many records of the file have ever been used, or may have been. */
 size_t flowd_state_file_records(const struct flowd_state_file *file);

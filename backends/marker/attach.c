@@ -121,6 +121,7 @@ static void let_go(struct marker_attach *attach, struct marker_interface *interf
         marker_hook_remove_qdisc(attach->pins, interface->index, attach->config->remove_qdisc);
     }
     interface->index = 0;
+    interface->qdisc_made = false;
     interface->state = MARKER_INTERFACE_WAITING;
 }
 
@@ -188,8 +189,12 @@ static void sync_one(struct marker_attach *attach, struct marker_interface *inte
     if (interface->state != MARKER_INTERFACE_ATTACHED)
         take_over(attach, interface, found->index);
     if (interface->state == MARKER_INTERFACE_ATTACHED) {
-        if (!verify || marker_hook_present(attach, interface))
+        if (!verify)
             return;
+        if (marker_hook_present(attach, interface)) {
+            marker_hook_pin(attach, interface);
+            return;
+        }
         flowd_warning("marker", "interface %s: somebody removed flowd's program; attaching again",
                       interface->name);
         marker_hook_forget(attach, interface);

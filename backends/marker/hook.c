@@ -60,7 +60,8 @@ static int attach_clsact(struct marker_attach *attach, struct marker_interface *
 
     if (made)
         marker_pins_note_qdisc(attach->pins, interface->index, true);
-    interface->qdisc_made = made || marker_pins_made_qdisc(attach->pins, interface->index);
+    /* Attached again after somebody took the filter away, the qdisc is still the one flowd made. */
+    interface->qdisc_made |= made || marker_pins_made_qdisc(attach->pins, interface->index);
     if (result < 0) {
         if (made)
             marker_hook_remove_qdisc(attach->pins, interface->index, true);
@@ -86,6 +87,14 @@ bool marker_hook_present(const struct marker_attach *attach,
     /* What can't be asked is taken to be there. */
     return marker_clsact_read(interface->index, &filters) < 0 ||
            (filters.own && filters.own_program == attach->program->id);
+}
+
+void marker_hook_pin(const struct marker_attach *attach, const struct marker_interface *interface)
+{
+    if (interface->link_fd >= 0 && !marker_pins_has_link(attach->pins, interface->index))
+        marker_pins_put_link(attach->pins, interface->index, interface->link_fd);
+    if (interface->qdisc_made && !marker_pins_made_qdisc(attach->pins, interface->index))
+        marker_pins_note_qdisc(attach->pins, interface->index, true);
 }
 
 void marker_hook_detach(struct marker_attach *attach, struct marker_interface *interface)

@@ -14,6 +14,8 @@
  */
 int marker_hook_attach(struct marker_attach *attach, struct marker_interface *interface,
                        struct flowd_error *err);
+/* Makes sure that what an attached interface has pinned is still pinned. */
+void marker_hook_pin(const struct marker_attach *attach, const struct marker_interface *interface);
 /* Whether the program is still on the interface. */
 bool marker_hook_present(const struct marker_attach *attach,
                          const struct marker_interface *interface);

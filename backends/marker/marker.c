@@ -68,6 +68,27 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
     retry_if_needed(marker);
 }
 
+/* Pins are files that somebody may remove; a crash would then end the marking. */
+static void restore_pins(struct marker *marker)
+{
+    struct flowd_error err = {.message = "?"};
+    int result;
+
+    if (marker_pins_complete(&marker->pins))
+        return;
+    result = marker_pins_reopen(&marker->pins, &err);
+    if (result == 0) {
+        result = marker_program_pin(&marker->program, &marker->pins);
+        if (result < 0)
+            flowd_fail(&err, -result, "%s", marker->pins.path);
+    }
+    if (result == 0)
+        flowd_warning("marker", "somebody removed the pins in %s; pinned again", marker->pins.path);
+    else
+        flowd_warning("marker", "somebody removed the pins, and they can't be made again: %s",
+                      err.message);
+}
+
 /* Nothing tells when somebody else takes a program off an interface: it has to be looked for. */
 static void on_verify(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
@@ -75,6 +96,7 @@ static void on_verify(struct ev_loop *loop, struct ev_timer *watcher, int events
 
     (void)loop;
     (void)events;
+    restore_pins(marker);
     marker_attach_sync(&marker->attach, true);
     retry_if_needed(marker);
 }

@@ -146,6 +146,32 @@ void marker_pins_close(struct marker_pins *pins)
     *pins = (struct marker_pins){.directory = -1};
 }
 
+bool marker_pins_complete(const struct marker_pins *pins)
+{
+    char path[PATH_MAX];
+
+    for (size_t i = 0; pins->path != NULL && i < MAP_NAMES; i++) {
+        join(path, pins, map_names[i]);
+        if (access(path, F_OK) < 0)
+            return false;
+    }
+    return true;
+}
+
+int marker_pins_reopen(struct marker_pins *pins, struct flowd_error *err)
+{
+    int fd;
+
+    if (pins->path == NULL || still_there(pins->directory, pins->path))
+        return 0;
+    fd = open_locked(pins->path, MARKER_PINS_CREATE, err);
+    if (fd < 0)
+        return fd;
+    close(pins->directory);
+    pins->directory = fd;
+    return 0;
+}
+
 static int get(const struct marker_pins *pins, const char *path)
 {
     int fd;
@@ -225,6 +251,16 @@ void marker_pins_remove_link(const struct marker_pins *pins, int index)
         return;
     join_index(path, pins, "links", index);
     unlink(path);
+}
+
+bool marker_pins_has_link(const struct marker_pins *pins, int index)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return true;
+    join_index(path, pins, "links", index);
+    return access(path, F_OK) == 0;
 }
 
 void marker_pins_note_qdisc(const struct marker_pins *pins, int index, bool made)

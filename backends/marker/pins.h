@@ -41,6 +41,11 @@ void marker_pins_close(struct marker_pins *pins);
 /* Whether path would be on a bpffs. */
 bool marker_pins_possible(const char *path);
 
+/* Whether the maps' pins are there; true without pins. */
+bool marker_pins_complete(const struct marker_pins *pins);
+/* Makes and locks the directory again if it is not the one that was opened. Returns 0 or -errno. */
+int marker_pins_reopen(struct marker_pins *pins, struct flowd_error *err);
+
 /* The object pinned as name: a file descriptor (owned), or -errno (-ENOENT without pins). */
 int marker_pins_get(const struct marker_pins *pins, const char *name);
 /* Pins fd as name, in place of what is there. Returns 0 or -errno. */
@@ -52,6 +57,8 @@ void marker_pins_remove(const struct marker_pins *pins, const char *name);
 int marker_pins_get_link(const struct marker_pins *pins, int index);
 int marker_pins_put_link(const struct marker_pins *pins, int index, int fd);
 void marker_pins_remove_link(const struct marker_pins *pins, int index);
+/* Whether the link's pin is there; true without pins. */
+bool marker_pins_has_link(const struct marker_pins *pins, int index);
 
 /* That flowd made the clsact qdisc of an interface. */
 void marker_pins_note_qdisc(const struct marker_pins *pins, int index, bool made);

@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,10 +22,13 @@
 
 #define PIPE_SIZE (1 << 20)
 #define READ_SIZE 65536
-#define READS_PER_WAKEUP 4
+/* About a thousand lines a turn: what others wait for at the most. */
+#define READS_PER_WAKEUP 1
 /* What a pipe can hold at the most, for the last read before flowd stops. */
 #define READS_AT_STOP 64
 #define LOOK_INTERVAL_S 5.0
+#define RETRY_INTERVAL_S 1.0
+#define NGROUPS_LISTED 256
 
 extern const struct flowd_module flowd_plugin_fifo;
 
@@ -41,9 +45,11 @@ struct fifo {
     int fd;
     struct ev_io readable;
     struct ev_stat path_watch;
-    size_t used;    /* bytes of an unfinished line at the start of buffer */
-    bool skipping;  /* inside a line that is too long */
-    uint64_t lines; /* good and bad, empty ones not counted */
+    struct ev_timer retry; /* while the fifo can't be opened again */
+    size_t used;           /* bytes of an unfinished line at the start of buffer */
+    bool lost;             /* the path has no fifo of ours */
+    bool skipping;         /* inside a line that is too long */
+    uint64_t lines;        /* good and bad, empty ones not counted */
     struct flowd_log_limit bad_lines;
     char buffer[READ_SIZE + FLOWD_FIFO_LINE_MAX + 2];
 };
@@ -180,6 +186,11 @@ static int open_fifo(const struct fifo_config *config, int *out, struct flowd_er
         close(fd);
         return flowd_fail(err, -EEXIST, "%s is not a fifo", config->path);
     }
+    /* Two readers would each get some of the lines. */
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        close(fd);
+        return flowd_fail(err, -EBUSY, "another flowd is reading %s", config->path);
+    }
     (void)fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
     *out = fd;
     return 0;
@@ -193,30 +204,73 @@ static void watch(struct fifo *fifo, int fd)
     ev_io_start(fifo->context->loop, &fifo->readable);
 }
 
-/* The path may have lost its fifo, or got another one. */
-static void on_path_change(struct ev_loop *loop, struct ev_stat *watcher, int events)
+static bool is_in_place(const struct fifo *fifo)
 {
-    struct fifo *fifo = watcher->data;
     struct stat ours, theirs;
-    struct flowd_error err;
-    int fd;
 
-    (void)events;
-    if (fstat(fifo->fd, &ours) == 0 && lstat(fifo->config->path, &theirs) == 0 &&
-        ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+    return fstat(fifo->fd, &ours) == 0 && lstat(fifo->config->path, &theirs) == 0 &&
+           ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+/* The path may have lost its fifo, or got another one. */
+static void restore(struct fifo *fifo)
+{
+    struct ev_loop *loop = fifo->context->loop;
+    struct flowd_error err;
+    int fd = -1;
+
+    if (is_in_place(fifo))
         return;
     if (open_fifo(fifo->config, &fd, &err) < 0) {
-        flowd_warning("namedPipe", "the fifo was removed or replaced: %s", err.message);
+        if (!fifo->lost)
+            flowd_err("namedPipe",
+                      "the fifo was removed or replaced, and can't be opened again: %s",
+                      err.message);
+        fifo->lost = true;
+        ev_timer_start(loop, &fifo->retry);
         return;
     }
     flowd_warning("namedPipe", "fifo %s was removed or replaced; opened it again",
                   fifo->config->path);
+    fifo->lost = false;
     read_lines(fifo, READS_AT_STOP);
     ev_io_stop(loop, &fifo->readable);
     close(fifo->fd);
     fifo->used = 0;
     fifo->skipping = false;
     watch(fifo, fd);
+}
+
+static void on_path_change(struct ev_loop *loop, struct ev_stat *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    restore(watcher->data);
+}
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    restore(watcher->data);
+}
+
+/*
+ * Joins the fifo's group: its owner may give a file to a group that it belongs to, also after
+ * flowd has given up its capabilities, and a fifo that is made again must get its group again.
+ */
+static void join_group(const char *name)
+{
+    gid_t groups[NGROUPS_LISTED + 1], gid;
+    int count;
+
+    if (find_group(name, &gid, NULL) < 0 || gid == (gid_t)-1)
+        return;
+    count = getgroups(NGROUPS_LISTED, groups);
+    if (count < 0)
+        return;
+    groups[count] = gid;
+    (void)setgroups((size_t)count + 1, groups);
 }
 
 static int start(const struct flowd_context *context, const void *config, void **instance,
@@ -235,7 +289,10 @@ static int start(const struct flowd_context *context, const void *config, void *
         free(fifo);
         return result;
     }
+    join_group(fifo->config->group);
     watch(fifo, fd);
+    ev_timer_init(&fifo->retry, on_retry, RETRY_INTERVAL_S, 0);
+    fifo->retry.data = fifo;
     ev_stat_init(&fifo->path_watch, on_path_change, fifo->config->path, LOOK_INTERVAL_S);
     fifo->path_watch.data = fifo;
     ev_stat_start(context->loop, &fifo->path_watch);
@@ -263,6 +320,7 @@ static void stop(void *instance)
     /* What writers have already handed over counts. */
     read_lines(fifo, READS_AT_STOP);
     ev_stat_stop(fifo->context->loop, &fifo->path_watch);
+    ev_timer_stop(fifo->context->loop, &fifo->retry);
     ev_io_stop(fifo->context->loop, &fifo->readable);
     close(fifo->fd);
     free(fifo);
@@ -273,6 +331,7 @@ static void status(const void *instance, json_t *object)
     const struct fifo *fifo = instance;
 
     json_object_set_new(object, "path", json_string(fifo->config->path));
+    json_object_set_new(object, "open", json_boolean(!fifo->lost));
     json_object_set_new(object, "lines", json_integer((json_int_t)fifo->lines));
     json_object_set_new(object, "malformed", json_integer((json_int_t)fifo->source->malformed));
 }
