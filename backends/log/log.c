@@ -2,9 +2,11 @@
  * The log backend: one line for each start and each end of a flow, in the daemon's log or in a file
  * of its own.
  *
- * Lines of a loop turn are written in one piece. SIGHUP opens the file anew, for logrotate.
+ * Lines of a loop turn are written in one piece; what a full disk does not take waits. SIGHUP opens
+ * the file anew, for logrotate.
  */
 #include <errno.h>
+#include <ev.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,10 @@
 #include "daemon/timestamp.h"
 
 #define FLUSH_SIZE (1 << 20)
+/* Lines that wait for a full disk take no more memory than this. */
+#define WAITING_MAX (4 << 20)
+#define TURN_MAX 1024
+#define RETRY_S 1.0
 
 extern const struct flowd_module flowd_backend_log;
 
@@ -29,14 +35,20 @@ struct log_config {
 };
 
 struct flow_log {
+    const struct flowd_context *context;
     const struct log_config *config;
     unsigned slot;
-    int fd; /* -1: the daemon's log */
-    struct flowd_text lines;
+    int fd;                  /* -1: the daemon's log */
+    struct flowd_text lines; /* not yet written */
+    uint64_t turn[TURN_MAX]; /* ids of the flows whose lines came in this turn */
+    size_t turn_count;
+    struct ev_timer retry;
     uint64_t written;
-    uint64_t lost;
+    uint64_t lost; /* lines that had no room in memory either */
     struct flowd_log_limit failures;
 };
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events);
 
 static int open_file(const struct log_config *config, int *out, struct flowd_error *err)
 {
@@ -57,10 +69,12 @@ static int start(const struct flowd_context *context, const void *config, void *
     struct flow_log *log = calloc(1, sizeof(*log));
     int result;
 
-    (void)context;
     if (log == NULL)
         return flowd_fail(err, ENOMEM, "log");
+    log->context = context;
     log->config = config;
+    ev_timer_init(&log->retry, on_retry, RETRY_S, 0);
+    log->retry.data = log;
     result = open_file(config, &log->fd, err);
     if (result < 0) {
         free(log);
@@ -124,24 +138,67 @@ static void put_json(struct flowd_text *text, const struct flowd_flow *flow,
     flowd_text_char(text, '}');
 }
 
+/* Remembers a flow whose line is to be written in this turn. */
+static void remember(struct flow_log *log, uint64_t id)
+{
+    if (log->turn_count == TURN_MAX)
+        return;
+    log->turn[log->turn_count++] = id;
+}
+
+/* Says of each flow of this turn whether its line is in the file. */
+static void set_statuses(struct flow_log *log, enum status status)
+{
+    for (size_t i = 0; i < log->turn_count; i++) {
+        struct flowd_flow *flow = flowd_hub_find(log->context->hub, log->turn[i]);
+
+        if (flow != NULL)
+            flow->backend[log->slot] = (uint8_t)status;
+    }
+    log->turn_count = 0;
+}
+
+static size_t count_lines(const struct flowd_text *lines)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < lines->length; i++)
+        count += lines->data[i] == '\n';
+    return count;
+}
+
+/*
+ * Writes what there is. What does not fit stays, so that a line is never torn and nothing is glued
+ * to the rest of one; it goes when there is room again.
+ */
 static void write_lines(struct flow_log *log)
 {
-    ssize_t count;
+    struct flowd_text *lines = &log->lines;
+    ssize_t count = 0;
 
-    if (flowd_text_failed(&log->lines)) {
+    if (flowd_text_failed(lines)) {
         log->lost++;
-        flowd_log_limited(&log->failures, FLOWD_LOG_WARNING, "log",
-                          "out of memory: lines are lost");
-        flowd_text_clear(&log->lines);
+        lines->failed = false;
+    }
+    if (lines->length > 0)
+        count = write(log->fd, lines->data, lines->length);
+    if (count > 0) {
+        lines->length -= (size_t)count;
+        memmove(lines->data, lines->data + count, lines->length);
+    }
+    set_statuses(log, lines->length > 0 ? FAILED : LOGGED);
+    if (lines->length == 0)
         return;
-    }
-    count = write(log->fd, log->lines.data, log->lines.length);
-    if (count != (ssize_t)log->lines.length) {
-        log->lost++;
-        flowd_log_limited(&log->failures, FLOWD_LOG_WARNING, "log", "write to %s: %s",
-                          log->config->path, count < 0 ? strerror(errno) : "not everything fits");
-    }
-    flowd_text_clear(&log->lines);
+    flowd_log_limited(&log->failures, FLOWD_LOG_WARNING, "log", "write to %s: %s; trying again",
+                      log->config->path, count < 0 ? strerror(errno) : "not everything fits");
+    ev_timer_start(log->context->loop, &log->retry);
+}
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    write_lines(watcher->data);
 }
 
 static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flowd_event_state state)
@@ -149,6 +206,11 @@ static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flow
     struct flowd_text *lines = &log->lines;
     char now[FLOWD_TIMESTAMP_SIZE];
 
+    flow->backend[log->slot] = FAILED;
+    if (lines->length > WAITING_MAX) {
+        log->lost++;
+        return;
+    }
     flowd_timestamp_format(flowd_timestamp_now_us(), now);
     if (log->config->format == JSON) {
         put_json(lines, flow, state, now);
@@ -158,16 +220,17 @@ static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flow
         flowd_text_printf(lines, "%s ", flowd_event_state_names[state]);
         put_tag_text(lines, flow);
     }
+    flow->backend[log->slot] = LOGGED;
+    log->written++;
     if (log->fd < 0) {
         if (!flowd_text_failed(lines))
             flowd_info("flow", "%.*s", (int)lines->length, lines->data);
         flowd_text_clear(lines);
-    } else {
-        flowd_text_char(lines, '\n');
+        return;
     }
-    flow->backend[log->slot] = flowd_text_failed(lines) ? FAILED : LOGGED;
-    log->written++;
-    if (lines->length > FLUSH_SIZE || flowd_text_failed(lines))
+    flowd_text_char(lines, '\n');
+    remember(log, flow->id);
+    if (lines->length > FLUSH_SIZE || log->turn_count == TURN_MAX)
         write_lines(log);
 }
 
@@ -189,7 +252,7 @@ static void commit(void *instance)
 {
     struct flow_log *log = instance;
 
-    if (log->lines.length > 0)
+    if (log->turn_count > 0 || flowd_text_failed(&log->lines))
         write_lines(log);
 }
 
@@ -197,7 +260,12 @@ static void stop(void *instance)
 {
     struct flow_log *log = instance;
 
-    commit(log);
+    if (log->lines.length > 0)
+        write_lines(log);
+    if (log->lines.length > 0)
+        flowd_warning("log", "%zu lines were not written to %s before the stop",
+                      count_lines(&log->lines), log->config->path);
+    ev_timer_stop(log->context->loop, &log->retry);
     if (log->fd >= 0)
         close(log->fd);
     flowd_text_fini(&log->lines);
@@ -217,7 +285,8 @@ static void status(const void *instance, json_t *object)
 
     json_object_set_new(object, "path", json_string(log->config->path));
     json_object_set_new(object, "lines", json_integer((json_int_t)log->written));
-    json_object_set_new(object, "failedWrites", json_integer((json_int_t)log->lost));
+    json_object_set_new(object, "waiting", json_integer((json_int_t)count_lines(&log->lines)));
+    json_object_set_new(object, "lost", json_integer((json_int_t)log->lost));
 }
 
 static const char *const formats[] = {[TEXT] = "text", [JSON] = "json", NULL};
