@@ -1,11 +1,14 @@
 /*
  * The command line of flowd.
  */
+#include <fcntl.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "daemon/commands.h"
 #include "daemon/log.h"
@@ -121,6 +124,22 @@ static const char *read_options(int argc, char **argv, struct flowd_command_line
     return command;
 }
 
+/*
+ * Descriptors 0 to 2 that are closed would be taken by sockets and files, and log lines and answers
+ * would end up in them.
+ */
+static bool secure_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
     struct flowd_command_line line = {
@@ -129,6 +148,8 @@ int main(int argc, char **argv)
     const char *command;
     int status;
 
+    if (!secure_descriptors())
+        return FLOWD_EXIT_FAILED;
     line.interfaces.items = calloc((size_t)argc, sizeof(char *));
     if (line.interfaces.items == NULL)
         return FLOWD_EXIT_FAILED;

@@ -87,6 +87,7 @@ struct flowd_http_server {
     struct flowd_http_exchange *resume_first;
     struct flowd_http_exchange *resume_last;
     unsigned count;
+    unsigned connections_max;
     size_t buffered;
     struct flowd_http_deadlines idle;    /* between requests */
     struct flowd_http_deadlines request; /* while a request comes in */

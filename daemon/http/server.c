@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 /* With no descriptor left, trying at once again would only burn time. */
 #define ACCEPT_PAUSE_S 0.1
 #define RESUMES_PER_RUN 64
+/* Descriptors that are not for connections: sockets, maps, links, files. */
+#define DESCRIPTORS_KEPT 128
 
 #define IDLE_MS 60000
 #define REQUEST_MS 10000
@@ -48,6 +51,18 @@ static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
         ev_io_start(loop, &server->listeners[i].watcher);
 }
 
+/* Where few descriptors are allowed, connections must leave some for everything else. */
+static unsigned connections_allowed(void)
+{
+    struct rlimit limit;
+    rlim_t kept = DESCRIPTORS_KEPT + FLOWD_HTTP_SPARE_CONNECTIONS;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur >= FLOWD_HTTP_CONNECTIONS_MAX + kept)
+        return FLOWD_HTTP_CONNECTIONS_MAX;
+    return limit.rlim_cur > kept + 1 ? (unsigned)(limit.rlim_cur - kept) : 1;
+}
+
 static void accept_one(struct flowd_http_listener *listener, int fd)
 {
     static struct flowd_log_limit limit;
@@ -57,17 +72,18 @@ static void accept_one(struct flowd_http_listener *listener, int fd)
 
     if (!listener->local)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (server->count >= FLOWD_HTTP_CONNECTIONS_MAX) {
+    if (server->count >= server->connections_max) {
         server->counters.refused++;
         flowd_log_limited(&limit, FLOWD_LOG_WARNING, server->name,
-                          "%u connections are open: one more was refused", server->count);
+                          "a connection was refused: at most %u may be open",
+                          server->connections_max);
     }
-    if (server->count >= FLOWD_HTTP_CONNECTIONS_MAX + FLOWD_HTTP_SPARE_CONNECTIONS) {
+    if (server->count >= server->connections_max + FLOWD_HTTP_SPARE_CONNECTIONS) {
         close(fd);
         return;
     }
     connection = flowd_http_connection_new(server, fd, listener->local);
-    if (connection != NULL && server->count > FLOWD_HTTP_CONNECTIONS_MAX) {
+    if (connection != NULL && server->count > server->connections_max) {
         flowd_http_connection_reject(connection, 503, "too many connections");
         flowd_http_connection_run(connection);
     }
@@ -125,6 +141,7 @@ int flowd_http_server_new(struct ev_loop *loop, const char *name,
     server->name = name;
     server->handler = handler;
     server->context = context;
+    server->connections_max = connections_allowed();
     ev_init(&server->accept_pause, on_accept_pause);
     ev_idle_init(&server->resume, on_resume);
     /* Idle watchers wait for all events of their priority; the input is older than those. */
