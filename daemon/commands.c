@@ -11,6 +11,7 @@
 
 #include "daemon/log.h"
 #include "daemon/registry.h"
+#include "daemon/state_file.h"
 
 static const char *path_of(const struct flowd_command_line *line)
 {
@@ -135,6 +136,12 @@ enum flowd_exit flowd_command_clean(const struct flowd_command_line *line)
 
     if (configuration == NULL)
         return FLOWD_EXIT_USAGE;
+    if (flowd_state_file_in_use(configuration->settings.state_dir)) {
+        fprintf(line->errors, "flowd: a running flowd uses stateDir %s; stop it first\n",
+                configuration->settings.state_dir);
+        flowd_configuration_free(configuration);
+        return FLOWD_EXIT_FAILED;
+    }
     for (size_t i = 0; i < configuration->module_count; i++)
         if (clean_module(line, &configuration->modules[i]) < 0)
             result = -EIO;

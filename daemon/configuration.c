@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/flow_table.h"
 #include "daemon/log.h"
@@ -307,9 +308,14 @@ int flowd_configuration_read(const char *path, const struct flowd_module *const 
 {
     json_error_t error;
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    struct stat status = {0};
     int result;
 
-    if (root == NULL && error.line > 0)
+    if (root == NULL && stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        flowd_mistakes_add(&report->mistakes, "%s: is not a file", path);
+    else if (root == NULL && error.line > 0 && status.st_size == 0)
+        flowd_mistakes_add(&report->mistakes, "%s: is empty; {} is the least there can be", path);
+    else if (root == NULL && error.line > 0)
         flowd_mistakes_add(&report->mistakes, "%s: line %d, column %d: %s", path, error.line,
                            error.column, error.text);
     else if (root == NULL)
