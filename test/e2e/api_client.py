@@ -89,6 +89,10 @@ class Api(http.client.HTTPConnection):
     def status(self):
         return self.get("/v1/status").expect(200).json
 
+    def module(self, name):
+        """What the status says of one module."""
+        return next(one for one in self.status()["modules"] if one["name"] == name)
+
     def live(self):
         return self.status()["flows"]["live"]
 

@@ -11,7 +11,7 @@ import pytest
 from api_client import Api, event, line
 from collector import Collector, parse_time
 from conftest import base_config
-from netns import Pair
+from netns import Pair, run
 from waiting import DEADLINE_S, until
 
 
@@ -268,3 +268,28 @@ def test_journal_format(single, make_flowd, directory):
         assert {one["FLOWD_MODULE"] for one in entries} >= {"daemon", "namedPipe", "api"}
         daemon.write_fifo("bad\n")
         assert "PRIORITY=4\n" in receiver.recv(65536).decode()
+
+
+def test_log_on_a_full_disk(plain, directory):
+    """Lines wait for room: none is torn, none is lost, and the answers do not claim them."""
+    disk = directory / "disk"
+    disk.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)])
+    try:
+        daemon = plain(backends={"log": {"path": str(disk / "flows"), "format": "json"}})
+        (disk / "pad").write_bytes(bytes(50000))
+        results = daemon.api.post(
+            [event("2001:db8::1", port, "2001:db8::2", 2) for port in range(1, 501)]).json
+        assert {one["backends"]["log"] for one in results} == {"failed"}
+        status = daemon.api.module("log")
+        assert status["waiting"] > 0 and status["lost"] == 0
+        (disk / "pad").unlink()
+        run(["mount", "-o", "remount,size=4m", str(disk)])
+        until(lambda: daemon.api.module("log")["waiting"] == 0, "the waiting lines")
+        answer = daemon.api.post(event("2001:db8::1", 501, "2001:db8::2", 2)).json
+        assert answer["backends"]["log"] == "logged"
+        ports = [json.loads(one)["srcPort"] for one in (disk / "flows").read_text().splitlines()]
+        assert ports == list(range(1, 502))
+        daemon.stop()
+    finally:
+        run(["umount", "-l", str(disk)])

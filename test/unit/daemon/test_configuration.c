@@ -308,7 +308,7 @@ static void test_files(void **state)
         const char *mistake;
     } rows[] = {
         {NULL, "No such file or directory"},
-        {"", "line 1"},
+        {"", "is empty"},
         {"{\n\"flows\": {\n", "line 3"},
         {"[]", "wants an object"},
         {"{\"pidPath\": \"a\", \"pidPath\": \"b\"}", "duplicate"},

@@ -1,0 +1,147 @@
+"""Somebody removes what flowd stands on, or takes what it needs: it says so and mends it."""
+
+import grp
+import os
+import resource
+import shutil
+import stat
+
+import pytest
+
+from api_client import Api, connect, event, line
+from conftest import base_config
+from kernel_bpf import map_entries
+from netns import Pair
+from waiting import until
+
+
+@pytest.mark.parametrize("group", ["", "nogroup"])
+def test_fifo_is_removed(make_flowd, single, directory, group):
+    """It is made again with its mode and its group, although flowd has given up its capabilities."""
+    config = base_config(directory)
+    config["plugins"]["namedPipe"].update({"mode": "0620", "group": group})
+    daemon = make_flowd(single, config).start()
+    mark = daemon.log_size()
+    os.unlink(daemon.fifo_path)
+    daemon.wait_log("opened it again", mark)
+    about = os.stat(daemon.fifo_path)
+    assert stat.S_ISFIFO(about.st_mode) and stat.S_IMODE(about.st_mode) == 0o620
+    assert about.st_gid == (grp.getgrnam(group).gr_gid if group else 0)
+    daemon.write_fifo(line("start", "2001:db8::1", 1, "2001:db8::2", 2))
+    until(lambda: Api(single).live() == 1, "the flow")
+
+
+def test_fifo_path_is_taken_and_freed(make_flowd, single, directory):
+    """As long as something else is there the status says so; then the fifo comes back."""
+    daemon = make_flowd(single, base_config(directory)).start()
+    api = Api(single)
+    os.rename(daemon.fifo_path, directory / "away")
+    (directory / "fifo").write_text("precious")
+    until(lambda: not api.module("namedPipe")["open"], "the loss of the fifo", 30)
+    assert (directory / "fifo").read_text() == "precious"
+    (directory / "fifo").unlink()
+    until(lambda: api.module("namedPipe")["open"], "the fifo", 30)
+    daemon.write_fifo(line("start", "2001:db8::1", 1, "2001:db8::2", 2))
+    until(lambda: api.live() == 1, "the flow")
+
+
+def test_one_fifo_for_two(make_flowd, single, directory):
+    """Two readers would each get some of the lines: the second is refused."""
+    make_flowd(single, base_config(directory)).start()
+    config = base_config(directory)
+    config["stateDir"] += "-second"
+    config["plugins"]["api"]["bindPort"] = 7778
+    second = make_flowd(single, config, name="second").start(ready=False)
+    assert second.wait_exit() == 1
+    assert "another flowd is reading" in second.log()
+
+
+def test_state_directory_is_removed(make_flowd, single, directory):
+    """The state file is written again: a crash afterwards costs no flow."""
+    daemon = make_flowd(single, base_config(directory)).start()
+    api = Api(single)
+    api.post([event("2001:db8::1", port, "2001:db8::2", 2) for port in range(1, 2001)])
+    before = {one["id"]: one for one in api.flows()}
+    mark = daemon.log_size()
+    shutil.rmtree(directory / "state")
+    daemon.wait_log("it was written again", mark)
+    api.post(event("2001:db8::1", 9999, "2001:db8::2", 2)).expect(201)
+    daemon.kill()
+    daemon.start()
+    after = {one["id"]: one for one in Api(single).flows()}
+    assert len(after) == 2001 and all(after[one] == {**flow, "backends": after[one]["backends"]}
+                                      for one, flow in before.items())
+
+
+@pytest.mark.parametrize("attach", ["tcx", "tc"])
+def test_pins_are_removed(pair, marking, pin_path, attach):
+    """They are pinned again, so that a crash still leaves packets marked."""
+    daemon = marking(attach)
+    daemon.api.post(event(Pair.NEAR, 1, Pair.FAR, 2)).expect(201)
+    mark = daemon.log_size()
+    shutil.rmtree(pin_path)
+    daemon.wait_log("pinned again", mark)
+    if attach == "tcx":
+        until(lambda: any((pin_path / "links").glob("*")), "the link's pin")
+    assert len(map_entries(pin_path)) == 1
+    daemon.kill()
+    mark = daemon.log_size()
+    daemon.start()
+    assert "took over the pinned maps" in daemon.log(mark)
+
+
+def test_clean_beside_a_running_daemon(pair, marking, flowd_command):
+    """Refused, also where there are no pins to tell."""
+    daemon = marking("tc")
+    daemon.stop()
+    daemon.config["backends"]["marker"]["pinPath"] = str(daemon.directory / "nowhere")
+    daemon.start()
+    done = flowd_command("-c", daemon.config_path, "clean",
+                         prefix=["nsenter", f"--net={pair.near.path}"])
+    assert done.returncode == 1 and "running flowd" in done.stderr
+    daemon.stop()
+    done = flowd_command("-c", daemon.config_path, "clean",
+                         prefix=["nsenter", f"--net={pair.near.path}"])
+    assert done.returncode == 0, done
+
+
+def test_qdisc_goes_after_the_filter_was_removed(pair, marking):
+    """The qdisc that flowd made is its own also when somebody took the filter away meanwhile."""
+    daemon = marking("tc")
+    pair.near.run("tc", "filter", "del", "dev", "veth0", "egress")
+    daemon.wait_log("attaching again")
+    daemon.stop()
+    assert "clsact" not in pair.near.run("tc", "qdisc", "show", "dev", "veth0").stdout
+
+
+def test_few_descriptors(make_flowd, single, directory):
+    """Connections leave enough for a reload where the hard limit is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft >= 256
+    daemon = make_flowd(single, base_config(directory), prefix=["prlimit", "--nofile=256:256", "--"])
+    daemon.start()
+    streams = [connect(single) for _ in range(200)]
+    try:
+        until(lambda: "at most" in daemon.log(), "the limit")
+        daemon.reload(expect="reloaded; 0 flows are live")
+    finally:
+        for stream in streams:
+            stream.close()
+    until(lambda: Api(single).get("/healthz").status == 200, "an answer")
+
+
+def test_closed_standard_descriptors(make_flowd, single, directory):
+    """What flowd opens never takes the place of standard input, output or error."""
+    daemon = make_flowd(single, base_config(directory),
+                        prefix=["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
+    daemon.start(ready=False)
+
+    def answers():
+        try:
+            return Api(single).get("/readyz").status == 200
+        except OSError:
+            return False
+
+    until(answers, "an answer")
+    for number in range(3):
+        assert os.readlink(f"/proc/{daemon.pid}/fd/{number}") == "/dev/null"
