@@ -63,8 +63,8 @@ static char *put_hex(char *at, unsigned word)
 }
 
 /*
- * RFC 5952 by hand, for addresses that don't begin with 80 zero bits: inet_ntop(3) formats with
- * printf, which is what an answer with a thousand flows would spend its time on.
+ * RFC 5952 by hand: inet_ntop(3) formats with printf, which is what an answer with a thousand flows
+ * would spend its time on. Returns 0 for addresses that end in an IPv4 one.
  */
 static size_t format_v6(const struct in6_addr *addr, char buffer[static FLOWD_ADDRESS_SIZE])
 {
@@ -85,6 +85,8 @@ static size_t format_v6(const struct in6_addr *addr, char buffer[static FLOWD_AD
         }
         i += length;
     }
+    if (run == 0 && (run_length == 6 || (run_length == 5 && words[5] == 0xffff)))
+        return 0;
     for (int i = 0; i < 8; i++) {
         if (run_length > 1 && i == run) {
             *at++ = ':';
@@ -104,10 +106,10 @@ static size_t format_v6(const struct in6_addr *addr, char buffer[static FLOWD_AD
 size_t flowd_address_format(uint8_t family, const struct in6_addr *addr,
                             char buffer[static FLOWD_ADDRESS_SIZE])
 {
-    static const uint8_t zeros[10];
+    size_t length = family == AF_INET6 ? format_v6(addr, buffer) : 0;
 
-    if (family == AF_INET6 && memcmp(addr, zeros, sizeof(zeros)) != 0)
-        return format_v6(addr, buffer);
+    if (length > 0)
+        return length;
     if (inet_ntop(family, addr, buffer, FLOWD_ADDRESS_SIZE) == NULL)
         buffer[0] = '\0';
     return strlen(buffer);

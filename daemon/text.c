@@ -45,22 +45,14 @@ void flowd_text_clear(struct flowd_text *text)
     text->failed = false;
 }
 
-void flowd_text_append(struct flowd_text *text, const char *data, size_t length)
+void flowd_text_append_slowly(struct flowd_text *text, const char *data, size_t length)
 {
-    char *place;
+    char *place = reserve(text, length);
 
-    if (length == 0)
-        return;
-    place = reserve(text, length);
     if (place == NULL)
         return;
     memcpy(place, data, length);
     text->length += length;
-}
-
-void flowd_text_puts(struct flowd_text *text, const char *string)
-{
-    flowd_text_append(text, string, strlen(string));
 }
 
 void flowd_text_char(struct flowd_text *text, char c)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct flowd_text {
     char *data; /* not NUL-terminated; owned */
@@ -26,8 +27,25 @@ static inline bool flowd_text_failed(const struct flowd_text *text)
     return text->failed;
 }
 
-void flowd_text_append(struct flowd_text *text, const char *data, size_t length);
-void flowd_text_puts(struct flowd_text *text, const char *string);
+/* flowd_text_append() where there is no room yet. */
+void flowd_text_append_slowly(struct flowd_text *text, const char *data, size_t length);
+
+static inline void flowd_text_append(struct flowd_text *text, const char *data, size_t length)
+{
+    if (length > text->capacity - text->length || text->failed) {
+        flowd_text_append_slowly(text, data, length);
+        return;
+    }
+    if (length > 0)
+        memcpy(text->data + text->length, data, length);
+    text->length += length;
+}
+
+static inline void flowd_text_puts(struct flowd_text *text, const char *string)
+{
+    flowd_text_append(text, string, strlen(string));
+}
+
 void flowd_text_char(struct flowd_text *text, char c);
 void flowd_text_u64(struct flowd_text *text, uint64_t number);
 void flowd_text_printf(struct flowd_text *text, const char *format, ...)
