@@ -84,21 +84,6 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static int reload(void *instance, const void *config, struct flowd_error *err)
-{
-    struct flow_log *log = instance;
-    int fd = -1;
-    int result = open_file(config, &fd, err);
-
-    if (result < 0)
-        return result;
-    if (log->fd >= 0)
-        close(log->fd);
-    log->fd = fd;
-    log->config = config;
-    return 0;
-}
-
 static void put_tag_text(struct flowd_text *text, const struct flowd_flow *flow)
 {
     char key[FLOWD_FLOW_KEY_TEXT_SIZE], id[FLOWD_FLOW_ID_SIZE];
@@ -136,6 +121,15 @@ static void put_json(struct flowd_text *text, const struct flowd_flow *flow,
         flowd_scitag(flow->experiment, flow->activity), flow->flow_label, start, flow->source);
     flowd_text_json(text, flow->application, strlen(flow->application));
     flowd_text_char(text, '}');
+}
+
+static void try_again_later(struct flow_log *log)
+{
+    if (ev_is_active(&log->retry))
+        return;
+    /* A timer that has fired keeps nothing of its time. */
+    ev_timer_set(&log->retry, RETRY_S, 0);
+    ev_timer_start(log->context->loop, &log->retry);
 }
 
 /* Remembers a flow whose line is to be written in this turn. */
@@ -176,10 +170,6 @@ static void write_lines(struct flow_log *log)
     struct flowd_text *lines = &log->lines;
     ssize_t count = 0;
 
-    if (flowd_text_failed(lines)) {
-        log->lost++;
-        lines->failed = false;
-    }
     if (lines->length > 0)
         count = write(log->fd, lines->data, lines->length);
     if (count > 0) {
@@ -191,7 +181,7 @@ static void write_lines(struct flow_log *log)
         return;
     flowd_log_limited(&log->failures, FLOWD_LOG_WARNING, "log", "write to %s: %s; trying again",
                       log->config->path, count < 0 ? strerror(errno) : "not everything fits");
-    ev_timer_start(log->context->loop, &log->retry);
+    try_again_later(log);
 }
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -204,6 +194,7 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
 static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flowd_event_state state)
 {
     struct flowd_text *lines = &log->lines;
+    size_t before = lines->length;
     char now[FLOWD_TIMESTAMP_SIZE];
 
     flow->backend[log->slot] = FAILED;
@@ -220,15 +211,21 @@ static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flow
         flowd_text_printf(lines, "%s ", flowd_event_state_names[state]);
         put_tag_text(lines, flow);
     }
+    flowd_text_char(lines, '\n');
+    if (flowd_text_failed(lines)) {
+        /* Out of memory: no half of a line stays. */
+        lines->length = before;
+        lines->failed = false;
+        log->lost++;
+        return;
+    }
     flow->backend[log->slot] = LOGGED;
     log->written++;
     if (log->fd < 0) {
-        if (!flowd_text_failed(lines))
-            flowd_info("flow", "%.*s", (int)lines->length, lines->data);
+        flowd_info("flow", "%.*s", (int)lines->length - 1, lines->data);
         flowd_text_clear(lines);
         return;
     }
-    flowd_text_char(lines, '\n');
     remember(log, flow->id);
     if (lines->length > FLUSH_SIZE || log->turn_count == TURN_MAX)
         write_lines(log);
@@ -252,22 +249,47 @@ static void commit(void *instance)
 {
     struct flow_log *log = instance;
 
-    if (log->turn_count > 0 || flowd_text_failed(&log->lines))
+    if (log->turn_count > 0)
         write_lines(log);
+}
+
+/* What the old file does not take is lost: the end of a torn line must not begin the new one. */
+static void finish_file(struct flow_log *log)
+{
+    if (log->lines.length > 0)
+        write_lines(log);
+    if (log->lines.length > 0) {
+        size_t count = count_lines(&log->lines);
+
+        flowd_warning("log", "%zu lines could not be written to %s", count, log->config->path);
+        log->lost += count;
+        flowd_text_clear(&log->lines);
+    }
+    ev_timer_stop(log->context->loop, &log->retry);
+    if (log->fd >= 0)
+        close(log->fd);
+    log->fd = -1;
+}
+
+static int reload(void *instance, const void *config, struct flowd_error *err)
+{
+    struct flow_log *log = instance;
+    int fd = -1;
+    int result = open_file(config, &fd, err);
+
+    if (result < 0)
+        return result;
+    finish_file(log);
+    log->fd = fd;
+    log->config = config;
+    return 0;
 }
 
 static void stop(void *instance)
 {
     struct flow_log *log = instance;
 
-    if (log->lines.length > 0)
-        write_lines(log);
-    if (log->lines.length > 0)
-        flowd_warning("log", "%zu lines were not written to %s before the stop",
-                      count_lines(&log->lines), log->config->path);
-    ev_timer_stop(log->context->loop, &log->retry);
-    if (log->fd >= 0)
-        close(log->fd);
+    finish_file(log);
     flowd_text_fini(&log->lines);
     free(log);
 }

@@ -219,14 +219,19 @@ static void restore(struct fifo *fifo)
     struct flowd_error err;
     int fd = -1;
 
-    if (is_in_place(fifo))
+    ev_timer_stop(loop, &fifo->retry);
+    if (is_in_place(fifo)) {
+        fifo->lost = false;
         return;
+    }
     if (open_fifo(fifo->config, &fd, &err) < 0) {
         if (!fifo->lost)
             flowd_err("namedPipe",
                       "the fifo was removed or replaced, and can't be opened again: %s",
                       err.message);
         fifo->lost = true;
+        /* A timer that has fired keeps nothing of its time. */
+        ev_timer_set(&fifo->retry, RETRY_INTERVAL_S, 0);
         ev_timer_start(loop, &fifo->retry);
         return;
     }
@@ -267,10 +272,13 @@ static void join_group(const char *name)
     if (find_group(name, &gid, NULL) < 0 || gid == (gid_t)-1)
         return;
     count = getgroups(NGROUPS_LISTED, groups);
-    if (count < 0)
-        return;
-    groups[count] = gid;
-    (void)setgroups((size_t)count + 1, groups);
+    if (count >= 0) {
+        groups[count] = gid;
+        if (setgroups((size_t)count + 1, groups) == 0)
+            return;
+    }
+    flowd_warning("namedPipe", "can't join group %s: %s; a fifo that somebody removes stays away",
+                  name, strerror(errno));
 }
 
 static int start(const struct flowd_context *context, const void *config, void **instance,
