@@ -1,8 +1,8 @@
 /*
  * Life cycle: the order in which things are set up and taken down, and the signals.
  *
- * Backends start before the flows from the state file are announced to them, and plugins last, so
- * that nothing is read before it can be handled. Taking down goes the other way round.
+ * Backends start before plugins, and the flows from the state file are announced when nothing can
+ * fail any more. Nothing is read before the loop runs. Taking down goes the other way round.
  */
 #include "daemon/daemon.h"
 
@@ -277,10 +277,12 @@ static void on_look(struct ev_loop *loop, struct ev_timer *watcher, int events)
     (void)loop;
     (void)events;
     if (result > 0)
-        flowd_warning("state", "somebody removed the state file in %s; it was written again",
+        flowd_warning("state",
+                      "somebody removed or moved the state file in %s; it was written again",
                       directory);
     if (result < 0 && !daemon->state_lost)
-        flowd_err("state", "somebody removed the state file, and a restart will find no flows: %s",
+        flowd_err("state",
+                  "somebody removed or moved the state file, and a restart will find no flows: %s",
                   err.message);
     daemon->state_lost = result < 0;
 }
@@ -378,12 +380,14 @@ static int set_up(struct daemon *daemon, struct flowd_error *err)
         result = start_modules(daemon, FLOWD_BACKEND, err);
     if (result < 0)
         return result;
-    flowd_hub_restore(daemon->context.hub);
     result = start_modules(daemon, FLOWD_PLUGIN, err);
     if (result == 0)
         result = write_pid(daemon, err);
     if (result == 0)
         result = flowd_privileges_drop(err);
+    /* Last: from here on kernel state is this process's, and a start that fails leaves it alone. */
+    if (result == 0)
+        flowd_hub_restore(daemon->context.hub);
     return result;
 }
 

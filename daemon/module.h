@@ -73,6 +73,8 @@ struct flowd_module {
     /* Clean stop: what was promised is sent, kernel state goes as configured. Frees the instance.
      */
     void (*stop)(void *instance);
+    /* 0, or -EAGAIN with the reason why it does not do what it is configured for; may be NULL. */
+    int (*ready)(const void *instance, struct flowd_error *err);
     /* Adds members to the module's object in the status; may be NULL. */
     void (*status)(const void *instance, json_t *object);
     /* Adds members to the status itself ("interfaces"); may be NULL. */

@@ -49,10 +49,17 @@ int flowd_status_ready(const struct flowd_running *running, struct flowd_error *
 {
     if (!running->ready)
         return flowd_fail(err, -EAGAIN, "flowd is starting or stopping");
-    for (size_t i = 0; i < running->count; i++)
-        if (running->modules[i].instance == NULL)
-            return flowd_fail(err, -EAGAIN, "without %s: %s", running->modules[i].module->name,
-                              running->modules[i].failure);
+    for (size_t i = 0; i < running->count; i++) {
+        const struct flowd_running_module *entry = &running->modules[i];
+        int result = 0;
+
+        if (entry->instance == NULL)
+            return flowd_fail(err, -EAGAIN, "without %s: %s", entry->module->name, entry->failure);
+        if (entry->module->ready != NULL)
+            result = entry->module->ready(entry->instance, err);
+        if (result < 0)
+            return flowd_error_wrap(err, result, "%s", entry->module->name);
+    }
     return 0;
 }
 

@@ -137,6 +137,7 @@ static void take_over(struct marker_attach *attach, struct marker_interface *int
     interface->link_fd = other->link_fd;
     interface->qdisc_made = other->qdisc_made;
     other->link_fd = -1;
+    other->qdisc_made = false;
     other->index = 0;
     other->state = MARKER_INTERFACE_WAITING;
 }
@@ -276,4 +277,22 @@ bool marker_attach_failing(const struct marker_attach *attach)
         if (attach->interfaces[i].state == MARKER_INTERFACE_FAILED)
             return true;
     return false;
+}
+
+bool marker_attach_any(const struct marker_attach *attach)
+{
+    for (size_t i = 0; i < attach->count; i++)
+        if (attach->interfaces[i].state == MARKER_INTERFACE_ATTACHED)
+            return true;
+    return false;
+}
+
+const struct marker_interface *marker_attach_first_failed(const struct marker_attach *attach)
+{
+    for (size_t i = 0; i < attach->count; i++)
+        if (attach->interfaces[i].state == MARKER_INTERFACE_FAILED ||
+            (attach->interfaces[i].state == MARKER_INTERFACE_UNSUPPORTED &&
+             !attach->config->discover_interfaces))
+            return &attach->interfaces[i];
+    return NULL;
 }

@@ -69,5 +69,13 @@ void marker_attach_detach_all(struct marker_attach *attach);
 /* Whether the kernel refused an interface that is there: it is worth trying again. */
 bool marker_attach_failing(const struct marker_attach *attach);
 
+/* Whether the program is on at least one interface. */
+bool marker_attach_any(const struct marker_attach *attach);
+/*
+ * The first interface that the kernel refused, or that was asked for by name and can't be attached
+ * to; NULL: none.
+ */
+const struct marker_interface *marker_attach_first_failed(const struct marker_attach *attach);
+
 /* The "interfaces" of the status, with their counters. Returns owned, NULL: no memory. */
 json_t *marker_attach_json(const struct marker_attach *attach);

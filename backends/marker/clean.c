@@ -15,6 +15,7 @@
 
 struct cleaning {
     const struct marker_pins *pins;
+    const struct flowd_strings *interfaces; /* empty: all */
     struct flowd_mistakes *removed;
 };
 
@@ -25,12 +26,21 @@ static const char *name_of(int index, char name[static IF_NAMESIZE])
     return name;
 }
 
+/* Whether the interface is one of those that were asked for. */
+static bool is_meant(const struct cleaning *cleaning, int index)
+{
+    for (size_t i = 0; i < cleaning->interfaces->count; i++)
+        if ((int)if_nametoindex(cleaning->interfaces->items[i]) == index)
+            return true;
+    return cleaning->interfaces->count == 0;
+}
+
 static void clean_link(void *context, int index)
 {
     struct cleaning *cleaning = context;
     char name[IF_NAMESIZE];
 
-    if (marker_hook_remove_link(cleaning->pins, index))
+    if (is_meant(cleaning, index) && marker_hook_remove_link(cleaning->pins, index))
         flowd_mistakes_add(cleaning->removed, "%s/links/%d (interface %s)", cleaning->pins->path,
                            index, name_of(index, name));
 }
@@ -40,7 +50,7 @@ static void clean_qdisc(void *context, int index)
     struct cleaning *cleaning = context;
     char name[IF_NAMESIZE];
 
-    if (marker_hook_remove_qdisc(cleaning->pins, index, true))
+    if (is_meant(cleaning, index) && marker_hook_remove_qdisc(cleaning->pins, index, true))
         flowd_mistakes_add(cleaning->removed, "clsact qdisc of interface %s", name_of(index, name));
 }
 
@@ -96,9 +106,12 @@ int marker_clean(const struct flowd_marker_config *config, const struct flowd_st
                  struct flowd_mistakes *removed, struct flowd_error *err)
 {
     struct marker_pins pins;
-    struct cleaning cleaning = {.pins = &pins, .removed = removed};
+    struct cleaning cleaning = {.pins = &pins, .interfaces = interfaces, .removed = removed};
     int result = marker_program_check_privileges(err);
 
+    for (size_t i = 0; result == 0 && i < interfaces->count; i++)
+        if (if_nametoindex(interfaces->items[i]) == 0)
+            result = flowd_fail(err, errno, "interface %s", interfaces->items[i]);
     if (result < 0)
         return result;
     marker_program_route_messages();
@@ -110,7 +123,9 @@ int marker_clean(const struct flowd_marker_config *config, const struct flowd_st
                                    : clean_all_filters(&cleaning, err);
     if (result == 0) {
         marker_pins_each_qdisc(&pins, clean_qdisc, &cleaning);
-        marker_pins_clear(&pins, clean_path, &cleaning);
+        /* The maps belong to all interfaces. */
+        if (interfaces->count == 0)
+            marker_pins_clear(&pins, clean_path, &cleaning);
     }
     marker_pins_close(&pins);
     return result;

@@ -187,6 +187,11 @@ static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
     }
 }
 
+static enum marker_status marked_status(const struct marker_entries *entries)
+{
+    return entries->attached ? MARKER_STATUS_MARKED : MARKER_STATUS_NO_INTERFACE;
+}
+
 /* Adds and removes marks until the flow has those of the directions that leave this host. */
 static void adjust(struct marker_entries *entries, struct flowd_flow *flow)
 {
@@ -200,7 +205,7 @@ static void adjust(struct marker_entries *entries, struct flowd_flow *flow)
         set_status(entries, flow, MARKER_STATUS_NO_LOCAL_ADDRESS);
     else
         set_status(entries, flow,
-                   flow->directions & FAILED_MASK ? MARKER_STATUS_FAILED : MARKER_STATUS_MARKED);
+                   flow->directions & FAILED_MASK ? MARKER_STATUS_FAILED : marked_status(entries));
     for (unsigned i = 0; i < MARKER_DIRECTIONS; i++) {
         enum marker_direction direction = i == 0 ? MARKER_FORWARD : MARKER_BACKWARD;
         bool has = flow->directions & HAS_MARK(direction);
@@ -247,6 +252,20 @@ void marker_entries_reconsider(struct marker_entries *entries)
             adjust(entries, flow);
 }
 
+void marker_entries_set_attached(struct marker_entries *entries, bool attached)
+{
+    enum marker_status before = marked_status(entries);
+    struct flowd_flow *flow;
+    uint32_t cursor = 0;
+
+    if (entries->attached == attached)
+        return;
+    entries->attached = attached;
+    while ((flow = flowd_hub_next(entries->hub, &cursor)) != NULL)
+        if (flow->backend[entries->slot] == before)
+            set_status(entries, flow, marked_status(entries));
+}
+
 static void set_bit(struct marker_entries *entries, uint32_t hash)
 {
     uint32_t bit = flowd_marker_bit(hash);
@@ -273,7 +292,7 @@ static void note_success(struct marker_entries *entries, struct flowd_flow *flow
 {
     flow->directions &= (uint8_t)~HAS_FAILED(direction);
     if (!(flow->directions & FAILED_MASK))
-        set_status(entries, flow, MARKER_STATUS_MARKED);
+        set_status(entries, flow, marked_status(entries));
 }
 
 static void update_failed(void *owner, void *context, int error)

@@ -24,6 +24,7 @@ struct flowd_host;
 enum marker_status {
     MARKER_STATUS_NONE, /* this backend has not seen the flow */
     MARKER_STATUS_MARKED,
+    MARKER_STATUS_NO_INTERFACE, /* as good as marked, once the program is on an interface */
     MARKER_STATUS_NOT_IPV6,
     MARKER_STATUS_NO_LOCAL_ADDRESS,
     MARKER_STATUS_NO_LABEL, /* its experiment does not fit a flow label */
@@ -55,6 +56,7 @@ struct marker_entries {
     int flows_fd;     /* borrowed */
     uint64_t *bitmap; /* borrowed: the mapping that the program reads */
     bool match_source;
+    bool attached; /* the program is on an interface */
     struct marker_marks marks;
     size_t keys; /* different map keys behind the marks */
     struct marker_dirty_list dirty;
@@ -78,6 +80,9 @@ void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flo
 void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow);
 /* Looks again at every live flow, after the host's addresses changed. */
 void marker_entries_reconsider(struct marker_entries *entries);
+
+/* Notes whether the program is on any interface; the status of marked flows follows. */
+void marker_entries_set_attached(struct marker_entries *entries, bool attached);
 
 /*
  * Brings the map and the bitmap up to date. Flows whose entry could not be written get

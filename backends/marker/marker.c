@@ -45,6 +45,13 @@ static struct marker *marker_of_observer(struct flowd_host_observer *observer)
     return (struct marker *)((char *)observer - offsetof(struct marker, observer));
 }
 
+/* Brings the interfaces, and what is said of flows, up to date. */
+static void sync_interfaces(struct marker *marker, bool verify)
+{
+    marker_attach_sync(&marker->attach, verify);
+    marker_entries_set_attached(&marker->entries, marker_attach_any(&marker->attach));
+}
+
 static void retry_if_needed(struct marker *marker)
 {
     bool needed = marker->entries.failed.count > 0 || marker_attach_failing(&marker->attach);
@@ -64,7 +71,7 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
     if (marker->entries.failed.count > 0)
         marker_entries_retry(&marker->entries);
     if (marker_attach_failing(&marker->attach))
-        marker_attach_sync(&marker->attach, false);
+        sync_interfaces(marker, false);
     retry_if_needed(marker);
 }
 
@@ -97,7 +104,7 @@ static void on_verify(struct ev_loop *loop, struct ev_timer *watcher, int events
     (void)loop;
     (void)events;
     restore_pins(marker);
-    marker_attach_sync(&marker->attach, true);
+    sync_interfaces(marker, true);
     retry_if_needed(marker);
 }
 
@@ -112,7 +119,7 @@ static void on_host_changed(struct flowd_host_observer *observer, bool links, bo
         marker_entries_commit(&marker->entries);
     }
     if (links || addresses)
-        marker_attach_sync(&marker->attach, links);
+        sync_interfaces(marker, links);
     retry_if_needed(marker);
 }
 
@@ -210,7 +217,7 @@ static int marker_reload(void *instance, const void *config, struct flowd_error 
     (void)err;
     marker->config = config;
     marker->attach.config = config;
-    marker_attach_sync(&marker->attach, true);
+    sync_interfaces(marker, true);
     retry_if_needed(marker);
     return 0;
 }
@@ -271,7 +278,7 @@ static void publish(struct marker *marker)
                   strerror((int)-stale));
     else if (stale > 0)
         flowd_info("marker", "removed %lld entries of flows that are gone", (long long)stale);
-    marker_attach_sync(&marker->attach, false);
+    sync_interfaces(marker, false);
     if (!marker->program.adopted) {
         result = marker_program_pin(&marker->program, &marker->pins);
         if (result < 0)
@@ -298,12 +305,23 @@ static void marker_commit(void *instance)
 static const struct flowd_backend_status statuses[MARKER_STATUSES] = {
     [MARKER_STATUS_NONE] = {"none", false},
     [MARKER_STATUS_MARKED] = {"marked", false},
+    [MARKER_STATUS_NO_INTERFACE] = {"no-interface", false},
     [MARKER_STATUS_NOT_IPV6] = {"not-ipv6", false},
     [MARKER_STATUS_NO_LOCAL_ADDRESS] = {"no-local-address", false},
     [MARKER_STATUS_NO_LABEL] = {"no-label", false},
     [MARKER_STATUS_FAILED] = {"failed", true},
     [MARKER_STATUS_UNMARKED] = {"unmarked", false},
 };
+
+static int marker_ready(const void *instance, struct flowd_error *err)
+{
+    const struct marker *marker = instance;
+    const struct marker_interface *failed = marker_attach_first_failed(&marker->attach);
+
+    if (failed == NULL)
+        return 0;
+    return flowd_fail(err, -EAGAIN, "interface %s: %s", failed->name, failed->err.message);
+}
 
 static void marker_status(const void *instance, json_t *object)
 {
@@ -349,6 +367,7 @@ const struct flowd_module flowd_backend_marker = {
     .start = marker_start,
     .reload = marker_reload,
     .stop = marker_stop,
+    .ready = marker_ready,
     .status = marker_status,
     .status_top = marker_status_top,
     .clean = marker_clean_up,

@@ -211,16 +211,6 @@ int marker_pins_put(const struct marker_pins *pins, const char *name, int fd)
     return 0;
 }
 
-void marker_pins_remove(const struct marker_pins *pins, const char *name)
-{
-    char path[PATH_MAX];
-
-    if (pins->path == NULL)
-        return;
-    join(path, pins, name);
-    unlink(path);
-}
-
 int marker_pins_get_link(const struct marker_pins *pins, int index)
 {
     char path[PATH_MAX];

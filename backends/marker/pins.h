@@ -50,8 +50,6 @@ int marker_pins_reopen(struct marker_pins *pins, struct flowd_error *err);
 int marker_pins_get(const struct marker_pins *pins, const char *name);
 /* Pins fd as name, in place of what is there. Returns 0 or -errno. */
 int marker_pins_put(const struct marker_pins *pins, const char *name, int fd);
-/* Removes a pin, if it is there. */
-void marker_pins_remove(const struct marker_pins *pins, const char *name);
 
 /* The same for the link of an interface. */
 int marker_pins_get_link(const struct marker_pins *pins, int index);

@@ -96,6 +96,7 @@ static struct world *world_new(bool match_source)
     assert_int_equal(marker_entries_init(&world->entries, world->hub, NULL, world->map_fd,
                                          world->bitmap, match_source),
                      0);
+    marker_entries_set_attached(&world->entries, true);
     assert_int_equal(flowd_hub_add_backend(world->hub, &backend, world), 0);
     return world;
 }
