@@ -19,6 +19,7 @@
 #define RECEIVE_BUFFER (1 << 20)
 #define RECEIVES_PER_WAKEUP 64
 #define DUMP_TRIES 8
+#define AGAIN_S 1.0
 
 /* One address on one interface. */
 struct assigned {
@@ -51,6 +52,7 @@ struct flowd_host {
     struct ev_loop *loop;
     struct nl_sock *notifications;
     struct ev_io readable;
+    struct ev_timer again;
     struct assigned *assigned;
     struct local *locals;
     struct link *links;
@@ -290,16 +292,16 @@ static int dump(struct nl_sock *socket, int type, int family)
     return result < 0 ? result : nl_recvmsgs_default(socket);
 }
 
-/* Fills the tables anew. A dump that something changed under is begun again. */
-static int read_everything(struct flowd_host *host, struct flowd_error *err)
+/* Fills empty tables. A dump that something changed under is begun again. */
+static int fill(struct flowd_host *fresh)
 {
     struct nl_sock *socket = nl_socket_alloc();
     int result = socket != NULL ? nl_connect(socket, NETLINK_ROUTE) : -NLE_NOMEM;
 
     if (result == 0) {
-        nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, on_message, host);
+        nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, on_message, fresh);
         for (int i = 0; i < DUMP_TRIES; i++) {
-            clear(host);
+            clear(fresh);
             result = dump(socket, RTM_GETLINK, AF_UNSPEC);
             if (result == 0)
                 result = dump(socket, RTM_GETADDR, AF_UNSPEC);
@@ -308,10 +310,25 @@ static int read_everything(struct flowd_host *host, struct flowd_error *err)
         }
     }
     nl_socket_free(socket);
+    return result;
+}
+
+/* Replaces the tables by what the kernel says; on failure they stay as they are. */
+static int read_everything(struct flowd_host *host, struct flowd_error *err)
+{
+    struct flowd_host fresh = {0};
+    int result = fill(&fresh);
+
+    if (result < 0) {
+        clear(&fresh);
+        return flowd_fail(err, -EIO, "read interfaces and addresses: %s", nl_geterror(result));
+    }
+    clear(host);
+    host->assigned = fresh.assigned;
+    host->locals = fresh.locals;
+    host->links = fresh.links;
     host->links_changed = host->addresses_changed = true;
-    return result < 0
-               ? flowd_fail(err, -EIO, "read interfaces and addresses: %s", nl_geterror(result))
-               : 0;
+    return 0;
 }
 
 static void tell_observers(struct flowd_host *host)
@@ -328,10 +345,31 @@ static void tell_observers(struct flowd_host *host)
     }
 }
 
+/* After lost notifications: what is known may be old until this succeeds. */
+static void read_again(struct flowd_host *host)
+{
+    struct flowd_error err;
+
+    if (read_everything(host, &err) == 0)
+        return;
+    flowd_warning("host", "%s; trying again", err.message);
+    ev_timer_set(&host->again, AGAIN_S, 0);
+    ev_timer_start(host->loop, &host->again);
+}
+
+static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct flowd_host *host = watcher->data;
+
+    (void)loop;
+    (void)events;
+    read_again(host);
+    tell_observers(host);
+}
+
 static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     struct flowd_host *host = watcher->data;
-    struct flowd_error err;
     int result = 0;
 
     (void)loop;
@@ -341,8 +379,8 @@ static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
     /* libnl says NLE_NOMEM for ENOBUFS too: notifications were lost. */
     if (result == -NLE_NOMEM) {
         flowd_info("host", "the kernel dropped notifications; reading everything again");
-        if (read_everything(host, &err) < 0)
-            flowd_warning("host", "%s", err.message);
+        ev_timer_stop(host->loop, &host->again);
+        read_again(host);
     } else if (result < 0 && result != -NLE_AGAIN) {
         flowd_warning("host", "rtnetlink: %s", nl_geterror(result));
     }
@@ -381,6 +419,8 @@ int flowd_host_new(struct ev_loop *loop, struct flowd_host **out, struct flowd_e
     if (host == NULL)
         return flowd_fail(err, ENOMEM, "host");
     host->loop = loop;
+    ev_timer_init(&host->again, on_again, AGAIN_S, 0);
+    host->again.data = host;
     /* First listen, then read: nothing that changes in between is missed. */
     result = open_notifications(host, err);
     if (result == 0)
@@ -398,6 +438,7 @@ void flowd_host_free(struct flowd_host *host)
 {
     if (host == NULL)
         return;
+    ev_timer_stop(host->loop, &host->again);
     if (ev_is_active(&host->readable))
         ev_io_stop(host->loop, &host->readable);
     nl_socket_free(host->notifications);

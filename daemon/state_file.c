@@ -313,14 +313,23 @@ static int move_to(struct flowd_state_file *file, int fd, struct flowd_error *er
     return 0;
 }
 
+static bool is_in_place(const struct flowd_state_file *file, const char *directory)
+{
+    struct stat ours, theirs;
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/%s", directory, FILE_NAME);
+    return fstat(file->fd, &ours) == 0 && lstat(path, &theirs) == 0 &&
+           ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
 int flowd_state_file_restore(struct flowd_state_file *file, const char *directory,
                              struct flowd_error *err)
 {
-    struct stat status;
     bool made = false;
     int directory_fd, fd = -1, result;
 
-    if (file->fd < 0 || (fstat(file->fd, &status) == 0 && status.st_nlink > 0))
+    if (file->fd < 0 || is_in_place(file, directory))
         return 0;
     result = make_directory(directory, err);
     if (result < 0)

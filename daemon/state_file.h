@@ -25,8 +25,8 @@ struct flowd_state_file {
 int flowd_state_file_open(struct flowd_state_file *file, const char *directory, char *set_aside,
                           size_t size, struct flowd_error *err);
 /*
- * Looks whether the file is still in its directory. If it was removed, writes it anew, so that a
- * restart finds the flows. Returns 0 if it is there, 1 if it was written anew, or -errno.
+ * Looks whether the file is still in its directory. If it was removed or moved, writes it anew, so
+ * that a restart finds the flows. Returns 0 if it is there, 1 if it was written anew, or -errno.
  */
 int flowd_state_file_restore(struct flowd_state_file *file, const char *directory,
                              struct flowd_error *err);
