@@ -35,8 +35,8 @@ static bool matches(const struct route *route, struct flowd_http_slice path)
 {
     size_t length = strlen(route->path);
 
-    if (length == sizeof(ID_PREFIX) - 1 && path.length > length)
-        return memcmp(path.data, route->path, length) == 0 &&
+    if (length > 1 && route->path[length - 1] == '/')
+        return path.length > length && memcmp(path.data, route->path, length) == 0 &&
                memchr(path.data + length, '/', path.length - length) == NULL;
     return path.length == length && memcmp(path.data, route->path, length) == 0;
 }
