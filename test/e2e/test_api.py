@@ -44,6 +44,8 @@ def test_start_show_end(plain):
 
     daemon.api.delete(f"/v1/flows/{flow['id']}").expect(200, 204)
     daemon.api.get(f"/v1/flows/{flow['id']}").problem(404)
+    for path in ("/v1/statusfoo", "/v1/status/", "/healthz/", "/v1/flows/", "/nothing"):
+        assert daemon.api.get(path).status == 404, path
     daemon.api.delete(f"/v1/flows/{flow['id']}").problem(404)
     assert daemon.api.live() == 0
 

@@ -1,10 +1,13 @@
 """Somebody removes what flowd stands on, or takes what it needs: it says so and mends it."""
 
 import grp
+import json
 import os
 import resource
 import shutil
+import socket
 import stat
+import time
 
 import pytest
 
@@ -145,3 +148,128 @@ def test_closed_standard_descriptors(make_flowd, single, directory):
     until(answers, "an answer")
     for number in range(3):
         assert os.readlink(f"/proc/{daemon.pid}/fd/{number}") == "/dev/null"
+
+
+def cpu_seconds(daemon):
+    fields = open(f"/proc/{daemon.pid}/stat", encoding="ascii").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("trouble", ["fifo", "log"])
+def test_waiting_costs_nothing(make_flowd, single, directory, trouble):
+    """What can't be mended is tried again about once a second, not as fast as the CPU allows."""
+    config = base_config(directory)
+    config["backends"]["log"] = {"path": "/dev/full"}
+    daemon = make_flowd(single, config).start()
+    if trouble == "fifo":
+        (directory / "other").write_text("")
+        os.rename(directory / "other", daemon.fifo_path)
+        until(lambda: not Api(single).module("namedPipe")["open"], "the loss of the fifo", 30)
+    else:
+        Api(single).post(event("2001:db8::1", 1, "2001:db8::2", 2)).expect(201)
+    # Several rounds of trying again are needed to see whether they are paced.
+    used, begin = cpu_seconds(daemon), time.monotonic()
+    until(lambda: time.monotonic() > begin + 3.5, "some rounds", 10)
+    assert cpu_seconds(daemon) - used < 1
+
+
+def test_log_reload_with_lines_waiting(make_flowd, single, directory):
+    """Lines that the old file did not take do not begin the new one, and are counted."""
+    config = base_config(directory)
+    config["backends"]["log"] = {"path": "/dev/full", "format": "json"}
+    daemon = make_flowd(single, config).start()
+    api = Api(single)
+    assert api.post(event("2001:db8::1", 1, "2001:db8::2", 2)).json["backends"]["log"] == "failed"
+    config["backends"]["log"]["path"] = str(directory / "flows")
+    daemon.reload(config, expect="reloaded")
+    assert api.post(event("2001:db8::1", 2, "2001:db8::2", 2)).json["backends"]["log"] == "logged"
+    lines = (directory / "flows").read_text().splitlines()
+    assert [json.loads(one)["srcPort"] for one in lines] == [2]
+    assert api.module("log")["lost"] == 1
+
+
+def test_state_directory_is_moved(make_flowd, single, directory):
+    """A restart reads stateDir, wherever the old file has gone."""
+    daemon = make_flowd(single, base_config(directory)).start()
+    Api(single).post(event("2001:db8::1", 1, "2001:db8::2", 2)).expect(201)
+    mark = daemon.log_size()
+    os.rename(directory / "state", directory / "elsewhere")
+    daemon.wait_log("it was written again", mark)
+    daemon.kill()
+    daemon.start()
+    assert Api(single).live() == 1
+
+
+def test_failed_start_leaves_marking_alone(pair, marking, pin_path):
+    """After a crash, a start that fails (here: the port is taken) takes nothing away."""
+    daemon = marking()
+    daemon.api.post(event(Pair.NEAR, 1, Pair.FAR, 2)).expect(201)
+    daemon.kill()
+    with pair.near.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 7777))
+        taken.listen()
+        daemon.start(ready=False)
+        assert daemon.wait_exit() == 1
+    assert len(map_entries(pin_path)) == 1 and any((pin_path / "links").glob("*"))
+    daemon.start()
+    assert Api(pair.near).live() == 1
+
+
+def test_no_interface(make_flowd, single, directory, pin_path):
+    """Nothing claims that packets are marked where there is no interface to mark on."""
+    make_flowd(single, base_config(directory, pin_path, interfaces=["late0"])).start()
+    api = Api(single)
+    flow = api.post(event("::1", 1, "::1", 2)).expect(201).json
+    assert flow["backends"]["marker"] == "no-interface"
+    single.ip("link", "add", "late0", "type", "veth", "peer", "name", "late1")
+    until(lambda: api.get(f"/v1/flows/{flow['id']}").json["backends"]["marker"] == "marked", "marks")
+    single.ip("link", "del", "late0")
+    until(lambda: api.get(f"/v1/flows/{flow['id']}").json["backends"]["marker"] == "no-interface",
+          "the loss of the interface")
+
+
+@pytest.mark.parametrize("attach", ["tcx", "tc"])
+def test_clean_one_interface(make_flowd, pair, directory, pin_path, flowd_command, attach):
+    """`clean --interface` cleans that one; a name that is not there cleans nothing."""
+    config = base_config(directory, pin_path, interfaces=["veth0", "lo"], attach=attach)
+    daemon = make_flowd(pair.near, config).start()
+    daemon.kill()
+
+    def clean(name):
+        return flowd_command("-c", daemon.config_path, "clean", "--interface", name,
+                             prefix=["nsenter", f"--net={pair.near.path}"])
+
+    def attached(name):
+        shown = pair.near.run("/usr/sbin/bpftool", "-j", "net", "show").stdout
+        links = len(list((pin_path / "links").glob("*"))) if attach == "tcx" else None
+        return f'"{name}"' in shown if links is None else links
+
+    before = attached("veth0"), attached("lo")
+    assert clean("nosuch0").returncode == 1
+    assert (attached("veth0"), attached("lo")) == before
+    done = clean("veth0")
+    assert done.returncode == 0 and "veth0" in done.stdout and "interface lo" not in done.stdout
+    after = attached("veth0"), attached("lo")
+    assert after == ((1, 1) if attach == "tcx" else (False, True)), (before, after)
+    assert map_entries(pin_path) == {}
+
+
+def test_qdisc_of_somebody_else_on_a_renamed_interface(make_flowd, pair, directory, pin_path):
+    """What flowd made on an interface that was renamed does not make another one's qdisc its own."""
+    space = pair.near
+    for name in ("aa", "spare"):
+        space.ip("link", "add", name, "type", "veth", "peer", "name", f"{name}p")
+    daemon = make_flowd(space, base_config(directory, pin_path, interfaces=["aa", "bb"],
+                                           attach="tc")).start()
+    states = lambda: {one["name"]: one["state"]  # noqa: E731
+                      for one in Api(space).status()["interfaces"]}
+    assert states() == {"aa": "attached", "bb": "waiting"}
+    space.ip("link", "set", "aa", "name", "bb")
+    until(lambda: states() == {"aa": "waiting", "bb": "attached"}, "the rename")
+    space.run("tc", "qdisc", "add", "dev", "spare", "clsact")
+    space.ip("link", "set", "spare", "name", "aa")
+    until(lambda: states() == {"aa": "attached", "bb": "attached"}, "the other interface")
+    daemon.stop()
+    assert "clsact" in space.run("tc", "qdisc", "show", "dev", "aa").stdout
+    assert "clsact" not in space.run("tc", "qdisc", "show", "dev", "bb").stdout
