@@ -78,6 +78,9 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     /* Names are a convenience; flows announced by number must not wait for a good file. */
     if (flowd_registry_load(daemon->context.registry, settings->registry_path, err) < 0)
         flowd_err("registry", "%s; flows are known by number only", err->message);
+    else if (settings->registry_path[0] != '\0')
+        flowd_info("registry", "%zu experiments have names, from %s",
+                   flowd_registry_count(daemon->context.registry), settings->registry_path);
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;
