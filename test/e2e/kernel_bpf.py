@@ -33,11 +33,19 @@ def _instruction(code, destination=0, source=0, offset=0, immediate=0):
 
 
 class Counter:
-    """A program for a tc or TCX hook that counts each packet and lets the next program go on."""
+    """
+    A program for a tc or TCX hook that counts UDP packets over IPv6 (neighbour discovery comes when
+    it likes). Its verdict lets the next program go on (NEXT) or is the last word (PASS).
+    """
 
-    def __init__(self):
+    NEXT, PASS = -1, 0  # TCX_NEXT, which is TC_ACT_UNSPEC, and TCX_PASS, which is TC_ACT_OK
+
+    def __init__(self, verdict=NEXT):
         self._map = _bpf(_MAP_CREATE, struct.pack("<IIII", _MAP_TYPE_ARRAY, 4, 8, 1))
         instructions = b"".join((
+            _instruction(0xBF, 6, 1),                   # r6 = the packet
+            _instruction(0x30, immediate=20),           # r0 = its next header
+            _instruction(0x55, 0, 0, 9, 17),            # if r0 is not UDP skip to the verdict
             _instruction(0x62, 10, 0, -4, 0),           # *(u32 *)(r10 - 4) = 0
             _instruction(0xBF, 2, 10),                  # r2 = r10
             _instruction(0x07, 2, 0, 0, -4),            # r2 += -4
@@ -47,7 +55,7 @@ class Counter:
             _instruction(0x15, 0, 0, 2, 0),             # if r0 == 0 skip two
             _instruction(0xB7, 1, 0, 0, 1),             # r1 = 1
             _instruction(0xDB, 0, 1, 0, 0),             # lock *(u64 *)r0 += r1
-            _instruction(0xB7, 0, 0, 0, -1),            # r0 = TCX_NEXT, which is TC_ACT_UNSPEC
+            _instruction(0xB7, 0, 0, 0, verdict),       # r0 = the verdict
             _instruction(0x95),                         # exit
         ))
         code = ctypes.create_string_buffer(instructions, len(instructions))
@@ -85,22 +93,35 @@ def pinned(path):
 
 
 def _bpftool(*arguments):
-    return json.loads(run(["/usr/sbin/bpftool", "-j", *map(str, arguments)]).stdout)
+    return json.loads(run(["/usr/sbin/bpftool", "-j", *map(str, arguments)]).stdout or "null")
 
 
-def map_entries(pin_path):
-    """
-    The flow map's entries: {(dst, sport, dport, protocol): (label, experiment, activity)}. It is
-    found among the pins by the sizes of its keys and values.
-    """
+def _flow_map(pin_path):
+    """The flow map is found among the pins by the sizes of its keys and values."""
     for path in pinned(pin_path):
         shown = run(["/usr/sbin/bpftool", "-j", "map", "show", "pinned", str(path)], check=False)
         if shown.returncode != 0:
             continue
         about = json.loads(shown.stdout)
         if about.get("bytes_key") in (24, 40) and about.get("bytes_value") == 8:
-            return dict(_entry(one) for one in _bpftool("map", "dump", "pinned", path))
+            return path, about["bytes_key"]
     raise AssertionError(f"no flow map among {pinned(pin_path)}")
+
+
+def map_entries(pin_path):
+    """The entries: {(dst, sport, dport, protocol): (label, experiment, activity)}."""
+    path, _ = _flow_map(pin_path)
+    return dict(_entry(one) for one in _bpftool("map", "dump", "pinned", path))
+
+
+def add_map_entry(pin_path, dst, sport, dport, protocol):
+    """Adds an entry behind flowd's back, as a crash between two steps might leave one."""
+    path, size = _flow_map(pin_path)
+    number = {"tcp": 6, "udp": 17}[protocol]
+    key = (socket.inet_pton(socket.AF_INET6, dst) + struct.pack("!HHB", sport, dport, number)
+           ).ljust(size, b"\0")
+    value = struct.pack("=IHBB", 0x10044, 2, 17, 0)
+    _bpftool("map", "update", "pinned", path, "key", *key, "value", *value)
 
 
 def _entry(dumped):
