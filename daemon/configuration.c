@@ -105,13 +105,8 @@ const size_t flowd_settings_section_count =
 static const char *const top_objects[] = {"registry", "flows",     "log", "plugins",
                                           "backends", "enrichers", NULL};
 /* Parts of the interface that this version does not have. */
-static const char *const later[] = {"plugins.firefly",
-                                    "plugins.netlink",
-                                    "plugins.iperf3",
-                                    "plugins.perfsonar",
-                                    "backends.prometheus",
-                                    "enrichers",
-                                    NULL};
+static const char *const later[] = {"plugins.firefly",     "plugins.netlink", "plugins.iperf3",
+                                    "backends.prometheus", "enrichers",       NULL};
 
 const char *flowd_module_section(const struct flowd_module *module)
 {
@@ -254,6 +249,38 @@ static void read_module(struct flowd_configuration *configuration, json_t *root,
         module->check(entry->values, path, &report->mistakes);
 }
 
+/* A plugin's tag for everything goes to the backends that mark. */
+static void share_general_tag(struct flowd_configuration *configuration,
+                              struct flowd_mistakes *mistakes)
+{
+    const struct flowd_module *giver = NULL;
+    struct flowd_tag tag;
+    bool taken = false;
+    char path[PATH_SIZE];
+
+    for (size_t i = 0; i < configuration->module_count; i++) {
+        const struct flowd_module_settings *entry = &configuration->modules[i];
+
+        if (!entry->enabled || entry->module->general_tag == NULL)
+            continue;
+        giver = entry->module;
+        giver->general_tag(entry->values, &tag);
+    }
+    for (size_t i = 0; i < configuration->module_count; i++) {
+        const struct flowd_module_settings *entry = &configuration->modules[i];
+
+        if (!entry->enabled || entry->module->take_general_tag == NULL)
+            continue;
+        snprintf(path, sizeof(path), "%s.%s", flowd_module_section(entry->module),
+                 entry->module->name);
+        entry->module->take_general_tag(entry->values, giver != NULL ? &tag : NULL, path, mistakes);
+        taken = true;
+    }
+    if (giver != NULL && !taken)
+        flowd_mistakes_add(mistakes, "%s.%s: needs backends.marker, which marks the packets",
+                           flowd_module_section(giver), giver->name);
+}
+
 static void read_settings(struct flowd_configuration *configuration, json_t *root,
                           struct flowd_options_report *report)
 {
@@ -295,6 +322,7 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
     for (const struct flowd_module *const *module = modules;
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
+    share_general_tag(configuration, &report->mistakes);
     if (flowd_mistakes_any(&report->mistakes)) {
         flowd_configuration_free(configuration);
         return -EINVAL;

@@ -23,6 +23,12 @@
 /* What fits the nine experiment bits of a flow label. */
 #define FLOWD_LABEL_EXPERIMENT_MAX 511
 
+/* What packets are marked with. */
+struct flowd_tag {
+    uint16_t experiment;
+    uint8_t activity;
+};
+
 #define FLOWD_APPLICATION_SIZE 56 /* with its NUL */
 #define FLOWD_SOURCE_SIZE 12      /* with its NUL */
 #define FLOWD_BACKENDS_MAX 6

@@ -216,7 +216,7 @@ static void set_link(struct flowd_host *host, const struct flowd_interface *want
     if (link == NULL)
         return;
     if (strcmp(link->public.name, wanted->name) != 0 || link->public.flags != wanted->flags ||
-        link->public.mtu != wanted->mtu)
+        link->public.type != wanted->type || link->public.mtu != wanted->mtu)
         host->links_changed = true;
     memcpy(link->public.name, wanted->name, sizeof(link->public.name));
     link->public.flags = wanted->flags;

@@ -61,6 +61,15 @@ struct flowd_module {
     void (*translate)(json_t *object, const char *path, struct flowd_options_report *report);
 
     /*
+     * Plugins: the tag that packets of no flow are to bear; NULL: it has none. Backends:
+     * takes that tag, or NULL when no plugin has one, into their configuration and reports what
+     * does not fit; NULL: the backend marks nothing.
+     */
+    void (*general_tag)(const void *config, struct flowd_tag *tag);
+    void (*take_general_tag)(void *config, const struct flowd_tag *tag, const char *path,
+                             struct flowd_mistakes *mistakes);
+
+    /*
      * config (borrowed) stays valid and unchanged until stop() or the next reload() has returned.
      * Returns 0 with an instance in *instance (owned by the module until stop()), or -errno.
      * -EPERM: the process lacks a privilege; flowd goes on without this module and says so.

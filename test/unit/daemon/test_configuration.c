@@ -20,6 +20,7 @@ struct module_config {
     int64_t port;
     char *path;
     struct flowd_strings names;
+    struct flowd_tag general; /* no option: what another module's tag was */
 };
 
 #define AT(field) offsetof(struct module_config, field)
@@ -63,6 +64,25 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
     json_object_del(object, "veryOldPort");
 }
 
+static void give_tag(const void *config, struct flowd_tag *tag)
+{
+    const struct module_config *module = config;
+
+    *tag = (struct flowd_tag){.experiment = (uint16_t)module->port, .activity = 9};
+}
+
+static void take_tag(void *config, const struct flowd_tag *tag, const char *path,
+                     struct flowd_mistakes *mistakes)
+{
+    struct module_config *module = config;
+
+    if (tag == NULL)
+        return;
+    module->general = *tag;
+    if (tag->experiment > 100)
+        flowd_mistakes_add(mistakes, "%s: tag %u is too large", path, tag->experiment);
+}
+
 static const struct flowd_module pipe_module = {.kind = FLOWD_PLUGIN,
                                                 .name = "pipe",
                                                 .options = module_options,
@@ -73,8 +93,14 @@ static const struct flowd_module mark_module = {.kind = FLOWD_BACKEND,
                                                 .alias = "oldMark",
                                                 .options = module_options,
                                                 .config_size = sizeof(struct module_config),
-                                                .translate = translate};
-static const struct flowd_module *const modules[] = {&pipe_module, &mark_module, NULL};
+                                                .translate = translate,
+                                                .take_general_tag = take_tag};
+static const struct flowd_module all_module = {.kind = FLOWD_PLUGIN,
+                                               .name = "all",
+                                               .options = module_options,
+                                               .config_size = sizeof(struct module_config),
+                                               .general_tag = give_tag};
+static const struct flowd_module *const modules[] = {&pipe_module, &mark_module, &all_module, NULL};
 
 static int read_text(const char *text, struct flowd_configuration **out,
                      struct flowd_options_report *report)
@@ -126,7 +152,7 @@ static void test_defaults(void **state)
     assert_int_equal(configuration->settings.flows_max, 262144);
     assert_int_equal(configuration->settings.flows_timeout_s, 0);
     assert_true(configuration->settings.flows_end_on_close);
-    assert_int_equal(configuration->module_count, 2);
+    assert_int_equal(configuration->module_count, 3);
     assert_null(module_values(configuration, "pipe"));
     assert_null(module_values(configuration, "mark"));
     flowd_configuration_free(configuration);
@@ -183,6 +209,9 @@ static const struct {
      "backends.oldMark: is the old spelling of \"mark\", which is there too"},
     {"{\"stateDir\": \"/a\", \"workDir\": \"/b\"}",
      "workDir: is the old spelling of \"stateDir\", which is there too"},
+    {"{\"plugins\": {\"all\": {}}}", "plugins.all: needs backends.marker"},
+    {"{\"plugins\": {\"all\": {\"port\": 101}}, \"backends\": {\"mark\": {}}}",
+     "backends.mark: tag 101 is too large"},
     {"{\"flows\": {\"timeout\": -1}}", "flows.timeout: found -1, wants an integer in 0-31536000 s"},
 };
 
@@ -200,6 +229,21 @@ static void test_mistakes(void **state)
                      report.mistakes.lines[0]);
         forget(&report);
     }
+}
+
+/* A plugin's tag for everything reaches the backend that marks, wherever each of them stands. */
+static void test_general_tag(void **state)
+{
+    struct flowd_configuration *configuration =
+        read_good("{\"plugins\": {\"all\": {\"port\": 100}}, \"backends\": {\"mark\": {}}}");
+
+    (void)state;
+    assert_int_equal(module_values(configuration, "mark")->general.experiment, 100);
+    assert_int_equal(module_values(configuration, "mark")->general.activity, 9);
+    flowd_configuration_free(configuration);
+    configuration = read_good("{\"plugins\": {\"pipe\": {}}, \"backends\": {\"mark\": {}}}");
+    assert_int_equal(module_values(configuration, "mark")->general.experiment, 0);
+    flowd_configuration_free(configuration);
 }
 
 static void test_old_spellings(void **state)
@@ -343,9 +387,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),      cmocka_unit_test(test_five_mistakes),
-        cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_old_spellings),
-        cmocka_unit_test(test_json_and_back), cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_general_tag),
+        cmocka_unit_test(test_old_spellings), cmocka_unit_test(test_json_and_back),
+        cmocka_unit_test(test_merge),         cmocka_unit_test(test_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
