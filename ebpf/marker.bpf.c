@@ -1,88 +1,26 @@
 /*
- * The marker: writes the flow label of live flows into IPv6 packets that leave an interface.
+ * The marker: writes the mark of live flows into IPv6 packets that leave an interface.
  *
- * It runs at the egress of Ethernet and loopback devices (TCX or a clsact filter) and lets every
- * packet pass to the next program, whatever happens. A packet of no flow is told by one bit of a
- * bitmap; only where the bit is set, the flow map is asked. Packets that are not plain "Ethernet,
- * IPv6, TCP or UDP" with linear headers take the slow way in marker_walk().
+ * It runs at the egress of a device (TCX or a clsact filter) and lets every packet pass to the next
+ * program, whatever happens. A packet of no flow is told by one bit of a bitmap; only where the bit
+ * is set, the flow map is asked. Packets that are not plain "IPv6, TCP or UDP" with linear headers
+ * take the slow way in marker_walk(). There is one program for devices with an Ethernet header and
+ * one for those without any link header.
  *
  * Packets are read directly and written with a helper only: a program that writes directly would
  * make the kernel unclone every packet before the program runs.
  */
 #include "ebpf/marker.h"
+#include "ebpf/marker_maps.bpf.h"
+#include "ebpf/marker_options.bpf.h"
+#include "ebpf/marker_place.bpf.h"
 
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ipv6.h>
-#include <linux/pkt_cls.h>
+#define MARKER_NO_LINK_HEADER 0u
 
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#define MARKER_VLAN_TAGS_MAX 2
-#define MARKER_HEADERS_MAX 8
-#define MARKER_FRAGMENT_OFFSET_MASK 0xfff8
-
-/* Numbers of the next headers that are walked (RFC 8200, RFC 4302). */
-enum {
-    HEADER_HOP_BY_HOP = 0,
-    HEADER_ROUTING = 43,
-    HEADER_FRAGMENT = 44,
-    HEADER_AUTHENTICATION = 51,
-    HEADER_DESTINATION = 60,
-};
-
-struct marker_vlan_tag {
-    __be16 control;
-    __be16 protocol;
-};
-
-/* Set before the program is loaded. */
-const volatile __u8 marker_match_source = 0;
-const volatile __u8 marker_debug = 0;
-
-/* Written by flowd only, through a mapping of this section's map. */
-__u64 marker_bitmap[FLOWD_MARKER_BITMAP_WORDS];
-
-/*
- * Preallocated: an update never fails for want of memory, and takes half the time. The price is
- * kernel memory for flows.max flows from the start.
- */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 1024);                      /* set before loading */
-    __uint(key_size, FLOWD_MARKER_KEY_SOURCE_SIZE); /* set before loading */
-    __uint(value_size, sizeof(struct flowd_marker_mark));
-} FLOWD_MARKER_FLOWS SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, FLOWD_MARKER_COUNTER_SLOTS);
-    __type(key, __u32);
-    __type(value, struct flowd_marker_counters);
-} flowd_counters SEC(".maps");
-
-static __always_inline int marker_count(__u32 slot, enum flowd_marker_verdict verdict)
-{
-    struct flowd_marker_counters *counters = bpf_map_lookup_elem(&flowd_counters, &slot);
-
-    if (counters)
-        counters->packets[verdict]++;
-    return TC_ACT_UNSPEC;
-}
-
-/* Counts the packet for its interface and lets it pass. */
-static __always_inline int marker_pass(struct __sk_buff *skb, enum flowd_marker_verdict verdict)
-{
-    return marker_count(skb->ifindex % FLOWD_MARKER_INTERFACE_SLOTS, verdict);
-}
-
-/* Packets of no flow share one counter: finding the interface would cost them 2 ns each. */
-static __always_inline int marker_pass_no_flow(void)
-{
-    return marker_count(FLOWD_MARKER_SHARED_SLOT, FLOWD_MARKER_NO_FLOW);
-}
+/* ICMPv6 messages of the link itself: multicast listeners, routers, neighbours, redirects. */
+#define MARKER_ICMPV6_LINK_FIRST 130
+#define MARKER_ICMPV6_LINK_LAST 137
+#define MARKER_ICMPV6_LISTENER_REPORT_V2 143
 
 static __always_inline int marker_hash_known(__u32 hash)
 {
@@ -108,146 +46,238 @@ static __always_inline void marker_key_fill(struct flowd_marker_key *key, const 
     }
 }
 
-/* Looks the key up and writes the label; ip6 is what stands at offset. */
-static __always_inline int marker_label(struct __sk_buff *skb, __u32 offset,
-                                        const struct flowd_marker_key *key, __u8 traffic_class_low)
+static __always_inline int marker_write_label(struct __sk_buff *skb, __u32 network,
+                                              __u8 traffic_class_low, __u32 label)
 {
-    const struct flowd_marker_mark *mark = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
     __u8 bytes[3];
-    __u32 label;
 
-    if (!mark)
-        return marker_pass_no_flow();
-
-    label = mark->label;
     bytes[0] = (traffic_class_low & 0xf0) | ((label >> 16) & 0x0f);
     bytes[1] = label >> 8;
     bytes[2] = label;
-    if (bpf_skb_store_bytes(skb, offset + 1, bytes, sizeof(bytes), BPF_F_RECOMPUTE_CSUM) < 0)
+    if (bpf_skb_store_bytes(skb, network + 1, bytes, sizeof(bytes), BPF_F_RECOMPUTE_CSUM) < 0)
         return marker_pass(skb, FLOWD_MARKER_ERROR);
 
     if (marker_debug)
-        bpf_printk("flowd: interface %d label %x port %d", skb->ifindex, label,
-                   bpf_ntohs(key->dport_be));
+        bpf_printk("flowd: interface %d label %x", skb->ifindex, label);
     return marker_pass(skb, FLOWD_MARKER_MARKED);
 }
 
-static __always_inline int marker_is_extension(__u8 header)
+static __always_inline int marker_apply(struct __sk_buff *skb, const struct marker_place *place,
+                                        const struct flowd_marker_mark *mark)
 {
-    return header == HEADER_HOP_BY_HOP || header == HEADER_ROUTING || header == HEADER_FRAGMENT ||
-           header == HEADER_AUTHENTICATION || header == HEADER_DESTINATION;
+    if (marker_strategy == FLOWD_MARKER_LABEL)
+        return marker_write_label(skb, place->network, place->traffic_class_low, mark->label);
+    return marker_add_options(skb, place, mark);
 }
 
-static __always_inline int marker_is_vlan(__be16 protocol)
+/* The general mark, with a flow label that is one flow's for its whole life. */
+static __always_inline struct flowd_marker_mark marker_general_mark(__u32 hash)
 {
-    return protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD);
+    __u32 entropy = (hash & 3) | (hash & 4) << 6 | (hash & 0x18) << 15;
+    struct flowd_marker_mark mark = {
+        .label = marker_general.label | entropy,
+        .experiment = marker_general.experiment,
+        .activity = marker_general.activity,
+    };
+
+    return mark;
+}
+
+/* Whether the packet is one that the link's own working depends on. */
+static __always_inline int marker_is_link_message(struct __sk_buff *skb,
+                                                  const struct marker_place *place)
+{
+    __u8 type = 0;
+
+    if (place->header != IPPROTO_ICMPV6)
+        return 0;
+    bpf_skb_load_bytes(skb, place->transport, &type, sizeof(type));
+    return (type >= MARKER_ICMPV6_LINK_FIRST && type <= MARKER_ICMPV6_LINK_LAST) ||
+           type == MARKER_ICMPV6_LISTENER_REPORT_V2;
+}
+
+static __always_inline void marker_datagram_fill(struct marker_datagram *datagram,
+                                                 const struct ipv6hdr *ip6,
+                                                 const struct marker_place *place)
+{
+    __builtin_memcpy(datagram->src, &ip6->saddr, sizeof(datagram->src));
+    __builtin_memcpy(datagram->dst, &ip6->daddr, sizeof(datagram->dst));
+    datagram->identification_be = place->identification_be;
+    datagram->zero = 0;
+}
+
+/* The mark of the flow whose first fragment went before this later one. */
+static __always_inline int marker_datagram_mark(const struct ipv6hdr *ip6,
+                                                const struct marker_place *place,
+                                                struct flowd_marker_mark *mark)
+{
+    const struct flowd_marker_mark *found;
+    struct marker_datagram datagram;
+
+    marker_datagram_fill(&datagram, ip6, place);
+    found = bpf_map_lookup_elem(&flowd_fragments, &datagram);
+    if (!found)
+        return 0;
+    *mark = *found;
+    return 1;
+}
+
+static __always_inline void marker_datagram_note(const struct ipv6hdr *ip6,
+                                                 const struct marker_place *place,
+                                                 const struct flowd_marker_mark *mark)
+{
+    struct flowd_marker_mark copy = *mark;
+    struct marker_datagram datagram;
+
+    if (!(place->has & HAS_MORE_FRAGMENTS))
+        return;
+    marker_datagram_fill(&datagram, ip6, place);
+    bpf_map_update_elem(&flowd_fragments, &datagram, &copy, BPF_ANY);
 }
 
 /*
- * Finds the transport header behind *offset, where the header of type *header begins. Returns
- * FLOWD_MARKER_NO_FLOW when *offset and *header are those of a TCP or UDP header, or the verdict.
+ * The mark of a packet without ports: a later fragment, or of another protocol than TCP and UDP.
+ * Returns FLOWD_MARKER_MARKED if it has one, else the verdict.
  */
-static __always_inline enum flowd_marker_verdict marker_skip_extensions(struct __sk_buff *skb,
-                                                                        __u32 *offset, __u8 *header)
+static __always_inline enum flowd_marker_verdict
+marker_find_without_ports(struct __sk_buff *skb, const struct marker_place *place,
+                          const struct ipv6hdr *ip6, enum flowd_marker_verdict verdict,
+                          struct flowd_marker_mark *mark)
 {
-    for (int i = 0; i < MARKER_HEADERS_MAX; i++) {
-        /* The fields that the walk needs stand in the first four bytes of every one of them. */
-        __u8 start[4];
+    const __u64 *dst = (const __u64 *)&ip6->daddr;
 
-        if (*header == IPPROTO_TCP || *header == IPPROTO_UDP)
-            return FLOWD_MARKER_NO_FLOW;
-        if (!marker_is_extension(*header))
-            return FLOWD_MARKER_OTHER_PROTOCOL;
-        if (bpf_skb_load_bytes(skb, *offset, start, sizeof(start)) < 0)
-            return FLOWD_MARKER_TRUNCATED;
-        if (*header == HEADER_FRAGMENT) {
-            if ((((__u32)start[2] << 8) | start[3]) & MARKER_FRAGMENT_OFFSET_MASK)
-                return FLOWD_MARKER_FRAGMENT;
-            *offset += 8;
-        } else if (*header == HEADER_AUTHENTICATION) {
-            *offset += ((__u32)start[1] + 2) * 4;
-        } else {
-            *offset += ((__u32)start[1] + 1) * 8;
-        }
-        *header = start[0];
-    }
-    if (*header == IPPROTO_TCP || *header == IPPROTO_UDP)
+    if (verdict == FLOWD_MARKER_FRAGMENT && marker_datagram_mark(ip6, place, mark))
+        return FLOWD_MARKER_MARKED;
+    if (!marker_match_all)
+        return verdict;
+    if (marker_strategy != FLOWD_MARKER_LABEL && marker_is_link_message(skb, place))
+        return FLOWD_MARKER_OTHER_PROTOCOL;
+    *mark = marker_general_mark(flowd_marker_hash(dst[0], dst[1], 0, 0));
+    return FLOWD_MARKER_MARKED;
+}
+
+/* The same for TCP and UDP. */
+static __always_inline enum flowd_marker_verdict
+marker_find_with_ports(struct __sk_buff *skb, const struct marker_place *place,
+                       const struct ipv6hdr *ip6, struct flowd_marker_mark *mark)
+{
+    const struct flowd_marker_mark *found = NULL;
+    struct flowd_marker_key key;
+    __u32 ports;
+    __u32 hash;
+
+    if (bpf_skb_load_bytes(skb, place->transport, &ports, sizeof(ports)) < 0)
+        return FLOWD_MARKER_TRUNCATED;
+    marker_key_fill(&key, ip6, place->header, ports);
+    hash = flowd_marker_hash(key.dst[0], key.dst[1], ports, place->header);
+    if (marker_hash_known(hash))
+        found = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, &key);
+    if (found)
+        *mark = *found;
+    else if (marker_match_all)
+        *mark = marker_general_mark(hash);
+    else
         return FLOWD_MARKER_NO_FLOW;
-    return marker_is_extension(*header) ? FLOWD_MARKER_TOO_DEEP : FLOWD_MARKER_OTHER_PROTOCOL;
+    if (place->has & HAS_FRAGMENT)
+        marker_datagram_note(ip6, place, mark);
+    return FLOWD_MARKER_MARKED;
 }
 
 /* The slow way: in-band VLAN tags, extension headers, headers that are not linear. */
-static __noinline int marker_walk(struct __sk_buff *skb)
+static __noinline int marker_walk(struct __sk_buff *skb, __u32 link)
 {
-    __u32 network = ETH_HLEN;
+    struct flowd_marker_mark mark = {0};
+    struct marker_place place;
+    struct ipv6hdr ip6;
+    enum flowd_marker_verdict verdict = marker_find_place(skb, link, &place, &ip6);
+
+    if (verdict == FLOWD_MARKER_NO_FLOW)
+        verdict = marker_find_with_ports(skb, &place, &ip6, &mark);
+    else if (verdict == FLOWD_MARKER_FRAGMENT || verdict == FLOWD_MARKER_OTHER_PROTOCOL)
+        verdict = marker_find_without_ports(skb, &place, &ip6, verdict, &mark);
+    if (verdict == FLOWD_MARKER_MARKED)
+        return marker_apply(skb, &place, &mark);
+    return verdict == FLOWD_MARKER_NO_FLOW ? marker_pass_no_flow() : marker_pass(skb, verdict);
+}
+
+/*
+ * A plain packet that bears the general mark. A function of its own that reads the headers again:
+ * inlined, what it needs would be kept for every other packet too.
+ */
+static __noinline int marker_run_general(struct __sk_buff *skb, __u32 link)
+{
+    struct flowd_marker_mark mark;
+    struct marker_place place;
+    struct ipv6hdr ip6;
+    const __u64 *dst = (const __u64 *)&ip6.daddr;
+    __u32 ports;
+
+    if (bpf_skb_load_bytes(skb, link, &ip6, sizeof(ip6)) < 0 ||
+        bpf_skb_load_bytes(skb, link + sizeof(ip6), &ports, sizeof(ports)) < 0)
+        return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
+    place = marker_plain_place(link, &ip6);
+    mark = marker_general_mark(flowd_marker_hash(dst[0], dst[1], ports, place.header));
+    return marker_apply(skb, &place, &mark);
+}
+
+static __always_inline int marker_run_no_flow(struct __sk_buff *skb, __u32 link)
+{
+    return marker_match_all ? marker_run_general(skb, link) : marker_pass_no_flow();
+}
+
+static __always_inline int marker_run_flow(struct __sk_buff *skb, __u32 link,
+                                           const struct ipv6hdr *ip6,
+                                           const struct flowd_marker_mark *mark)
+{
+    struct marker_place place;
+
+    if (marker_strategy == FLOWD_MARKER_LABEL)
+        return marker_write_label(skb, link, ((const __u8 *)ip6)[1], mark->label);
+    place = marker_plain_place(link, ip6);
+    return marker_add_options(skb, &place, mark);
+}
+
+/* The fast way. Without matchAll, a packet of no flow is done with at the first "no". */
+static __always_inline int marker_run(struct __sk_buff *skb, __u32 link)
+{
+    void *data_end = (void *)(long)skb->data_end;
+    const struct ipv6hdr *ip6 = (void *)(long)skb->data + link;
+    const __u32 *ports = (const void *)(ip6 + 1);
+    const __u64 *dst = (const __u64 *)&ip6->daddr;
+    const struct flowd_marker_mark *mark;
     __be16 protocol = skb->protocol;
     struct flowd_marker_key key;
-    enum flowd_marker_verdict verdict;
-    struct marker_vlan_tag tag;
-    struct ipv6hdr ip6;
-    __u32 offset;
-    __u32 ports;
     __u8 header;
 
-    for (int i = 0; i < MARKER_VLAN_TAGS_MAX && marker_is_vlan(protocol); i++) {
-        if (bpf_skb_load_bytes(skb, network, &tag, sizeof(tag)) < 0)
-            return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
-        protocol = tag.protocol;
-        network += sizeof(tag);
-    }
-    if (marker_is_vlan(protocol))
-        return marker_pass(skb, FLOWD_MARKER_TOO_DEEP);
     if (protocol != bpf_htons(ETH_P_IPV6))
-        return marker_pass(skb, FLOWD_MARKER_NOT_IPV6);
-    if (bpf_skb_load_bytes(skb, network, &ip6, sizeof(ip6)) < 0)
-        return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
+        return marker_is_vlan(protocol) ? marker_walk(skb, link)
+                                        : marker_pass(skb, FLOWD_MARKER_NOT_IPV6);
+    if ((const void *)(ports + 1) > data_end)
+        return marker_walk(skb, link);
 
-    header = ip6.nexthdr;
-    offset = network + sizeof(ip6);
-    verdict = marker_skip_extensions(skb, &offset, &header);
-    if (verdict == FLOWD_MARKER_OTHER_PROTOCOL)
-        return marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
-    if (verdict == FLOWD_MARKER_FRAGMENT)
-        return marker_pass(skb, FLOWD_MARKER_FRAGMENT);
-    if (verdict == FLOWD_MARKER_TOO_DEEP)
-        return marker_pass(skb, FLOWD_MARKER_TOO_DEEP);
-    if (verdict == FLOWD_MARKER_TRUNCATED)
-        return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
-    if (bpf_skb_load_bytes(skb, offset, &ports, sizeof(ports)) < 0)
-        return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
+    header = ip6->nexthdr;
+    if (!marker_has_ports(header))
+        return marker_match_all || marker_is_extension(header)
+                   ? marker_walk(skb, link)
+                   : marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
+    if (!marker_hash_known(flowd_marker_hash(dst[0], dst[1], *ports, header)))
+        return marker_run_no_flow(skb, link);
 
-    marker_key_fill(&key, &ip6, header, ports);
-    if (!marker_hash_known(flowd_marker_hash(key.dst[0], key.dst[1], ports, header)))
-        return marker_pass_no_flow();
-    return marker_label(skb, network, &key, ((__u8 *)&ip6)[1]);
+    marker_key_fill(&key, ip6, header, *ports);
+    mark = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, &key);
+    return mark ? marker_run_flow(skb, link, ip6, mark) : marker_run_no_flow(skb, link);
 }
 
 SEC("tc")
 int flowd_marker(struct __sk_buff *skb)
 {
-    void *data_end = (void *)(long)skb->data_end;
-    const struct ipv6hdr *ip6 = (void *)(long)skb->data + ETH_HLEN;
-    const __u32 *ports = (const void *)(ip6 + 1);
-    const __u64 *dst = (const __u64 *)&ip6->daddr;
-    __be16 protocol = skb->protocol;
-    struct flowd_marker_key key;
-    __u8 header;
+    return marker_run(skb, ETH_HLEN);
+}
 
-    if (protocol != bpf_htons(ETH_P_IPV6))
-        return marker_is_vlan(protocol) ? marker_walk(skb)
-                                        : marker_pass(skb, FLOWD_MARKER_NOT_IPV6);
-    if ((const void *)(ports + 1) > data_end)
-        return marker_walk(skb);
-
-    header = ip6->nexthdr;
-    if (header != IPPROTO_TCP && header != IPPROTO_UDP)
-        return marker_is_extension(header) ? marker_walk(skb)
-                                           : marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
-    if (!marker_hash_known(flowd_marker_hash(dst[0], dst[1], *ports, header)))
-        return marker_pass_no_flow();
-
-    marker_key_fill(&key, ip6, header, *ports);
-    return marker_label(skb, ETH_HLEN, &key, ((const __u8 *)ip6)[1]);
+SEC("tc")
+int flowd_marker_l3(struct __sk_buff *skb)
+{
+    return marker_run(skb, MARKER_NO_LINK_HEADER);
 }
 
 char marker_license[] SEC("license") = "Dual BSD/GPL";

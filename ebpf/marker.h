@@ -9,9 +9,29 @@
 
 #include <linux/types.h>
 
-#define FLOWD_MARKER_LAYOUT 1
+#define FLOWD_MARKER_LAYOUT 2
 /* The name of the flow map; at most 15 characters. */
-#define FLOWD_MARKER_FLOWS flowd_flows_1
+#define FLOWD_MARKER_FLOWS flowd_flows_2
+
+/* Where the mark is written: the two bits are the two extension headers, 0 is the flow label. */
+enum flowd_marker_strategy {
+    FLOWD_MARKER_LABEL = 0,
+    FLOWD_MARKER_HOP_BY_HOP = 1,
+    FLOWD_MARKER_DESTINATION = 2,
+    FLOWD_MARKER_HOP_BY_HOP_DESTINATION = 3,
+};
+
+/* The bytes of the option in an extension header, after its first two: next header and length 0. */
+enum flowd_marker_encoding {
+    /* Type 0x1e, length 3: experiment (network byte order), activity; then Pad1. */
+    FLOWD_MARKER_SCITAGS,
+    /* Type 0x1f, length 4: the flow label in three bytes, most significant first, and a zero. */
+    FLOWD_MARKER_2024,
+};
+#define FLOWD_MARKER_OPTION_SCITAGS 0x1e
+#define FLOWD_MARKER_OPTION_2024 0x1f
+/* Bytes that one extension header adds to a packet. */
+#define FLOWD_MARKER_HEADER_SIZE 8u
 
 /*
  * The key of the flow map, in the order of the packet's bytes (network byte order). The source
@@ -52,30 +72,43 @@ _Static_assert(__builtin_offsetof(struct flowd_marker_mark, activity) == 6, "aft
 
 /* What became of a packet. Each packet that the program sees is counted as one of these. */
 enum flowd_marker_verdict {
-    FLOWD_MARKER_MARKED,
+    FLOWD_MARKER_MARKED,         /* it bears its mark, also if it came with it */
     FLOWD_MARKER_NO_FLOW,        /* TCP or UDP over IPv6, of no flow */
     FLOWD_MARKER_NOT_IPV6,       /* another ethertype */
-    FLOWD_MARKER_OTHER_PROTOCOL, /* IPv6, neither TCP nor UDP */
-    FLOWD_MARKER_FRAGMENT,       /* a fragment without ports: not the first one */
+    FLOWD_MARKER_OTHER_PROTOCOL, /* IPv6, and nothing that is marked */
+    FLOWD_MARKER_FRAGMENT,       /* a fragment that can't be marked */
     FLOWD_MARKER_TRUNCATED,      /* the headers go on past the packet's end */
     FLOWD_MARKER_TOO_DEEP,       /* more VLAN tags or extension headers than are walked */
     FLOWD_MARKER_ERROR,          /* the kernel refused the change */
+    /* A flow's packet that an extension header can't be added to: */
+    FLOWD_MARKER_MTU,     /* it would be too long for the link, the path or its length field */
+    FLOWD_MARKER_OPTIONS, /* it has such a header of its own, or an authentication header */
+    FLOWD_MARKER_VLAN,    /* it has a VLAN tag in band */
     FLOWD_MARKER_VERDICTS,
 };
 
-/* One entry of the counter map, one copy for each CPU. */
+/* What user space sums up of one slot of the counter map. */
 struct flowd_marker_counters {
     __u64 packets[FLOWD_MARKER_VERDICTS];
 };
-_Static_assert(sizeof(struct flowd_marker_counters) == 64, "no padding");
 
 /*
- * The counter map's entries: one for each interface, found by its index modulo the number of slots,
+ * The counter map's slots: one for each interface, found by its index modulo the number of slots,
  * and behind them one for what is not counted by interface (FLOWD_MARKER_NO_FLOW).
  */
 #define FLOWD_MARKER_INTERFACE_SLOTS 256u
 #define FLOWD_MARKER_SHARED_SLOT FLOWD_MARKER_INTERFACE_SLOTS
 #define FLOWD_MARKER_COUNTER_SLOTS (FLOWD_MARKER_INTERFACE_SLOTS + 1u)
+#define FLOWD_MARKER_COUNTER_ENTRIES (FLOWD_MARKER_COUNTER_SLOTS * FLOWD_MARKER_VERDICTS)
+
+/*
+ * The number of a counter. Each is an entry of its own: a program that picks one within an entry
+ * needs CAP_PERFMON.
+ */
+static inline __attribute__((always_inline)) __u32 flowd_marker_counter(__u32 slot, __u32 verdict)
+{
+    return slot * FLOWD_MARKER_VERDICTS + verdict;
+}
 
 /* The bitmap: a clear bit says that no key with this hash is in the flow map. */
 #define FLOWD_MARKER_BITMAP_ORDER 22

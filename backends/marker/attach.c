@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clsact.h"
 #include "daemon/host.h"
 #include "daemon/log.h"
 #include "hook.h"
@@ -117,8 +116,6 @@ static void let_go(struct marker_attach *attach, struct marker_interface *interf
     if (interface->state == MARKER_INTERFACE_ATTACHED) {
         marker_hook_detach(attach, interface);
         flowd_info("marker", "interface %s: detached", interface->name);
-    } else if (interface->index != 0) {
-        marker_hook_remove_qdisc(attach->pins, interface->index, attach->config->remove_qdisc);
     }
     interface->index = 0;
     interface->qdisc_made = false;
@@ -134,12 +131,34 @@ static void take_over(struct marker_attach *attach, struct marker_interface *int
         return;
     interface->index = index;
     interface->state = other->state;
+    interface->link_header = other->link_header;
     interface->link_fd = other->link_fd;
     interface->qdisc_made = other->qdisc_made;
     other->link_fd = -1;
     other->qdisc_made = false;
     other->index = 0;
     other->state = MARKER_INTERFACE_WAITING;
+}
+
+/* Returns false for a type of device (ARPHRD_...) whose packets begin with something else. */
+static bool find_link_header(unsigned type, enum marker_link_header *header)
+{
+    switch (type) {
+    case ARPHRD_ETHER:
+    case ARPHRD_LOOPBACK:
+        *header = MARKER_ETHERNET_HEADER;
+        return true;
+    case ARPHRD_NONE:
+    case ARPHRD_RAWIP:
+    case ARPHRD_PPP:
+    case ARPHRD_TUNNEL:
+    case ARPHRD_TUNNEL6:
+    case ARPHRD_SIT:
+        *header = MARKER_NO_LINK_HEADER;
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void attach_one(struct marker_attach *attach, struct marker_interface *interface,
@@ -150,10 +169,10 @@ static void attach_one(struct marker_attach *attach, struct marker_interface *in
     int result;
 
     interface->index = found->index;
-    if (found->type != ARPHRD_ETHER && found->type != ARPHRD_LOOPBACK) {
+    if (!find_link_header(found->type, &interface->link_header)) {
         interface->state = MARKER_INTERFACE_UNSUPPORTED;
         flowd_fail(&interface->err, -EOPNOTSUPP,
-                   "no Ethernet header: not in this version of flowd");
+                   "flowd does not know the link header of this type of device (%u)", found->type);
     } else {
         result = marker_hook_attach(attach, interface, &err);
         if (result == -ENODEV) {
@@ -179,6 +198,7 @@ static void attach_one(struct marker_attach *attach, struct marker_interface *in
 static void sync_one(struct marker_attach *attach, struct marker_interface *interface, bool verify)
 {
     const struct flowd_interface *found = flowd_host_interface(attach->host, interface->name);
+    enum marker_link_header header;
 
     if (interface->index != 0 && (found == NULL || found->index != interface->index)) {
         let_go(attach, interface);
@@ -189,6 +209,12 @@ static void sync_one(struct marker_attach *attach, struct marker_interface *inte
         return;
     if (interface->state != MARKER_INTERFACE_ATTACHED)
         take_over(attach, interface, found->index);
+    if (interface->state == MARKER_INTERFACE_ATTACHED &&
+        (!find_link_header(found->type, &header) || header != interface->link_header)) {
+        /* A bond, or a tun device that was told so: another program is for it. */
+        marker_hook_detach(attach, interface);
+        interface->state = MARKER_INTERFACE_WAITING;
+    }
     if (interface->state == MARKER_INTERFACE_ATTACHED) {
         if (!verify)
             return;
@@ -196,6 +222,9 @@ static void sync_one(struct marker_attach *attach, struct marker_interface *inte
             marker_hook_pin(attach, interface);
             return;
         }
+        /* It is just vanishing, its programs first; the host will tell. */
+        if ((int)if_nametoindex(interface->name) != interface->index)
+            return;
         flowd_warning("marker", "interface %s: somebody removed flowd's program; attaching again",
                       interface->name);
         marker_hook_forget(attach, interface);
@@ -242,7 +271,7 @@ static void sweep_qdisc(void *context, int index)
     struct marker_attach *attach = context;
 
     if (attach->tcx || find_attached(attach, index) == NULL)
-        marker_hook_remove_qdisc(attach->pins, index, attach->config->remove_qdisc);
+        marker_pins_note_qdisc(attach->pins, index, false);
 }
 
 void marker_attach_sweep(struct marker_attach *attach)
@@ -255,7 +284,7 @@ void marker_attach_sweep(struct marker_attach *attach)
         after = interface->index;
         if (!attach->tcx && find_attached(attach, after) != NULL)
             continue;
-        if (marker_clsact_detach(after) > 0)
+        if (marker_hook_remove_filter(attach->pins, after, attach->config->remove_qdisc, NULL) > 0)
             flowd_info("marker", "interface %s: removed the filter that an earlier flowd left",
                        interface->name);
     }

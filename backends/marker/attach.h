@@ -31,13 +31,14 @@ struct marker_attach {
 enum marker_interface_state {
     MARKER_INTERFACE_WAITING, /* it is not there */
     MARKER_INTERFACE_ATTACHED,
-    MARKER_INTERFACE_UNSUPPORTED, /* no Ethernet header */
+    MARKER_INTERFACE_UNSUPPORTED, /* a link header that the program does not know */
     MARKER_INTERFACE_FAILED,      /* the kernel refused; tried again */
 };
 
 struct marker_interface {
     char name[IF_NAMESIZE];
     int index; /* 0 while waiting */
+    enum marker_link_header link_header;
     enum marker_interface_state state;
     bool wanted;
     int link_fd;            /* TCX; else -1 */

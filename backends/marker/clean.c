@@ -1,6 +1,6 @@
 /*
- * Cleaning needs neither a host nor a loop: it reads the pins and the interfaces once. Links and
- * filters go first, then the qdiscs that flowd made, then the maps and directories.
+ * Cleaning needs neither a host nor a loop: it reads the pins and the interfaces once. Links go
+ * first, then filters with the qdiscs that flowd made, then the maps and directories.
  */
 #include "clean.h"
 
@@ -8,7 +8,6 @@
 #include <net/if.h>
 #include <string.h>
 
-#include "clsact.h"
 #include "hook.h"
 #include "pins.h"
 #include "program.h"
@@ -45,13 +44,12 @@ static void clean_link(void *context, int index)
                            index, name_of(index, name));
 }
 
-static void clean_qdisc(void *context, int index)
+static void forget_qdisc(void *context, int index)
 {
     struct cleaning *cleaning = context;
-    char name[IF_NAMESIZE];
 
-    if (is_meant(cleaning, index) && marker_hook_remove_qdisc(cleaning->pins, index, true))
-        flowd_mistakes_add(cleaning->removed, "clsact qdisc of interface %s", name_of(index, name));
+    if (is_meant(cleaning, index))
+        marker_pins_note_qdisc(cleaning->pins, index, false);
 }
 
 static void clean_path(void *context, const char *path)
@@ -64,12 +62,15 @@ static void clean_path(void *context, const char *path)
 static int clean_filter(struct cleaning *cleaning, const char *name, int index,
                         struct flowd_error *err)
 {
-    int result = marker_clsact_detach(index);
+    bool qdisc = false;
+    int result = marker_hook_remove_filter(cleaning->pins, index, true, &qdisc);
 
     if (result < 0)
         return flowd_fail(err, -result, "interface %s: removing the filter", name);
     if (result > 0)
         flowd_mistakes_add(cleaning->removed, "filter of interface %s", name);
+    if (qdisc)
+        flowd_mistakes_add(cleaning->removed, "clsact qdisc of interface %s", name);
     return 0;
 }
 
@@ -122,7 +123,7 @@ int marker_clean(const struct flowd_marker_config *config, const struct flowd_st
     result = interfaces->count > 0 ? clean_named_filters(&cleaning, interfaces, err)
                                    : clean_all_filters(&cleaning, err);
     if (result == 0) {
-        marker_pins_each_qdisc(&pins, clean_qdisc, &cleaning);
+        marker_pins_each_qdisc(&pins, forget_qdisc, &cleaning);
         /* The maps belong to all interfaces. */
         if (interfaces->count == 0)
             marker_pins_clear(&pins, clean_path, &cleaning);

@@ -10,20 +10,33 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "evidence.h"
+#include "explain.h"
 
 #define HANDLE 0xf10du
 #define PRIORITY_LAST 8u
 /* libbpf names a filter after its program: "NAME:[ID]". */
-#define FILTER_NAME "flowd_marker:["
+static const char *const filter_names[] = {"flowd_marker:[", "flowd_marker_l3:["};
 
 struct listing {
     struct marker_filters filters;
     bool egress;
 };
+
+static bool is_own_name(const char *name)
+{
+    for (size_t i = 0; i < sizeof(filter_names) / sizeof(filter_names[0]); i++)
+        if (strncmp(name, filter_names[i], strlen(filter_names[i])) == 0)
+            return true;
+    return false;
+}
 
 /* Whether a "bpf" filter's options name flowd's program. */
 static bool is_own(struct nlattr *options, uint32_t *program)
@@ -33,7 +46,7 @@ static bool is_own(struct nlattr *options, uint32_t *program)
     if (options == NULL || nla_parse_nested(attributes, TCA_BPF_MAX, options, NULL) < 0 ||
         attributes[TCA_BPF_NAME] == NULL)
         return false;
-    if (strncmp(nla_data(attributes[TCA_BPF_NAME]), FILTER_NAME, strlen(FILTER_NAME)) != 0)
+    if (!is_own_name(nla_data(attributes[TCA_BPF_NAME])))
         return false;
     *program = attributes[TCA_BPF_ID] != NULL ? nla_get_u32(attributes[TCA_BPF_ID]) : 0;
     return true;
@@ -107,6 +120,78 @@ int marker_clsact_read(int index, struct marker_filters *filters)
     return 0;
 }
 
+/* Where an interface's clsact stands. */
+struct place {
+    int index;
+    char kind[IFNAMSIZ]; /* of the qdisc that is there; "": none */
+};
+
+static int on_qdisc(struct nl_msg *message, void *context)
+{
+    struct place *place = context;
+    struct nlattr *attributes[TCA_MAX + 1];
+    struct nlmsghdr *header = nlmsg_hdr(message);
+    const struct tcmsg *qdisc;
+
+    if (header->nlmsg_type != RTM_NEWQDISC ||
+        nlmsg_parse(header, sizeof(*qdisc), attributes, TCA_MAX, NULL) < 0)
+        return NL_SKIP;
+    qdisc = nlmsg_data(header);
+    /* The kernel tells of every interface, whichever was asked for. */
+    if (qdisc->tcm_ifindex == place->index && qdisc->tcm_parent == TC_H_CLSACT &&
+        attributes[TCA_KIND] != NULL)
+        snprintf(place->kind, sizeof(place->kind), "%s", nla_get_string(attributes[TCA_KIND]));
+    return NL_OK;
+}
+
+static int find_qdisc(struct place *place)
+{
+    struct tcmsg request = {.tcm_family = AF_UNSPEC, .tcm_ifindex = place->index};
+    struct nl_sock *socket = nl_socket_alloc();
+    int result;
+
+    if (socket == NULL)
+        return -ENOMEM;
+    nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, on_qdisc, place);
+    result = nl_connect(socket, NETLINK_ROUTE);
+    if (result == 0)
+        result = nl_send_simple(socket, RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, &request,
+                                sizeof(request));
+    if (result >= 0)
+        result = nl_recvmsgs_default(socket);
+    nl_socket_free(socket);
+    return result < 0 ? -EIO : 0;
+}
+
+static int explain(enum marker_stage stage, int index, int result, struct flowd_error *err)
+{
+    char name[IF_NAMESIZE] = "";
+
+    if_indextoname((unsigned)index, name);
+    return marker_explain_here(
+        (struct marker_failure){.stage = stage, .error = -result, .interface = name}, err);
+}
+
+/*
+ * An "ingress" qdisc has the same place and takes a filter for clsact's egress, but runs it on the
+ * packets that come in.
+ */
+static int make_qdisc(int index, bool *made, struct flowd_error *err)
+{
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_EGRESS);
+    struct place place = {.index = index};
+    int result;
+
+    marker_evidence_reset();
+    result = bpf_tc_hook_create(&hook);
+    *made = result == 0;
+    if (result == 0)
+        return 0;
+    if (result == -EEXIST && find_qdisc(&place) == 0 && strcmp(place.kind, "clsact") == 0)
+        return 0;
+    return explain(MARKER_STAGE_QDISC, index, result, err);
+}
+
 static int attach_at(int program_fd, int index, uint32_t priority, bool replace)
 {
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_EGRESS);
@@ -118,19 +203,18 @@ static int attach_at(int program_fd, int index, uint32_t priority, bool replace)
 
 int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flowd_error *err)
 {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_EGRESS);
     struct marker_filters filters;
-    int result = bpf_tc_hook_create(&hook);
+    int result = make_qdisc(index, qdisc_made, err);
 
-    if (result < 0 && result != -EEXIST)
-        return flowd_fail(err, -result, "making the clsact qdisc");
-    *qdisc_made = result == 0;
+    if (result < 0)
+        return result;
     result = marker_clsact_read(index, &filters);
     if (result < 0)
         return flowd_fail(err, -result, "listing filters");
+    marker_evidence_reset();
     if (filters.own) {
         result = attach_at(program_fd, index, filters.own_priority, true);
-        return result < 0 ? flowd_fail(err, -result, "replacing the filter") : 0;
+        return result < 0 ? explain(MARKER_STAGE_FILTER, index, result, err) : 0;
     }
     result = -EEXIST;
     for (uint32_t priority = 1; priority <= PRIORITY_LAST; priority++) {
@@ -140,7 +224,7 @@ int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flo
         if (result == 0)
             return 0;
     }
-    return flowd_fail(err, -result, "attaching the filter");
+    return explain(MARKER_STAGE_FILTER, index, result, err);
 }
 
 int marker_clsact_detach(int index)

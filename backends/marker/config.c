@@ -7,15 +7,15 @@
 #include <stddef.h>
 #include <string.h>
 
-static const char *const strategy_names[] = {"label", "hopByHop", "destination",
+const char *const marker_strategy_names[] = {"label", "hopByHop", "destination",
                                              "hopByHopDestination", NULL};
 static const struct flowd_choice_alias strategy_aliases[] = {
-    {"flowLabel", MARKER_STRATEGY_LABEL},
-    {"hopByHopHeader", MARKER_STRATEGY_HOP_BY_HOP},
-    {"hopByHopDestHeaders", MARKER_STRATEGY_HOP_BY_HOP_DESTINATION},
+    {"flowLabel", FLOWD_MARKER_LABEL},
+    {"hopByHopHeader", FLOWD_MARKER_HOP_BY_HOP},
+    {"hopByHopDestHeaders", FLOWD_MARKER_HOP_BY_HOP_DESTINATION},
     {NULL, 0},
 };
-static const char *const encoding_names[] = {"scitags", "2024", NULL};
+const char *const marker_encoding_names[] = {"scitags", "2024", NULL};
 static const char *const attach_names[] = {"auto", "tcx", "tc", NULL};
 static const char *const on_exit_names[] = {"detach", "keep", NULL};
 
@@ -39,19 +39,19 @@ const struct flowd_option marker_options[] = {
      .offset = AT(strategy),
      .standard = "\"label\"",
      .doc = "where the mark is written",
-     .choices = strategy_names,
+     .choices = marker_strategy_names,
      .aliases = strategy_aliases},
     {.key = "optionEncoding",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(option_encoding),
      .standard = "\"scitags\"",
      .doc = "the bytes of the option in an extension header",
-     .choices = encoding_names},
+     .choices = marker_encoding_names},
     {.key = "matchAll",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(match_all),
      .standard = "false",
-     .doc = "mark every outgoing IPv6 packet with one tag"},
+     .doc = "mark every outgoing IPv6 packet with the tag of plugins.perfsonar, which sets this"},
     {.key = "matchSource",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(match_source),
@@ -89,15 +89,38 @@ const struct flowd_option marker_options[] = {
     {.key = NULL},
 };
 
+unsigned marker_config_experiment_max(const struct flowd_marker_config *config)
+{
+    if (config->strategy != FLOWD_MARKER_LABEL && config->option_encoding == FLOWD_MARKER_SCITAGS)
+        return UINT16_MAX;
+    return FLOWD_LABEL_EXPERIMENT_MAX;
+}
+
+void marker_config_take_general(void *values, const struct flowd_tag *tag, const char *path,
+                                struct flowd_mistakes *mistakes)
+{
+    struct flowd_marker_config *config = values;
+    unsigned most = marker_config_experiment_max(config);
+
+    if (tag == NULL) {
+        if (config->match_all)
+            flowd_mistakes_add(
+                mistakes, "%s.matchAll: true needs plugins.perfsonar, which names the tag", path);
+        return;
+    }
+    config->match_all = true;
+    config->general = *tag;
+    if (tag->experiment > most)
+        flowd_mistakes_add(mistakes,
+                           "plugins.perfsonar.experimentId: %u does not fit a flow label, which "
+                           "%s writes; allowed: 0-%u",
+                           tag->experiment, path, most);
+}
+
 void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes)
 {
     const struct flowd_marker_config *config = values;
 
-    if (config->strategy != MARKER_STRATEGY_LABEL)
-        flowd_mistakes_add(mistakes, "%s.markingStrategy: \"%s\" is not in this version of flowd",
-                           path, strategy_names[config->strategy]);
-    if (config->match_all)
-        flowd_mistakes_add(mistakes, "%s.matchAll: true is not in this version of flowd", path);
     for (size_t i = 0; i < config->target_interfaces.count; i++) {
         const char *name = config->target_interfaces.items[i];
 

@@ -5,14 +5,9 @@
 
 #include <stdbool.h>
 
+#include "daemon/flow.h"
 #include "daemon/option.h"
-
-enum marker_strategy {
-    MARKER_STRATEGY_LABEL,
-    MARKER_STRATEGY_HOP_BY_HOP,
-    MARKER_STRATEGY_DESTINATION,
-    MARKER_STRATEGY_HOP_BY_HOP_DESTINATION,
-};
+#include "ebpf/marker.h"
 
 enum marker_attach_method { MARKER_ATTACH_AUTO, MARKER_ATTACH_TCX, MARKER_ATTACH_TC };
 
@@ -21,9 +16,10 @@ enum marker_on_exit { MARKER_ON_EXIT_DETACH, MARKER_ON_EXIT_KEEP };
 struct flowd_marker_config {
     struct flowd_strings target_interfaces;
     bool discover_interfaces;
-    int strategy; /* enum marker_strategy */
-    int option_encoding;
-    bool match_all;
+    int strategy;             /* enum flowd_marker_strategy */
+    int option_encoding;      /* enum flowd_marker_encoding */
+    bool match_all;           /* also set by a plugin with a general tag */
+    struct flowd_tag general; /* that tag; no option */
     bool match_source;
     int attach; /* enum marker_attach_method */
     bool remove_qdisc;
@@ -32,8 +28,17 @@ struct flowd_marker_config {
     bool debug_mode;
 };
 
+/* By value; NULL-terminated. */
+extern const char *const marker_strategy_names[];
+extern const char *const marker_encoding_names[];
+
 /* Ends with a NULL key. */
 extern const struct flowd_option marker_options[];
 
 /* struct flowd_module's check. */
 void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes);
+/* struct flowd_module's take_general_tag. */
+void marker_config_take_general(void *values, const struct flowd_tag *tag, const char *path,
+                                struct flowd_mistakes *mistakes);
+/* The largest experiment that marks of this configuration can say. */
+unsigned marker_config_experiment_max(const struct flowd_marker_config *config);

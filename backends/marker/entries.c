@@ -107,7 +107,7 @@ static void list_clear(struct marker_dirty_list *list)
 
 int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
                         const struct flowd_host *host, int flows_fd, uint64_t *bitmap,
-                        bool match_source)
+                        bool match_source, unsigned experiment_max)
 {
     struct marker_batch *batch = calloc(1, sizeof(*batch));
     struct marker_marks marks;
@@ -124,6 +124,7 @@ int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
         .flows_fd = flows_fd,
         .bitmap = bitmap,
         .match_source = match_source,
+        .experiment_max = experiment_max,
         .marks = marks,
         .batch = batch,
     };
@@ -226,7 +227,7 @@ void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flo
     flow->directions = 0;
     if (flow->key.family != AF_INET6)
         set_status(entries, flow, MARKER_STATUS_NOT_IPV6);
-    else if (flow->experiment > FLOWD_LABEL_EXPERIMENT_MAX)
+    else if (flow->experiment > entries->experiment_max)
         set_status(entries, flow, MARKER_STATUS_NO_LABEL);
     else
         adjust(entries, flow);
@@ -248,7 +249,7 @@ void marker_entries_reconsider(struct marker_entries *entries)
     uint32_t cursor = 0;
 
     while ((flow = flowd_hub_next(entries->hub, &cursor)) != NULL)
-        if (flow->key.family == AF_INET6 && flow->experiment <= FLOWD_LABEL_EXPERIMENT_MAX)
+        if (flow->key.family == AF_INET6 && flow->experiment <= entries->experiment_max)
             adjust(entries, flow);
 }
 

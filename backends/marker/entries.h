@@ -27,7 +27,7 @@ enum marker_status {
     MARKER_STATUS_NO_INTERFACE, /* as good as marked, once the program is on an interface */
     MARKER_STATUS_NOT_IPV6,
     MARKER_STATUS_NO_LOCAL_ADDRESS,
-    MARKER_STATUS_NO_LABEL, /* its experiment does not fit a flow label */
+    MARKER_STATUS_NO_LABEL, /* its experiment does not fit the mark */
     MARKER_STATUS_FAILED,
     MARKER_STATUS_UNMARKED, /* ended */
     MARKER_STATUSES,
@@ -56,7 +56,8 @@ struct marker_entries {
     int flows_fd;     /* borrowed */
     uint64_t *bitmap; /* borrowed: the mapping that the program reads */
     bool match_source;
-    bool attached; /* the program is on an interface */
+    unsigned experiment_max; /* the largest that a mark can say */
+    bool attached;           /* the program is on an interface */
     struct marker_marks marks;
     size_t keys; /* different map keys behind the marks */
     struct marker_dirty_list dirty;
@@ -72,7 +73,7 @@ struct marker_entries {
  */
 int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
                         const struct flowd_host *host, int flows_fd, uint64_t *bitmap,
-                        bool match_source);
+                        bool match_source, unsigned experiment_max);
 void marker_entries_fini(struct marker_entries *entries);
 
 /* Notes a flow that begins or ends, and sets its status as it will be after the commit. */

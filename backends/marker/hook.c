@@ -1,7 +1,7 @@
 /*
  * Attaching to one interface and letting go of it. The order is always: the program that is wanted
  * first, then what is to go, so that a packet in between meets at least one of them. Meeting both
- * does no harm: they read the same maps and write the same label.
+ * does no harm: a label is written twice, and a mark in an extension header is not added again.
  */
 #include "hook.h"
 
@@ -11,16 +11,18 @@
 
 #include "clsact.h"
 #include "daemon/log.h"
+#include "evidence.h"
+#include "explain.h"
 #include "tcx.h"
 
 /* The pinned link of the interface with the program put into it, or -errno. */
-static int adopt_link(const struct marker_attach *attach, int index)
+static int adopt_link(const struct marker_attach *attach, int index, int program_fd)
 {
     int fd = marker_pins_get_link(attach->pins, index);
 
     if (fd < 0)
         return fd;
-    if (marker_tcx_is_on(fd, index) && marker_tcx_replace(fd, attach->program->program_fd) == 0)
+    if (marker_tcx_is_on(fd, index) && marker_tcx_replace(fd, program_fd) == 0)
         return fd;
     /* Of another network namespace, detached, or of an interface that had this index before. */
     marker_pins_remove_link(attach->pins, index);
@@ -31,14 +33,19 @@ static int adopt_link(const struct marker_attach *attach, int index)
 static int attach_tcx(struct marker_attach *attach, struct marker_interface *interface,
                       struct flowd_error *err)
 {
-    int fd = adopt_link(attach, interface->index);
+    int program_fd = attach->program->program_fds[interface->link_header];
+    int fd = adopt_link(attach, interface->index, program_fd);
 
     if (fd < 0) {
         int result;
 
-        fd = marker_tcx_attach(attach->program->program_fd, interface->index);
+        marker_evidence_reset();
+        fd = marker_tcx_attach(program_fd, interface->index);
         if (fd < 0)
-            return flowd_fail(err, -fd, "TCX");
+            return marker_explain_here((struct marker_failure){.stage = MARKER_STAGE_TCX,
+                                                               .error = -fd,
+                                                               .interface = interface->name},
+                                       err);
         result = marker_pins_put_link(attach->pins, interface->index, fd);
         if (result < 0)
             flowd_warning("marker",
@@ -47,24 +54,33 @@ static int attach_tcx(struct marker_attach *attach, struct marker_interface *int
                           interface->name, strerror(-result));
     }
     interface->link_fd = fd;
-    marker_clsact_detach(interface->index);
-    marker_hook_remove_qdisc(attach->pins, interface->index, attach->config->remove_qdisc);
+    marker_hook_remove_filter(attach->pins, interface->index, attach->config->remove_qdisc, NULL);
     return 0;
 }
 
 static int attach_clsact(struct marker_attach *attach, struct marker_interface *interface,
                          struct flowd_error *err)
 {
+    struct marker_filters filters = {0};
     bool made = false;
-    int result = marker_clsact_attach(attach->program->program_fd, interface->index, &made, err);
+    int program_fd = attach->program->program_fds[interface->link_header];
+    int result;
 
-    if (made)
-        marker_pins_note_qdisc(attach->pins, interface->index, true);
-    /* Attached again after somebody took the filter away, the qdisc is still the one flowd made. */
-    interface->qdisc_made |= made || marker_pins_made_qdisc(attach->pins, interface->index);
+    marker_clsact_read(interface->index, &filters);
+    result = marker_clsact_attach(program_fd, interface->index, &made, err);
+    /*
+     * Attached again after somebody took the filter away, the qdisc is still the one flowd made. An
+     * earlier process's note counts beside its filter only: the index may be another device's.
+     */
+    interface->qdisc_made |=
+        made || (filters.own && marker_pins_made_qdisc(attach->pins, interface->index));
+    marker_pins_note_qdisc(attach->pins, interface->index, interface->qdisc_made);
     if (result < 0) {
-        if (made)
-            marker_hook_remove_qdisc(attach->pins, interface->index, true);
+        if (made) {
+            marker_pins_note_qdisc(attach->pins, interface->index, false);
+            marker_clsact_remove_qdisc(interface->index);
+            interface->qdisc_made = false;
+        }
         return result;
     }
     marker_hook_remove_link(attach->pins, interface->index);
@@ -86,7 +102,7 @@ bool marker_hook_present(const struct marker_attach *attach,
         return marker_tcx_is_on(interface->link_fd, interface->index);
     /* What can't be asked is taken to be there. */
     return marker_clsact_read(interface->index, &filters) < 0 ||
-           (filters.own && filters.own_program == attach->program->id);
+           (filters.own && filters.own_program == attach->program->ids[interface->link_header]);
 }
 
 void marker_hook_pin(const struct marker_attach *attach, const struct marker_interface *interface)
@@ -108,7 +124,7 @@ void marker_hook_detach(struct marker_attach *attach, struct marker_interface *i
     marker_clsact_detach(interface->index);
     if (!interface->qdisc_made)
         return;
-    marker_hook_remove_qdisc(attach->pins, interface->index, false);
+    marker_pins_note_qdisc(attach->pins, interface->index, false);
     if (attach->config->remove_qdisc)
         marker_clsact_remove_qdisc(interface->index);
     interface->qdisc_made = false;
@@ -133,10 +149,16 @@ bool marker_hook_remove_link(const struct marker_pins *pins, int index)
     return fd >= 0;
 }
 
-bool marker_hook_remove_qdisc(const struct marker_pins *pins, int index, bool remove)
+int marker_hook_remove_filter(const struct marker_pins *pins, int index, bool remove_qdisc,
+                              bool *qdisc_removed)
 {
-    if (!marker_pins_made_qdisc(pins, index))
-        return false;
-    marker_pins_note_qdisc(pins, index, false);
-    return remove && marker_clsact_remove_qdisc(index) > 0;
+    bool made = marker_pins_made_qdisc(pins, index);
+    int result = marker_clsact_detach(index);
+    bool removed = result > 0 && made && remove_qdisc && marker_clsact_remove_qdisc(index) > 0;
+
+    if (made && result >= 0)
+        marker_pins_note_qdisc(pins, index, false);
+    if (qdisc_removed != NULL)
+        *qdisc_removed = removed;
+    return result;
 }

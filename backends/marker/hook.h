@@ -27,7 +27,10 @@ void marker_hook_forget(struct marker_attach *attach, struct marker_interface *i
 /* Detach a pinned link. Returns whether there was one. */
 bool marker_hook_remove_link(const struct marker_pins *pins, int index);
 /*
- * Forgets that flowd made the interface's qdisc, and removes it if remove is set and nobody uses
- * it. Returns whether it was removed.
+ * Removes flowd's filter, with the qdisc if remove_qdisc is set, flowd made it and nobody uses it.
+ * A note of a qdisc without the filter beside it may be of a device that had the index before: it
+ * is forgotten, and the qdisc stays. qdisc_removed may be NULL. Returns 1, 0 if there was no
+ * filter, or -errno.
  */
-bool marker_hook_remove_qdisc(const struct marker_pins *pins, int index, bool remove);
+int marker_hook_remove_filter(const struct marker_pins *pins, int index, bool remove_qdisc,
+                              bool *qdisc_removed);

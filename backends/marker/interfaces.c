@@ -19,6 +19,9 @@ static const char *const verdict_names[FLOWD_MARKER_VERDICTS] = {
     [FLOWD_MARKER_TRUNCATED] = "truncated",
     [FLOWD_MARKER_TOO_DEEP] = "too-many-headers",
     [FLOWD_MARKER_ERROR] = "error",
+    [FLOWD_MARKER_MTU] = "mtu",
+    [FLOWD_MARKER_OPTIONS] = "options",
+    [FLOWD_MARKER_VLAN] = "vlan",
 };
 
 static json_t *counters_json(const struct marker_program *program, int index)

@@ -17,6 +17,7 @@
 #include "clean.h"
 #include "config.h"
 #include "daemon/host.h"
+#include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/module.h"
 #include "entries.h"
@@ -133,11 +134,25 @@ static void warn_without_pins(const struct flowd_marker_config *config)
         config->on_exit == MARKER_ON_EXIT_KEEP ? ", and onExit \"keep\" keeps nothing" : "");
 }
 
-static uint32_t entries_max(size_t flows_max)
+/* Room for both directions of every flow; also of those that are live beyond a lowered flows.max.
+ */
+static uint32_t entries_max(const struct flowd_context *context)
 {
-    size_t wanted = 2 * flows_max;
+    size_t live = flowd_hub_live(context->hub);
+    size_t wanted = 2 * (live > context->flows_max ? live : context->flows_max);
 
     return wanted < ENTRIES_MIN ? ENTRIES_MIN : (uint32_t)wanted;
+}
+
+static struct flowd_marker_mark general_mark(const struct flowd_marker_config *config)
+{
+    const struct flowd_tag *tag = &config->general;
+
+    return (struct flowd_marker_mark){
+        .label = flowd_flow_label(tag->experiment, tag->activity, 0),
+        .experiment = tag->experiment,
+        .activity = tag->activity,
+    };
 }
 
 /* Opens pins, program and entries in this order; on failure closes what it opened. */
@@ -145,9 +160,13 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
 {
     const struct flowd_marker_config *config = marker->config;
     const struct marker_program_settings settings = {
+        .strategy = (enum flowd_marker_strategy)config->strategy,
+        .encoding = (enum flowd_marker_encoding)config->option_encoding,
         .match_source = config->match_source,
+        .match_all = config->match_all,
+        .general = general_mark(config),
         .debug = config->debug_mode,
-        .entries_max = entries_max(marker->context->flows_max),
+        .entries_max = entries_max(marker->context),
     };
     int result = marker_program_check_privileges(err);
 
@@ -160,9 +179,10 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
     if (result == 0) {
         result = marker_attach_init(&marker->attach, marker->context->host, &marker->program,
                                     &marker->pins, config, err);
-        if (result == 0 && marker_entries_init(&marker->entries, marker->context->hub,
-                                               marker->context->host, marker->program.flows_fd,
-                                               marker->program.bitmap, config->match_source) < 0)
+        if (result == 0 &&
+            marker_entries_init(&marker->entries, marker->context->hub, marker->context->host,
+                                marker->program.flows_fd, marker->program.bitmap,
+                                config->match_source, marker_config_experiment_max(config)) < 0)
             result = flowd_fail(err, ENOMEM, "index of marks");
         if (result < 0)
             marker_program_close(&marker->program);
@@ -190,6 +210,12 @@ static int marker_start(const struct flowd_context *context, const void *config,
     }
     if (marker->pins.path == NULL)
         warn_without_pins(config);
+    if (marker->program.no_path_mtu != NULL)
+        flowd_warning("marker",
+                      "the MTU of routes can't be read: %s; TCP packets are marked where the "
+                      "socket's segment size leaves room, UDP packets where the interface's MTU "
+                      "does, whatever the path",
+                      marker->program.no_path_mtu);
     if (marker->program.replaces)
         flowd_info("marker", "the pinned maps have another layout: they are replaced");
     else if (marker->program.adopted)
@@ -243,10 +269,11 @@ static void marker_stop(void *instance)
 
 static int marker_accept(void *instance, const struct flowd_event *event, struct flowd_error *err)
 {
-    (void)instance;
-    if (event->experiment > FLOWD_LABEL_EXPERIMENT_MAX)
-        return flowd_fail(err, -ERANGE, "experiment: %u does not fit a flow label (0-%d)",
-                          event->experiment, FLOWD_LABEL_EXPERIMENT_MAX);
+    const struct marker *marker = instance;
+
+    if (event->experiment > marker->entries.experiment_max)
+        return flowd_fail(err, -ERANGE, "experiment: %u does not fit a flow label (0-%u)",
+                          event->experiment, marker->entries.experiment_max);
     return 0;
 }
 
@@ -329,7 +356,12 @@ static void marker_status(const void *instance, json_t *object)
     struct flowd_marker_counters counters = {0};
 
     marker_program_counters(&marker->program, FLOWD_MARKER_SHARED_SLOT, &counters);
-    json_object_set_new(object, "strategy", json_string("label"));
+    json_object_set_new(object, "strategy",
+                        json_string(marker_strategy_names[marker->config->strategy]));
+    if (marker->config->strategy != FLOWD_MARKER_LABEL)
+        json_object_set_new(object, "optionEncoding",
+                            json_string(marker_encoding_names[marker->config->option_encoding]));
+    json_object_set_new(object, "matchAll", json_boolean(marker->config->match_all));
     json_object_set_new(object, "attach", json_string(marker->attach.tcx ? "tcx" : "tc"));
     json_object_set_new(object, "pinned", json_boolean(marker->pins.path != NULL));
     json_object_set_new(
@@ -364,6 +396,7 @@ const struct flowd_module flowd_backend_marker = {
     .options = marker_options,
     .config_size = sizeof(struct flowd_marker_config),
     .check = marker_config_check,
+    .take_general_tag = marker_config_take_general,
     .start = marker_start,
     .reload = marker_reload,
     .stop = marker_stop,

@@ -23,7 +23,8 @@
 #define BPFFS_MAGIC 0xcafe4a11
 #define LOCK_TRIES 5
 
-static const char *const map_names[] = {MARKER_PIN_FLOWS, MARKER_PIN_BITMAP, MARKER_PIN_COUNTERS};
+static const char *const map_names[] = {MARKER_PIN_FLOWS, MARKER_PIN_BITMAP, MARKER_PIN_COUNTERS,
+                                        MARKER_PIN_FRAGMENTS};
 #define MAP_NAMES (sizeof(map_names) / sizeof(map_names[0]))
 
 static void join(char out[static PATH_MAX], const struct marker_pins *pins, const char *name)
@@ -68,7 +69,10 @@ static int make_directories(const char *path, struct flowd_error *err)
             continue;
         *at = '\0';
         if (mkdir(partial, 0700) < 0 && errno != EEXIST)
-            return flowd_fail(err, errno, "mkdir %s", partial);
+            return flowd_fail(err, errno,
+                              "mkdir %s (pinPath must be on a BPF file system that can be written: "
+                              "remount it, or set another pinPath)",
+                              partial);
         *at = end;
         if (end == '\0')
             return 0;

@@ -18,6 +18,7 @@
 #define MARKER_PIN_FLOWS "flows"
 #define MARKER_PIN_BITMAP "bitmap"
 #define MARKER_PIN_COUNTERS "counters"
+#define MARKER_PIN_FRAGMENTS "fragments"
 
 struct marker_pins {
     char *path;    /* owned; NULL: there are no pins and every call below does nothing */

@@ -5,6 +5,7 @@
 #include "program.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
@@ -16,36 +17,24 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "evidence.h"
+#include "explain.h"
 #include "marker.skel.h"
 
 #define NAME_OF(macro) NAME_OF_TOKEN(macro)
 #define NAME_OF_TOKEN(token) #token
+#define MARKER_PROGRAM_CLOSED                                                                      \
+    {                                                                                              \
+        .program_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1, .counters_fd = -1,               \
+        .fragments_fd = -1,                                                                        \
+    }
+/* Flows, bitmap, counters and fragments outlive the process. */
+#define MAPS 4
 #define BITMAP_BYTES (FLOWD_MARKER_BITMAP_WORDS * sizeof(uint64_t))
-
-/* The last warning of libbpf, for the error message. */
-static char last_warning[160];
-
-static int take_message(enum libbpf_print_level level, const char *format, va_list arguments)
-    __attribute__((format(printf, 2, 0)));
-
-static int take_message(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-    char line[512];
-    int length;
-
-    if (level == LIBBPF_DEBUG)
-        return 0;
-    length = vsnprintf(line, sizeof(line), format, arguments);
-    line[strcspn(line, "\n")] = '\0';
-    if (level == LIBBPF_WARN)
-        snprintf(last_warning, sizeof(last_warning), "%.*s", (int)sizeof(last_warning) - 1, line);
-    flowd_debug("marker", "%s", line);
-    return length;
-}
 
 void marker_program_route_messages(void)
 {
-    libbpf_set_print(take_message);
+    marker_evidence_listen();
 }
 
 int marker_program_check_privileges(struct flowd_error *err)
@@ -61,7 +50,9 @@ int marker_program_check_privileges(struct flowd_error *err)
     if (bpf && net)
         return 0;
     return flowd_fail(err, -EPERM,
-                      "marking packets needs CAP_BPF and CAP_NET_ADMIN; missing: %s%s%s",
+                      "marking packets needs CAP_BPF (before Linux 5.8: CAP_SYS_ADMIN) and "
+                      "CAP_NET_ADMIN; missing: %s%s%s; start flowd as root, or give them to it "
+                      "(systemd: AmbientCapabilities, container: --cap-add)",
                       bpf ? "" : "CAP_BPF", bpf || net ? "" : " and ", net ? "" : "CAP_NET_ADMIN");
 }
 
@@ -78,7 +69,11 @@ static bool map_fits(int fd, const struct bpf_map *map, bool by_name)
            (!by_name || strcmp(info.name, NAME_OF(FLOWD_MARKER_FLOWS)) == 0);
 }
 
-/* Puts pinned maps into the object if all of them are there and fit. */
+/*
+ * Puts pinned maps into the object if all of them are there and fit. The marks of datagrams of
+ * which fragments are still to come hold beside whatever flow map, so they are taken over in any
+ * case.
+ */
 static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pins, bool *adopted,
                       bool *replaces)
 {
@@ -86,27 +81,32 @@ static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pin
         const char *pin;
         struct bpf_map *map;
         int fd;
-    } maps[] = {
-        {MARKER_PIN_FLOWS, skeleton->maps.flowd_flows_1, -1},
-        {MARKER_PIN_BITMAP, skeleton->maps.bss, -1},
-        {MARKER_PIN_COUNTERS, skeleton->maps.flowd_counters, -1},
+        bool always;
+        bool fits;
+    } maps[MAPS] = {
+        {MARKER_PIN_FLOWS, skeleton->maps.FLOWD_MARKER_FLOWS, -1, false, false},
+        {MARKER_PIN_BITMAP, skeleton->maps.bss, -1, false, false},
+        {MARKER_PIN_COUNTERS, skeleton->maps.flowd_counters, -1, false, false},
+        {MARKER_PIN_FRAGMENTS, skeleton->maps.flowd_fragments, -1, true, false},
     };
     unsigned found = 0;
     unsigned fitting = 0;
     int result = 0;
 
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < MAPS; i++) {
         maps[i].fd = marker_pins_get(pins, maps[i].pin);
         found += maps[i].fd >= 0;
-        fitting += maps[i].fd >= 0 && map_fits(maps[i].fd, maps[i].map, i == 0);
+        maps[i].fits = maps[i].fd >= 0 && map_fits(maps[i].fd, maps[i].map, i == 0);
+        fitting += maps[i].fits;
     }
-    for (unsigned i = 0; i < 3 && fitting == 3 && result == 0; i++)
-        result = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < MAPS && result == 0; i++)
+        if (fitting == MAPS || (maps[i].always && maps[i].fits))
+            result = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
+    for (unsigned i = 0; i < MAPS; i++)
         if (maps[i].fd >= 0)
             close(maps[i].fd);
-    *adopted = fitting == 3;
-    *replaces = found > 0 && fitting < 3;
+    *adopted = fitting == MAPS;
+    *replaces = found > 0 && fitting < MAPS;
     return result;
 }
 
@@ -118,20 +118,29 @@ static int duplicate(int fd)
 /* Takes file descriptors and the bitmap's mapping out of a loaded object. */
 static int take_descriptors(struct marker_program *program, const struct marker_bpf *skeleton)
 {
-    struct bpf_prog_info info = {0};
-    uint32_t length = sizeof(info);
+    const struct bpf_program *programs[MARKER_LINK_HEADERS] = {
+        [MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker,
+        [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_l3,
+    };
     void *bitmap;
 
-    program->program_fd = duplicate(bpf_program__fd(skeleton->progs.flowd_marker));
-    program->flows_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_flows_1));
+    for (unsigned i = 0; i < MARKER_LINK_HEADERS; i++) {
+        struct bpf_prog_info info = {0};
+        uint32_t length = sizeof(info);
+
+        program->program_fds[i] = duplicate(bpf_program__fd(programs[i]));
+        if (program->program_fds[i] < 0 ||
+            bpf_obj_get_info_by_fd(program->program_fds[i], &info, &length) < 0)
+            return -errno;
+        program->ids[i] = info.id;
+    }
+    program->flows_fd = duplicate(bpf_map__fd(skeleton->maps.FLOWD_MARKER_FLOWS));
     program->bitmap_fd = duplicate(bpf_map__fd(skeleton->maps.bss));
     program->counters_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_counters));
-    if (program->program_fd < 0 || program->flows_fd < 0 || program->bitmap_fd < 0 ||
-        program->counters_fd < 0)
+    program->fragments_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_fragments));
+    if (program->flows_fd < 0 || program->bitmap_fd < 0 || program->counters_fd < 0 ||
+        program->fragments_fd < 0)
         return -errno;
-    if (bpf_obj_get_info_by_fd(program->program_fd, &info, &length) < 0)
-        return -errno;
-    program->id = info.id;
     bitmap = mmap(NULL, BITMAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, program->bitmap_fd, 0);
     if (bitmap == MAP_FAILED)
         return -errno;
@@ -139,101 +148,207 @@ static int take_descriptors(struct marker_program *program, const struct marker_
     return 0;
 }
 
-static int explain_load_failure(int result, struct flowd_error *err)
+static int explain_load_failure(enum marker_stage stage, int result,
+                                const struct marker_program_settings *settings,
+                                struct flowd_error *err)
 {
-    if (result == -EPERM)
-        return flowd_fail(
-            err, -EPERM,
-            "the kernel refuses the BPF program although CAP_BPF and CAP_NET_ADMIN are "
-            "there (a user namespace, lockdown or a seccomp filter?)");
-    return flowd_fail(err, -result, "loading the BPF program%s%s", last_warning[0] ? ": " : "",
-                      last_warning);
+    const struct marker_failure failure = {
+        .stage = stage,
+        .error = -result,
+        .strategy = settings->strategy,
+        .entries = settings->entries_max,
+        .key_size = settings->match_source ? FLOWD_MARKER_KEY_SOURCE_SIZE : FLOWD_MARKER_KEY_SIZE,
+    };
+
+    return marker_explain_here(failure, err);
+}
+
+/* What the program reads of the kernel's structures is found by the kernel's BTF, if there is any.
+ */
+#define KERNEL_BTF "/sys/kernel/btf/vmlinux"
+
+/*
+ * A file with BTF that holds no structure: with it the loader finds nothing of what the program
+ * would read, so the program does without, and nobody parses the kernel's BTF. Returns the file
+ * descriptor or -errno.
+ */
+static int make_empty_btf(void)
+{
+    struct btf *btf = btf__new_empty();
+    const void *bytes;
+    uint32_t size;
+    int fd;
+
+    if (btf == NULL)
+        return -ENOMEM;
+    btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
+    bytes = btf__raw_data(btf, &size);
+    fd = memfd_create("flowd-btf", MFD_CLOEXEC);
+    if (fd >= 0 && (bytes == NULL || write(fd, bytes, size) != (ssize_t)size)) {
+        close(fd);
+        fd = -1;
+        errno = EIO;
+    }
+    btf__free(btf);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Why the programs must do without the MTU of a packet's route; NULL: they may try. */
+static const char *without_path_mtu(void)
+{
+    if (access(KERNEL_BTF, R_OK) < 0)
+        return "this kernel does not describe its structures (" KERNEL_BTF ")";
+    if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON) &&
+        !capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+        return "CAP_PERFMON is missing";
+    return NULL;
+}
+
+static void set_up(struct marker_bpf *skeleton, const struct marker_program_settings *settings,
+                   bool path_mtu)
+{
+    skeleton->rodata->marker_strategy = (uint8_t)settings->strategy;
+    skeleton->rodata->marker_encoding = (uint8_t)settings->encoding;
+    skeleton->rodata->marker_match_source = settings->match_source;
+    skeleton->rodata->marker_match_all = settings->match_all;
+    skeleton->rodata->marker_path_mtu = path_mtu;
+    skeleton->rodata->marker_debug = settings->debug;
+    memcpy((void *)&skeleton->rodata->marker_general, &settings->general,
+           sizeof(settings->general));
+    bpf_map__set_max_entries(skeleton->maps.FLOWD_MARKER_FLOWS, settings->entries_max);
+    bpf_map__set_key_size(skeleton->maps.FLOWD_MARKER_FLOWS, settings->match_source
+                                                                 ? FLOWD_MARKER_KEY_SOURCE_SIZE
+                                                                 : FLOWD_MARKER_KEY_SIZE);
+}
+
+/* One try to load; *program is unchanged on failure. */
+static int load(struct marker_program *program, const struct marker_program_settings *settings,
+                bool path_mtu, const struct marker_pins *pins, struct flowd_error *err)
+{
+    LIBBPF_OPTS(bpf_object_open_opts, options);
+    struct marker_program loaded = MARKER_PROGRAM_CLOSED;
+    struct marker_bpf *skeleton;
+    char path[32];
+    int btf = -1;
+    int result;
+
+    marker_evidence_reset();
+    if (!path_mtu) {
+        btf = make_empty_btf();
+        if (btf < 0)
+            return flowd_fail(err, -btf, "BTF for the BPF object");
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", btf);
+        options.btf_custom_path = path;
+    }
+    skeleton = marker_bpf__open_opts(&options);
+    if (skeleton == NULL) {
+        result = flowd_fail(err, errno, "opening the BPF object");
+        goto out;
+    }
+    set_up(skeleton, settings, path_mtu);
+    result = adopt_maps(skeleton, pins, &loaded.adopted, &loaded.replaces);
+    if (result == 0)
+        result = marker_bpf__load(skeleton);
+    if (result < 0) {
+        result = explain_load_failure(MARKER_STAGE_LOAD, result, settings, err);
+    } else {
+        result = take_descriptors(&loaded, skeleton);
+        if (result < 0)
+            result = explain_load_failure(MARKER_STAGE_MAP, result, settings, err);
+    }
+    marker_bpf__destroy(skeleton);
+    if (result < 0)
+        marker_program_close(&loaded);
+    else
+        *program = loaded;
+out:
+    if (btf >= 0)
+        close(btf);
+    return result;
 }
 
 int marker_program_load(struct marker_program *program,
                         const struct marker_program_settings *settings,
                         const struct marker_pins *pins, struct flowd_error *err)
 {
-    struct marker_program loaded = {
-        .program_fd = -1, .flows_fd = -1, .bitmap_fd = -1, .counters_fd = -1};
-    struct marker_bpf *skeleton;
+    const char *no_path_mtu = NULL;
     int result = marker_program_check_privileges(err);
 
     if (result < 0)
         return result;
-    last_warning[0] = '\0';
-    skeleton = marker_bpf__open();
-    if (skeleton == NULL)
-        return flowd_fail(err, errno, "opening the BPF object");
-    skeleton->rodata->marker_match_source = settings->match_source;
-    skeleton->rodata->marker_debug = settings->debug;
-    bpf_map__set_max_entries(skeleton->maps.flowd_flows_1, settings->entries_max);
-    bpf_map__set_key_size(skeleton->maps.flowd_flows_1, settings->match_source
-                                                            ? FLOWD_MARKER_KEY_SOURCE_SIZE
-                                                            : FLOWD_MARKER_KEY_SIZE);
-    result = adopt_maps(skeleton, pins, &loaded.adopted, &loaded.replaces);
+    /* Only packets that become longer need it. */
+    if (settings->strategy == FLOWD_MARKER_LABEL)
+        return load(program, settings, false, pins, err);
+    no_path_mtu = without_path_mtu();
+    if (no_path_mtu == NULL) {
+        if (load(program, settings, true, pins, err) == 0)
+            return 0;
+        flowd_debug("marker", "%s; trying without the MTU of routes", err->message);
+        no_path_mtu = "the kernel does not let programs read its memory (lockdown?)";
+    }
+    result = load(program, settings, false, pins, err);
     if (result == 0)
-        result = marker_bpf__load(skeleton);
-    if (result < 0) {
-        result = explain_load_failure(result, err);
-    } else {
-        result = take_descriptors(&loaded, skeleton);
-        if (result < 0)
-            flowd_fail(err, -result, "the BPF program's descriptors");
-    }
-    marker_bpf__destroy(skeleton);
-    if (result < 0) {
-        marker_program_close(&loaded);
-        return result;
-    }
-    *program = loaded;
-    return 0;
+        program->no_path_mtu = no_path_mtu;
+    return result;
 }
 
 void marker_program_close(struct marker_program *program)
 {
-    const int fds[] = {program->program_fd, program->flows_fd, program->bitmap_fd,
-                       program->counters_fd};
+    const int fds[] = {program->program_fds[MARKER_ETHERNET_HEADER],
+                       program->program_fds[MARKER_NO_LINK_HEADER],
+                       program->flows_fd,
+                       program->bitmap_fd,
+                       program->counters_fd,
+                       program->fragments_fd};
 
     if (program->bitmap != NULL)
         munmap(program->bitmap, BITMAP_BYTES);
     for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    *program = (struct marker_program){
-        .program_fd = -1, .flows_fd = -1, .bitmap_fd = -1, .counters_fd = -1};
+    *program = (struct marker_program)MARKER_PROGRAM_CLOSED;
 }
 
 int marker_program_pin(const struct marker_program *program, const struct marker_pins *pins)
 {
-    int result = marker_pins_put(pins, MARKER_PIN_FLOWS, program->flows_fd);
+    const struct {
+        const char *name;
+        int fd;
+    } maps[MAPS] = {
+        {MARKER_PIN_FLOWS, program->flows_fd},
+        {MARKER_PIN_BITMAP, program->bitmap_fd},
+        {MARKER_PIN_COUNTERS, program->counters_fd},
+        {MARKER_PIN_FRAGMENTS, program->fragments_fd},
+    };
+    int result = 0;
 
-    if (result == 0)
-        result = marker_pins_put(pins, MARKER_PIN_BITMAP, program->bitmap_fd);
-    if (result == 0)
-        result = marker_pins_put(pins, MARKER_PIN_COUNTERS, program->counters_fd);
+    for (unsigned i = 0; i < MAPS && result == 0; i++)
+        result = marker_pins_put(pins, maps[i].name, maps[i].fd);
     return result;
 }
 
 int marker_program_counters(const struct marker_program *program, uint32_t slot,
                             struct flowd_marker_counters *counters)
 {
+    struct flowd_marker_counters sums = {0};
     int cpus = libbpf_num_possible_cpus();
-    struct flowd_marker_counters *copies;
-    int result;
+    uint64_t *copies;
+    int result = 0;
 
     if (cpus < 1)
         return cpus < 0 ? cpus : -EINVAL;
     copies = calloc((size_t)cpus, sizeof(*copies));
     if (copies == NULL)
         return -ENOMEM;
-    result = bpf_map_lookup_elem(program->counters_fd, &slot, copies);
-    if (result == 0) {
-        memset(counters, 0, sizeof(*counters));
+    for (unsigned verdict = 0; verdict < FLOWD_MARKER_VERDICTS && result == 0; verdict++) {
+        uint32_t index = flowd_marker_counter(slot, verdict);
+
+        result = bpf_map_lookup_elem(program->counters_fd, &index, copies);
         for (int cpu = 0; cpu < cpus; cpu++)
-            for (unsigned verdict = 0; verdict < FLOWD_MARKER_VERDICTS; verdict++)
-                counters->packets[verdict] += copies[cpu].packets[verdict];
+            sums.packets[verdict] += copies[cpu];
     }
     free(copies);
+    if (result == 0)
+        *counters = sums;
     return result;
 }

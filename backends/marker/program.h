@@ -12,25 +12,36 @@
 #include "ebpf/marker.h"
 #include "pins.h"
 
+/* What packets begin with on an interface; there is one program for each. */
+enum marker_link_header { MARKER_ETHERNET_HEADER, MARKER_NO_LINK_HEADER };
+#define MARKER_LINK_HEADERS 2
+
 struct marker_program {
-    int program_fd;
+    int program_fds[MARKER_LINK_HEADERS];
+    uint32_t ids[MARKER_LINK_HEADERS]; /* the programs' */
     int flows_fd;
     int bitmap_fd;
     int counters_fd;
-    uint32_t id;      /* the program's */
-    uint64_t *bitmap; /* FLOWD_MARKER_BITMAP_WORDS words, shared with the program */
+    int fragments_fd;
+    uint64_t *bitmap; /* FLOWD_MARKER_BITMAP_WORDS words, shared with the programs */
     bool adopted;     /* the maps are the pinned ones */
     bool replaces;    /* there are pinned maps, of another layout */
+    /* Why the programs can't read the MTU of a packet's route; NULL: they can, or need not. */
+    const char *no_path_mtu;
 };
 
 struct marker_program_settings {
+    enum flowd_marker_strategy strategy;
+    enum flowd_marker_encoding encoding;
     bool match_source;
+    bool match_all;                   /* packets of no flow bear the general mark */
+    struct flowd_marker_mark general; /* its label without entropy */
     bool debug;
     uint32_t entries_max;
 };
 
 /*
- * Loads the program. Pinned maps of the same layout are used; else there are new ones, which the
+ * Loads the programs. Pinned maps of the same layout are used; else there are new ones, which the
  * caller pins with marker_program_pin() once they are filled. Returns 0 or -errno: -EPERM with the
  * capability that is missing.
  */

@@ -2,47 +2,100 @@
  * Measures the marker: nanoseconds per packet over an empty program, and map updates per second.
  *
  * Each figure is the median of rounds; in each round every case is run once, right after the empty
- * program, so that what the machine does meanwhile falls on both alike. A case with N flows has N
- * entries in the map; its packets rotate over up to 256 of them (one BPF_PROG_TEST_RUN for each, of
- * equal repeats), so that the figure is not one entry's luck with the hash table. The packets'
- * entries are warm in the cache, as those of busy flows are. Prints one JSON object.
+ * program, so that what the machine does meanwhile falls on both alike. Each round loads the
+ * programs anew, since where the kernel puts their code decides about a nanosecond. A case with N
+ * flows has N entries in the map. There are two kinds:
+ *
+ * "same": the kernel runs the program on the same packet again and again. The case rotates over up
+ * to 256 packets (one BPF_PROG_TEST_RUN for each, of equal repeats), so that the figure is not one
+ * entry's luck with the hash table. Everything that a packet needs is warm in the cache, as it is
+ * for those of a busy flow. An extension header would be added to the first of the repeats only:
+ * with those strategies this kind measures packets that come with their mark.
+ *
+ * "in_turn": each packet is the next flow's and comes unmarked (see marker_turns.h). With many
+ * flows their entries are cold in the cache, and branches are not always foreseen. The figures hold
+ * the whole way of a packet, of which the processor does a part at the same time in the other kind.
+ *
+ * Every run is checked by the marker's own counters: a case whose packets went another way than it
+ * says ends the benchmark. Prints one JSON object.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "marker_program.h"
+#include "marker_run.h"
+#include "marker_turns.h"
 #include "packet.h"
 
-#define ROUNDS 15
+#define ROUNDS 11
 #define PACKETS_MAX 256
-#define REPEATS_PER_ROUND 1000000u
+#define REPEATS_PER_ROUND 500000u
+#define TURNS_PER_ROUND 100000u
 #define FLOWS_MAX 200000u
 #define UPDATE_BATCH 1000u
+#define PORT_OF_FLOWS 1094
+#define PORT_OF_NO_FLOW 443
+
+enum way { SAME_PACKET, IN_TURN };
 
 struct measure {
     const char *name;
-    uint32_t flows;
+    enum flowd_marker_strategy strategy;
+    enum way way;
     bool hit;
+    uint32_t flows;
     double ns[ROUNDS];
     double empty_ns[ROUNDS];
 };
 
+#define LABEL FLOWD_MARKER_LABEL
+#define HOP_BY_HOP FLOWD_MARKER_HOP_BY_HOP
+#define DESTINATION FLOWD_MARKER_DESTINATION
+#define BOTH FLOWD_MARKER_HOP_BY_HOP_DESTINATION
+
+/* Each strategy's in the order of rising flows: the map is filled as they come. */
 static struct measure measures[] = {
-    {.name = "miss", .flows = 0, .hit = false},
-    {.name = "miss_100k_flows", .flows = 100000, .hit = false},
-    {.name = "hit_1_flow", .flows = 1, .hit = true},
-    {.name = "hit_10k_flows", .flows = 10000, .hit = true},
-    {.name = "hit_100k_flows", .flows = 100000, .hit = true},
-    {.name = "hit_200k_flows", .flows = FLOWS_MAX, .hit = true},
+    {"miss", LABEL, SAME_PACKET, false, 0, {0}, {0}},
+    {"hit_1_flow", LABEL, SAME_PACKET, true, 1, {0}, {0}},
+    {"miss_1_flow", LABEL, IN_TURN, false, 1, {0}, {0}},
+    {"label_1_flow", LABEL, IN_TURN, true, 1, {0}, {0}},
+    {"hit_10k_flows", LABEL, SAME_PACKET, true, 10000, {0}, {0}},
+    {"miss_10k_flows", LABEL, IN_TURN, false, 10000, {0}, {0}},
+    {"label_10k_flows", LABEL, IN_TURN, true, 10000, {0}, {0}},
+    {"miss_100k_flows", LABEL, SAME_PACKET, false, 100000, {0}, {0}},
+    {"hit_100k_flows", LABEL, SAME_PACKET, true, 100000, {0}, {0}},
+    {"hit_200k_flows", LABEL, SAME_PACKET, true, FLOWS_MAX, {0}, {0}},
+    {"miss_200k_flows", LABEL, IN_TURN, false, FLOWS_MAX, {0}, {0}},
+    {"label_200k_flows", LABEL, IN_TURN, true, FLOWS_MAX, {0}, {0}},
+    {"hopByHop_1_flow", HOP_BY_HOP, IN_TURN, true, 1, {0}, {0}},
+    {"hopByHop_10k_flows", HOP_BY_HOP, IN_TURN, true, 10000, {0}, {0}},
+    {"hopByHop_there_10k_flows", HOP_BY_HOP, SAME_PACKET, true, 10000, {0}, {0}},
+    {"hopByHop_200k_flows", HOP_BY_HOP, IN_TURN, true, FLOWS_MAX, {0}, {0}},
+    {"destination_1_flow", DESTINATION, IN_TURN, true, 1, {0}, {0}},
+    {"destination_10k_flows", DESTINATION, IN_TURN, true, 10000, {0}, {0}},
+    {"destination_there_10k_flows", DESTINATION, SAME_PACKET, true, 10000, {0}, {0}},
+    {"destination_200k_flows", DESTINATION, IN_TURN, true, FLOWS_MAX, {0}, {0}},
+    {"hopByHopDestination_1_flow", BOTH, IN_TURN, true, 1, {0}, {0}},
+    {"hopByHopDestination_10k_flows", BOTH, IN_TURN, true, 10000, {0}, {0}},
+    {"hopByHopDestination_there_10k_flows", BOTH, SAME_PACKET, true, 10000, {0}, {0}},
+    {"hopByHopDestination_200k_flows", BOTH, IN_TURN, true, FLOWS_MAX, {0}, {0}},
 };
 #define MEASURES (sizeof(measures) / sizeof(measures[0]))
+
+/* What all of it is run with. */
+struct bench {
+    int empty_fd;
+    struct marker_turns *turns;
+    uint8_t *keys; /* of FLOWS_MAX flows */
+    struct flowd_marker_mark *marks;
+};
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -52,13 +105,13 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(const double *values, size_t count)
+static double median(const double *values)
 {
     double sorted[ROUNDS];
 
-    memcpy(sorted, values, count * sizeof(values[0]));
-    qsort(sorted, count, sizeof(sorted[0]), compare_doubles);
-    return sorted[count / 2];
+    memcpy(sorted, values, sizeof(sorted));
+    qsort(sorted, ROUNDS, sizeof(sorted[0]), compare_doubles);
+    return sorted[ROUNDS / 2];
 }
 
 static double seconds(void)
@@ -67,29 +120,6 @@ static double seconds(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* Flow number n: ports run up, 20,000 to each destination address. */
-static void flow_recipe(uint32_t n, char address[static INET6_ADDRSTRLEN],
-                        struct packet_recipe *recipe)
-{
-    snprintf(address, INET6_ADDRSTRLEN, "2001:db8::%x", n / 20000 + 2);
-    *recipe = (struct packet_recipe){
-        .src = "2001:db8::1",
-        .dst = address,
-        .src_port = 1094,
-        .dst_port = (uint16_t)(20000 + n % 20000),
-        .protocol = IPPROTO_TCP,
-    };
-}
-
-static struct flowd_marker_key flow_key(uint32_t n)
-{
-    char address[INET6_ADDRSTRLEN];
-    struct packet_recipe recipe;
-
-    flow_recipe(n, address, &recipe);
-    return packet_key(&recipe);
 }
 
 static int empty_program(void)
@@ -102,153 +132,247 @@ static int empty_program(void)
     return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "GPL", instructions, 2, NULL);
 }
 
-/* Grows the map of program to flows entries. */
-static int populate(struct marker_program *program, uint32_t *populated, uint32_t flows)
+static void bench_close(struct bench *bench)
 {
-    for (; *populated < flows; (*populated)++) {
-        struct flowd_marker_key key = flow_key(*populated);
-        int result = marker_program_add(program, &key, 0x12345);
+    if (bench->empty_fd >= 0)
+        close(bench->empty_fd);
+    marker_turns_free(bench->turns);
+    free(bench->keys);
+    free(bench->marks);
+}
 
-        if (result != 0)
-            return result;
+static int bench_open(struct bench *bench)
+{
+    *bench = (struct bench){
+        .empty_fd = empty_program(),
+        .keys = calloc(FLOWS_MAX, FLOWD_MARKER_KEY_SIZE),
+        .marks = calloc(FLOWS_MAX, sizeof(*bench->marks)),
+    };
+    if (bench->empty_fd < 0)
+        return bench->empty_fd;
+    if (!bench->keys || !bench->marks)
+        return -ENOMEM;
+    for (uint32_t n = 0; n < FLOWS_MAX; n++) {
+        char address[INET6_ADDRSTRLEN];
+        struct packet_recipe recipe;
+        struct flowd_marker_key key;
+
+        marker_turns_flow(n, PORT_OF_FLOWS, address, &recipe);
+        key = packet_key(&recipe);
+        memcpy(bench->keys + (size_t)n * FLOWD_MARKER_KEY_SIZE, &key, FLOWD_MARKER_KEY_SIZE);
+        bench->marks[n] =
+            (struct flowd_marker_mark){.label = 0x12345, .experiment = 2, .activity = 17};
+    }
+    return marker_turns_new(&bench->turns);
+}
+
+/* Grows the program's map from *populated entries to flows, in batches as flowd does. */
+static int populate(const struct bench *bench, struct marker_program *program, uint32_t *populated,
+                    uint32_t flows)
+{
+    while (*populated < flows) {
+        uint32_t count = flows - *populated < UPDATE_BATCH ? flows - *populated : UPDATE_BATCH;
+        const uint8_t *keys = bench->keys + (size_t)*populated * FLOWD_MARKER_KEY_SIZE;
+
+        for (uint32_t i = 0; i < count; i++) {
+            struct flowd_marker_key key = {0};
+
+            memcpy(&key, keys + i * FLOWD_MARKER_KEY_SIZE, FLOWD_MARKER_KEY_SIZE);
+            marker_run_bit(program, &key, true);
+        }
+        if (bpf_map_update_batch(program->flows_fd, keys, bench->marks, &count, NULL) != 0)
+            return -errno;
+        *populated += count;
     }
     return 0;
 }
 
-/* The mean of one round: packets of the case, rotated. Returns a negative number on failure. */
-static double run_case(int program_fd, const struct measure *measure)
+/* How many packets the program counted as what the case is about. */
+static uint64_t counted(const struct marker_program *program, const struct measure *measure)
+{
+    struct flowd_marker_counters counters = {0};
+
+    if (measure->hit) {
+        marker_program_counters(program, if_nametoindex("lo") % FLOWD_MARKER_INTERFACE_SLOTS,
+                                &counters);
+        return counters.packets[FLOWD_MARKER_MARKED];
+    }
+    marker_program_counters(program, FLOWD_MARKER_SHARED_SLOT, &counters);
+    return counters.packets[FLOWD_MARKER_NO_FLOW];
+}
+
+/* The mean of one round on the same packets. Returns a negative number on failure. */
+static double run_same(int program_fd, const struct measure *measure, uint64_t *packets_run)
 {
     uint32_t packets = measure->hit && measure->flows < PACKETS_MAX ? measure->flows : PACKETS_MAX;
     uint32_t step = measure->hit ? measure->flows / packets : 1;
+    static struct packet packet;
+    static struct marker_run run;
     double sum = 0;
 
     for (uint32_t i = 0; i < packets; i++) {
         char address[INET6_ADDRSTRLEN];
         struct packet_recipe recipe;
-        struct packet packet;
-        struct marker_run run;
 
-        flow_recipe(i * step, address, &recipe);
-        if (!measure->hit)
-            recipe.src_port = 443;
+        marker_turns_flow(i * step, measure->hit ? PORT_OF_FLOWS : PORT_OF_NO_FLOW, address,
+                          &recipe);
         packet_compose(&recipe, &packet);
         if (marker_run(program_fd, packet.bytes, packet.length, REPEATS_PER_ROUND / packets,
                        &run) != 0)
             return -1;
         sum += run.duration_ns;
     }
+    *packets_run = (uint64_t)(REPEATS_PER_ROUND / packets) * packets;
     return sum / packets;
 }
 
-static int measure_packets(int empty_fd)
+static double run_in_turn(const struct bench *bench, int program_fd, const struct measure *measure,
+                          uint32_t added, uint64_t *packets_run)
 {
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        struct marker_program program;
-        uint32_t populated = 0;
-        int result = marker_program_load(&program, false, false, 2 * FLOWS_MAX);
+    *packets_run = TURNS_PER_ROUND + 1;
+    return marker_turns_run(bench->turns, program_fd,
+                            measure->hit ? PORT_OF_FLOWS : PORT_OF_NO_FLOW, measure->flows,
+                            TURNS_PER_ROUND, added);
+}
 
-        if (result != 0)
-            return result;
-        /* In the order of rising flows; "miss" with flows runs after its "hit". */
-        static const unsigned order[MEASURES] = {0, 2, 3, 4, 1, 5};
+static uint32_t bytes_added(enum flowd_marker_strategy strategy)
+{
+    return (strategy & HOP_BY_HOP ? FLOWD_MARKER_HEADER_SIZE : 0) +
+           (strategy & DESTINATION ? FLOWD_MARKER_HEADER_SIZE : 0);
+}
 
-        for (unsigned i = 0; i < MEASURES; i++) {
-            struct measure *measure = &measures[order[i]];
+/* One case, and the empty program before it. */
+static int run_measure(const struct bench *bench, const struct marker_program *program,
+                       struct measure *measure, unsigned round)
+{
+    int program_fd = program->program_fds[MARKER_ETHERNET_HEADER];
+    uint64_t before = counted(program, measure);
+    uint64_t packets = 0;
+    double *ns = &measure->ns[round];
+    double *empty_ns = &measure->empty_ns[round];
 
-            result = populate(&program, &populated, measure->flows);
-            if (result != 0)
-                break;
-            measure->empty_ns[round] = run_case(empty_fd, measure);
-            measure->ns[round] = run_case(program.program_fd, measure);
-            if (measure->ns[round] < 0 || measure->empty_ns[round] < 0) {
-                result = -EIO;
-                break;
-            }
-        }
-        marker_program_unload(&program);
-        if (result != 0)
-            return result;
+    if (measure->way == IN_TURN) {
+        *empty_ns = run_in_turn(bench, bench->empty_fd, measure, 0, &packets);
+        *ns = run_in_turn(bench, program_fd, measure, bytes_added(measure->strategy), &packets);
+    } else {
+        *empty_ns = run_same(bench->empty_fd, measure, &packets);
+        *ns = run_same(program_fd, measure, &packets);
     }
-    return 0;
+    if (*empty_ns >= 0 && *ns >= 0 && counted(program, measure) - before == packets)
+        return 0;
+    fprintf(stderr, "marker_bench: %s did not go as it should\n", measure->name);
+    return -EIO;
+}
+
+static int measure_strategy(const struct bench *bench, enum flowd_marker_strategy strategy,
+                            unsigned round)
+{
+    const struct marker_program_settings settings = {
+        .strategy = strategy,
+        .entries_max = 2 * FLOWS_MAX,
+    };
+    struct marker_program program;
+    uint32_t populated = 0;
+    int result = marker_run_load(&program, &settings);
+
+    if (result != 0)
+        return result;
+    for (unsigned i = 0; i < MEASURES && result == 0; i++) {
+        if (measures[i].strategy != strategy)
+            continue;
+        result = populate(bench, &program, &populated, measures[i].flows);
+        if (result == 0)
+            result = run_measure(bench, &program, &measures[i], round);
+    }
+    marker_program_close(&program);
+    return result;
+}
+
+static int measure_packets(const struct bench *bench)
+{
+    int result = 0;
+
+    for (unsigned round = 0; round < ROUNDS; round++)
+        for (enum flowd_marker_strategy strategy = LABEL; strategy <= BOTH && result == 0;
+             strategy++)
+            result = measure_strategy(bench, strategy, round);
+    return result;
 }
 
 /* Seconds for FLOWS_MAX updates in batches; negative on failure. */
-static double measure_updates(void)
+static double measure_updates(const struct bench *bench)
 {
-    struct flowd_marker_mark *marks = calloc(UPDATE_BATCH, sizeof(*marks));
-    uint8_t *keys = calloc(UPDATE_BATCH, FLOWD_MARKER_KEY_SIZE);
     struct marker_program program;
     double taken = 0;
 
-    if (!marks || !keys || marker_program_load(&program, false, false, 2 * FLOWS_MAX) != 0) {
-        free(marks);
-        free(keys);
+    if (marker_run_load(&program,
+                        &(struct marker_program_settings){.entries_max = 2 * FLOWS_MAX}) != 0)
         return -1;
-    }
     for (uint32_t n = 0; n < FLOWS_MAX; n += UPDATE_BATCH) {
         uint32_t count = UPDATE_BATCH;
-        double begin;
+        double begin = seconds();
 
-        for (uint32_t i = 0; i < UPDATE_BATCH; i++) {
-            struct flowd_marker_key key = flow_key(n + i);
-
-            memcpy(keys + i * FLOWD_MARKER_KEY_SIZE, &key, FLOWD_MARKER_KEY_SIZE);
-        }
-        begin = seconds();
-        if (bpf_map_update_batch(program.flows_fd, keys, marks, &count, NULL) != 0) {
+        if (bpf_map_update_batch(program.flows_fd, bench->keys + (size_t)n * FLOWD_MARKER_KEY_SIZE,
+                                 bench->marks, &count, NULL) != 0) {
             taken = -1;
             break;
         }
         taken += seconds() - begin;
     }
-    marker_program_unload(&program);
-    free(marks);
-    free(keys);
+    marker_program_close(&program);
     return taken;
 }
 
-static void print_results(double update_seconds)
+static void print_cases(const char *name, enum way way)
 {
-    double empty = 0;
+    const char *comma = "";
 
-    printf("{\n  \"rounds\": %d,\n  \"repeats_per_round\": %u,\n  \"cases\": {\n", ROUNDS,
-           REPEATS_PER_ROUND);
+    printf("  \"%s\": {", name);
     for (unsigned i = 0; i < MEASURES; i++) {
         double over[ROUNDS];
         double ratio[ROUNDS];
 
+        if (measures[i].way != way)
+            continue;
         for (unsigned round = 0; round < ROUNDS; round++) {
             over[round] = measures[i].ns[round] - measures[i].empty_ns[round];
             ratio[round] = measures[i].ns[round] / measures[i].empty_ns[round];
         }
-        empty = median(measures[i].empty_ns, ROUNDS);
-        printf("    \"%s\": {\"ns\": %.1f, \"empty_ns\": %.1f, \"over_empty_ns\": %.1f, "
-               "\"ratio\": %.2f}%s\n",
-               measures[i].name, median(measures[i].ns, ROUNDS), empty, median(over, ROUNDS),
-               median(ratio, ROUNDS), i + 1 < MEASURES ? "," : "");
+        printf("%s\n    \"%s\": {\"ns\": %.1f, \"empty_ns\": %.1f, \"over_empty_ns\": %.1f, "
+               "\"ratio\": %.2f}",
+               comma, measures[i].name, median(measures[i].ns), median(measures[i].empty_ns),
+               median(over), median(ratio));
+        comma = ",";
     }
-    printf("  },\n  \"map_batch_updates_per_second\": %.0f\n}\n", FLOWS_MAX / update_seconds);
+    printf("\n  },\n");
+}
+
+static void print_results(double update_seconds)
+{
+    printf("{\n  \"rounds\": %d,\n  \"same_per_round\": %u,\n  \"in_turn_per_round\": %u,\n",
+           ROUNDS, REPEATS_PER_ROUND, TURNS_PER_ROUND);
+    print_cases("same", SAME_PACKET);
+    print_cases("in_turn", IN_TURN);
+    printf("  \"map_batch_updates_per_second\": %.0f\n}\n", FLOWS_MAX / update_seconds);
 }
 
 int main(void)
 {
-    const char *reason = marker_program_unavailable();
-    double update_seconds;
-    int empty_fd;
+    const char *reason = marker_run_unavailable();
+    struct bench bench;
+    double update_seconds = -1;
     int result;
 
     if (reason) {
         fprintf(stderr, "marker_bench: %s\n", reason);
         return 77;
     }
-    empty_fd = empty_program();
-    if (empty_fd < 0) {
-        fprintf(stderr, "marker_bench: empty program: %s\n", strerror(-empty_fd));
-        return 1;
-    }
-    result = measure_packets(empty_fd);
-    update_seconds = measure_updates();
-    close(empty_fd);
+    result = bench_open(&bench);
+    if (result == 0)
+        result = measure_packets(&bench);
+    if (result == 0)
+        update_seconds = measure_updates(&bench);
+    bench_close(&bench);
     if (result != 0 || update_seconds <= 0) {
         fprintf(stderr, "marker_bench: %s\n", strerror(result ? -result : EIO));
         return 1;

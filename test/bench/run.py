@@ -8,6 +8,7 @@ one; nothing here fails because of a figure. Needs root: it makes namespaces and
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -21,12 +22,14 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
+from api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
 from netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
 
 DEADLINE_S = 60
 RESULTS = {}
 SOURCE, DESTINATION = "fd00::1", "2001:db8::1"
 SINK_PORT = 10600
+STRATEGIES = ("label", "hopByHop", "destination", "hopByHopDestination")
 
 
 def report(name, value, unit, target=None, at_least=True, **more):
@@ -109,7 +112,8 @@ class Bench:
         pins = self.bpffs / f"flowd{self.number}"
         backends = dict(backends or {})
         if marker:
-            backends["marker"] = {"targetInterfaces": [interface], "pinPath": str(pins)}
+            backends["marker"] = {"targetInterfaces": [interface], "pinPath": str(pins),
+                                  **backends.get("marker", {})}
         daemon = Daemon(self.programs, namespace or self.namespace, place, backends, **options)
         daemon.pins = pins
         try:
@@ -131,11 +135,14 @@ class Bench:
 
 
 def bench_marker(bench):
+    """The same packet again and again, and packets of all flows in turn: see marker_bench.c."""
     measured = bench.tool("marker_bench")
     targets = {"miss": 5, "miss_100k_flows": 5, "hit_100k_flows": 40}
-    for name, case in measured["cases"].items():
-        report(f"marker {name.replace('_', ' ')}", case["over_empty_ns"], "ns", targets.get(name),
-               at_least=False, empty=case["empty_ns"], ratio=case["ratio"])
+    for kind, prefix in (("same", "marker"), ("in_turn", "marker in turn,")):
+        for name, case in measured[kind].items():
+            report(f"{prefix} {name.replace('_', ' ')}", case["over_empty_ns"], "ns",
+                   targets.get(name) if kind == "same" else None, at_least=False,
+                   empty=case["empty_ns"], ratio=case["ratio"])
     report("marker map batch updates", measured["map_batch_updates_per_second"], "/s")
 
 
@@ -219,42 +226,159 @@ def bench_start(bench):
     report("start to ready", statistics.median(times), "ms", 50, at_least=False)
 
 
-def transfer(pair, port):
-    """Gb/s of one TCP stream for two seconds."""
-    done = pair.near.run("iperf3", "-6", "-c", Pair.FAR, "-t", "2", "-O", "0.5", "--cport", str(port),
-                         "-J")
-    return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
+class Wire:
+    """A veth pair with an iperf3 server at the far end, for transfers whose flow may be marked."""
+
+    def __init__(self, bench):
+        self.bench, self.pair, self.ports = bench, Pair(), itertools.count(21000)
+        # As the manual advises for extension headers: room for two of them, marked or not.
+        self.pair.far.ip("route", "add", "fd00:f10::/64", "dev", "veth1", "metric", 10, "advmss", 1424)
+        # Bound, or the answers over UDP come from another address than they were asked for.
+        self.server = self.pair.far.popen(["iperf3", "-s", "-6", "-B", Pair.FAR], stdout=subprocess.DEVNULL,
+                                          stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + DEADLINE_S
+        while b":1451" not in pathlib.Path(f"/proc/{self.server.pid}/net/tcp6").read_bytes():
+            if time.monotonic() > deadline:
+                raise SystemExit("iperf3 does not listen")
+            time.sleep(0.05)
+
+    def transfer(self, port, *arguments):
+        """What iperf3 says at the end of one stream."""
+        done = self.pair.near.run("iperf3", "-6", "-c", Pair.FAR, "--cport", str(port), "-J", *arguments)
+        said = json.loads(done.stdout)
+        if "error" in said:
+            raise SystemExit(f"iperf3: {said['error']}")
+        return said["end"]
+
+    @contextlib.contextmanager
+    def marker(self, strategy, port, protocol="tcp", **options):
+        """A daemon that marks the flow from this port, or none; gives a function for its counters."""
+        if strategy is None:
+            yield None
+            return
+        backends = {"marker": {"markingStrategy": strategy, **options}}
+        with self.bench.daemon(namespace=self.pair.near, interface="veth0", backends=backends):
+            api = Api(self.pair.near)
+            api.post(event(Pair.NEAR, port, Pair.FAR, 5201, protocol=protocol)).expect(201)
+            yield lambda: api.status()["interfaces"][0]["packets"]
+            api.close()
+
+    def close(self):
+        self.server.terminate()
+        self.server.wait(DEADLINE_S)
+        self.pair.remove()
+
+
+def left_unmarked(counted):
+    """Percent of the flow's packets that an extension header was not added to."""
+    missed = sum(counted[reason] for reason in ("mtu", "options", "vlan", "error"))
+    return 100 * missed / max(missed + counted["marked"], 1)
+
+
+def transfers(wire, strategy, number, *arguments):
+    """
+    What iperf3 said of an unmarked transfer and of a marked one right before or after it, and how
+    many percent of the latter's packets the marker left alone.
+    """
+    ends, missed = {}, 0
+    for one in (None, strategy) if number % 2 == 0 else (strategy, None):
+        port = next(wire.ports)
+        with wire.marker(one, port) as counted:
+            ends[one] = wire.transfer(port, *arguments)
+            if counted:
+                missed = left_unmarked(counted())
+    return ends[None], ends[strategy], missed
 
 
 def bench_throughput(bench):
-    """Unmarked and marked transfers in turn."""
-    pair = Pair()
-    plain, marked = [], []
+    """As fast as it goes, and at a rate at which nothing is lost unless the marker loses it."""
+    fast, slow = {one: [] for one in STRATEGIES}, {one: [] for one in STRATEGIES}
+    with contextlib.closing(Wire(bench)) as wire:
+        for number, strategy in itertools.product(range(9), STRATEGIES):
+            fast[strategy].append(transfers(wire, strategy, number, "-n", "1G"))
+        for number, strategy in itertools.product(range(2), STRATEGIES):
+            slow[strategy].append(transfers(wire, strategy, number, "-n", "60M", "-b", "1G"))
+    for one in STRATEGIES:
+        rates = [[end["sum_received"]["bits_per_second"] / 1e9 for end in (plain, marked)]
+                 for plain, marked, _ in fast[one]]
+        ratio = statistics.median(marked / plain for plain, marked in rates)
+        report(f"TCP throughput, {one} to unmarked", 100 * ratio, "%", 97 if one == "label" else 90,
+               unmarked_Gbps=statistics.median(plain for plain, _ in rates),
+               marked_Gbps=statistics.median(marked for _, marked in rates),
+               packets_left_unmarked_percent=statistics.median(missed for _, _, missed in fast[one]))
+    for one in STRATEGIES:
+        plain, marked = (sum(ends[which]["sum_sent"]["retransmits"] for ends in slow[one])
+                         for which in (0, 1))
+        report(f"TCP retransmissions at 1 Gb/s, {one}", marked, "segments", plain, at_least=False)
+
+
+@contextlib.contextmanager
+def run_times():
+    """The kernel counts and times the runs of all programs, which costs them time."""
+    switch = pathlib.Path("/proc/sys/kernel/bpf_stats_enabled")
+    before = switch.read_text()
+    switch.write_text("1")
     try:
-        with subprocess.Popen(pair.far.command(["iperf3", "-s", "-6"]),
-                              stdout=subprocess.DEVNULL) as server:
-            deadline = time.monotonic() + DEADLINE_S
-            while b":1451" not in pathlib.Path(f"/proc/{server.pid}/net/tcp6").read_bytes():
-                if time.monotonic() > deadline:
-                    raise SystemExit("iperf3 does not listen")
-                time.sleep(0.05)
-            for number in range(5):
-                plain.append(transfer(pair, 41000 + number))
-                with bench.daemon(namespace=pair.near, interface="veth0") as daemon:
-                    line = f"start tcp {Pair.NEAR} {42000 + number} {Pair.FAR} 5201 2 17\n"
-                    daemon.fifo.write_text(line)
-                    marked.append(transfer(pair, 42000 + number))
-            server.terminate()
+        yield
     finally:
-        pair.remove()
-    ratio = statistics.median(after / before for before, after in zip(plain, marked))
-    report("TCP throughput, marked to unmarked", 100 * ratio, "%", 97,
-           unmarked_Gbps=statistics.median(plain), marked_Gbps=statistics.median(marked))
+        switch.write_text(before)
+
+
+def filters_run(wire):
+    """Runs and nanoseconds of the filters on the wire's near end: the marker's and the empty one."""
+    found = {}
+    for one in json.loads(wire.pair.near.run("tc", "-j", "filter", "show", "dev", "veth0", "egress").stdout):
+        program = one.get("options", {}).get("prog")
+        if program:
+            shown = subprocess.run(["bpftool", "-j", "prog", "show", "id", str(program["id"])],
+                                   stdout=subprocess.PIPE, check=True)
+            about = json.loads(shown.stdout)
+            found[about["name"]] = (about.get("run_cnt", 0), about.get("run_time_ns", 0))
+    return found["flowd_marker"], found["empty"]
+
+
+def nanoseconds_over_empty(wire, case, protocol, *arguments):
+    """
+    The marker's and the empty program's mean on the packets of one transfer, whose flow is announced
+    unless the case is "miss".
+    """
+    port = next(wire.ports)
+    announced, strategy = (next(wire.ports), "label") if case == "miss" else (port, case)
+    with wire.marker(strategy, announced, protocol, attach="tc") as counted:
+        empty = ("dev", "veth0", "egress", "pref", "50000")
+        wire.pair.near.run("tc", "filter", "add", *empty, "bpf", "direct-action", "object-file",
+                           wire.bench.tools / "empty.bpf.o", "section", "tc")
+        before = filters_run(wire)
+        wire.transfer(port, *arguments)
+        after = filters_run(wire)
+        missed = left_unmarked(counted())
+        wire.pair.near.run("tc", "filter", "del", *empty)
+    marker, nothing = ((late[1] - early[1]) / (late[0] - early[0])
+                       for early, late in zip(before, after))
+    return marker - nothing, nothing, missed
+
+
+def bench_interface(bench):
+    """
+    The programs on an interface, where packets have a route and TCP's are clones of those that the
+    socket keeps. The marker and an empty program see the same packets, one behind the other.
+    """
+    loads = {"TCP": ("-n", "1G"), "UDP": ("-u", "-b", "0", "-l", "1372", "-n", "100M")}
+    seen = {one: [] for one in itertools.product(loads, ("miss", *STRATEGIES))}
+    with contextlib.closing(Wire(bench)) as wire, run_times():
+        for _ in range(3):
+            for (load, case), rounds in seen.items():
+                rounds.append(nanoseconds_over_empty(wire, case, load.lower(), *loads[load]))
+    for (load, case), rounds in seen.items():
+        over, empty, missed = (statistics.median(column) for column in zip(*rounds))
+        report(f"marker on an interface, {load}, {case}", over, "ns", empty=empty,
+               packets_left_unmarked_percent=missed)
 
 
 PARTS = {
     "marker": bench_marker, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
     "memory": bench_memory, "start": bench_start, "throughput": bench_throughput,
+    "interface": bench_interface,
 }
 
 

@@ -21,7 +21,7 @@
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "entries.h"
-#include "marker_program.h"
+#include "marker_run.h"
 
 #define ENTRIES_MAX 8u
 
@@ -94,7 +94,7 @@ static struct world *world_new(bool match_source)
                        sizeof(struct flowd_marker_mark), ENTRIES_MAX, NULL);
     assert_true(world->map_fd >= 0);
     assert_int_equal(marker_entries_init(&world->entries, world->hub, NULL, world->map_fd,
-                                         world->bitmap, match_source),
+                                         world->bitmap, match_source, FLOWD_LABEL_EXPERIMENT_MAX),
                      0);
     marker_entries_set_attached(&world->entries, true);
     assert_int_equal(flowd_hub_add_backend(world->hub, &backend, world), 0);
@@ -370,7 +370,7 @@ int main(void)
         cmocka_unit_test(test_full_map),       cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_not_for_labels),
     };
-    const char *reason = marker_program_unavailable();
+    const char *reason = marker_run_unavailable();
 
     if (reason != NULL) {
         fprintf(stderr, "skipped: %s\n", reason);

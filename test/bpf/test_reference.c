@@ -14,10 +14,12 @@
 #include <jansson.h>
 
 #include "daemon/flow.h"
-#include "marker_program.h"
+#include "marker_run.h"
 #include "packet.h"
 
-static struct marker_program program;
+#define FRAME_SIZE 256
+
+static struct marker_program program; /* of the strategy that is tested */
 
 static size_t from_hex(const char *text, uint8_t *bytes, size_t size)
 {
@@ -45,6 +47,17 @@ static struct flowd_marker_key frame_key(const uint8_t *frame, bool tagged)
     return key;
 }
 
+/* Loads the program of the strategy in the place of the one before. */
+static void load(enum flowd_marker_strategy strategy, enum flowd_marker_encoding encoding)
+{
+    marker_program_close(&program);
+    assert_int_equal(
+        marker_run_load(&program, &(struct marker_program_settings){.strategy = strategy,
+                                                                    .encoding = encoding,
+                                                                    .entries_max = 16}),
+        0);
+}
+
 static void check_frame(const json_t *line)
 {
     const char *in;
@@ -52,9 +65,10 @@ static void check_frame(const json_t *line)
     const json_t *vlan;
     int experiment;
     int activity;
-    uint8_t before[PACKET_SIZE];
-    uint8_t after[PACKET_SIZE];
+    uint8_t before[FRAME_SIZE];
+    uint8_t after[FRAME_SIZE];
     size_t length;
+    size_t length_after;
     struct flowd_marker_key key;
     struct marker_run run;
 
@@ -63,65 +77,143 @@ static void check_frame(const json_t *line)
                                  &out),
                      0);
     length = from_hex(in, before, sizeof(before));
-    assert_int_equal(from_hex(out, after, sizeof(after)), length);
+    length_after = from_hex(out, after, sizeof(after));
     key = frame_key(before, !json_is_null(vlan));
-    assert_int_equal(marker_program_clear(&program), 0);
+    assert_int_equal(marker_run_clear(&program), 0);
     assert_int_equal(
-        marker_program_add(&program, &key,
-                           flowd_flow_label((uint16_t)experiment, (uint8_t)activity, 0)),
+        marker_run_add(&program, &key,
+                       &(struct flowd_marker_mark){
+                           .label = flowd_flow_label((uint16_t)experiment, (uint8_t)activity, 0),
+                           .experiment = (uint16_t)experiment,
+                           .activity = (uint8_t)activity}),
         0);
-    assert_int_equal(marker_run(program.program_fd, before, length, 1, &run), 0);
+    assert_int_equal(
+        marker_run(program.program_fds[MARKER_ETHERNET_HEADER], before, length, 1, &run), 0);
     assert_int_equal(run.verdict, -1);
-    assert_int_equal(run.length, length);
-    assert_memory_equal(run.bytes, after, length);
+    assert_int_equal(run.length, length_after);
+    assert_memory_equal(run.bytes, after, length_after);
 }
 
+/* Every line, in the order of the strategies: how many of each there are is known. */
 static void test_marked_packets(void **state)
 {
+    static const struct {
+        const char *name;
+        enum flowd_marker_strategy strategy;
+        unsigned lines;
+    } strategies[] = {
+        {"label", FLOWD_MARKER_LABEL, 14},
+        {"hopByHop", FLOWD_MARKER_HOP_BY_HOP, 7},
+        {"destination", FLOWD_MARKER_DESTINATION, 7},
+        {"hopByHopDestination", FLOWD_MARKER_HOP_BY_HOP_DESTINATION, 7},
+    };
     FILE *file = fopen(FLOWD_TEST_DATA "/marked_packets.jsonl", "re");
     char *text = NULL;
     size_t size = 0;
-    unsigned checked = 0;
+    unsigned lines = 0;
     unsigned tagged = 0;
+    unsigned checked = 0;
 
     (void)state;
     assert_non_null(file);
-    while (getline(&text, &size, file) > 0) {
-        json_t *line = json_loads(text, 0, NULL);
+    for (unsigned s = 0; s < sizeof(strategies) / sizeof(strategies[0]); s++) {
+        unsigned before = checked;
 
-        assert_non_null(line);
-        if (strcmp(json_string_value(json_object_get(line, "strategy")), "label") == 0) {
-            check_frame(line);
-            checked++;
-            tagged += !json_is_null(json_object_get(line, "vlan"));
+        load(strategies[s].strategy, FLOWD_MARKER_SCITAGS);
+        rewind(file);
+        for (lines = 0; getline(&text, &size, file) > 0; lines++) {
+            json_t *line = json_loads(text, 0, NULL);
+
+            assert_non_null(line);
+            if (strcmp(json_string_value(json_object_get(line, "strategy")), strategies[s].name) ==
+                0) {
+                check_frame(line);
+                checked++;
+                tagged += !json_is_null(json_object_get(line, "vlan"));
+            }
+            json_decref(line);
         }
-        json_decref(line);
+        assert_int_equal(checked - before, strategies[s].lines);
     }
     free(text);
     fclose(file);
-    assert_int_equal(checked, 14);
+    assert_int_equal(checked, lines);
     assert_int_equal(tagged, 7);
 }
 
-static void check_label(unsigned experiment, unsigned activity, unsigned expected)
-{
-    const struct packet_recipe recipe = {.src = "2001:db8::1",
+static const struct packet_recipe udp = {.src = "2001:db8::1",
                                          .dst = "2001:db8::2",
                                          .src_port = 1094,
                                          .dst_port = 40000,
                                          .protocol = IPPROTO_UDP,
                                          .traffic_class = 0xa5,
                                          .flow_label = 0xfffff};
-    struct flowd_marker_key key = packet_key(&recipe);
+
+/* The option that the label becomes, in the encoding of 2024, as text: type, length, data. */
+static void option_2024(uint32_t label, char text[static 2 * PACKET_OPTION_SIZE + 1])
+{
+    struct flowd_marker_key key = packet_key(&udp);
+    struct packet packet;
+    struct marker_run run;
+
+    packet_compose(&udp, &packet);
+    /* The other members are not for this encoding. */
+    assert_int_equal(marker_run_add(&program, &key,
+                                    &(struct flowd_marker_mark){
+                                        .label = label, .experiment = 0xffff, .activity = 0xff}),
+                     0);
+    assert_int_equal(marker_run(program.program_fds[MARKER_ETHERNET_HEADER], packet.bytes,
+                                packet.length, 1, &run),
+                     0);
+    assert_int_equal(run.length, packet.length + 8);
+    /* Behind the IPv6 header: what follows, and that the header is 8 bytes long. */
+    assert_int_equal(run.bytes[packet.transport], IPPROTO_UDP);
+    assert_int_equal(run.bytes[packet.transport + 1], 0);
+    for (unsigned i = 0; i < PACKET_OPTION_SIZE; i++)
+        snprintf(text + 2 * i, 3, "%02x", run.bytes[packet.transport + 2 + i]);
+}
+
+static void test_2024_option(void **state)
+{
+    static const enum flowd_marker_strategy strategies[] = {FLOWD_MARKER_HOP_BY_HOP,
+                                                            FLOWD_MARKER_DESTINATION};
+    char text[2 * PACKET_OPTION_SIZE + 1];
+    char expected[sizeof(text)];
+
+    (void)state;
+    for (unsigned s = 0; s < 2; s++) {
+        load(strategies[s], FLOWD_MARKER_2024);
+        option_2024(0x3fefd, text);
+        assert_string_equal(text, "1f0403fefd00");
+        option_2024(0xffffc, text);
+        assert_string_equal(text, "1f040ffffc00");
+        /* Each bit alone, each bit missing, and numbers that share no pattern with them. */
+        for (unsigned i = 0; i < 1000; i++) {
+            uint32_t label = i < 20   ? 1u << i
+                             : i < 40 ? 0xfffffu ^ 1u << (i - 20)
+                                      : i * 0x9e3779b1u >> 12;
+
+            option_2024(label, text);
+            snprintf(expected, sizeof(expected), "1f04%06x00", label);
+            assert_string_equal(text, expected);
+        }
+    }
+}
+
+static void check_label(unsigned experiment, unsigned activity, unsigned expected)
+{
+    struct flowd_marker_key key = packet_key(&udp);
     uint32_t label = flowd_flow_label((uint16_t)experiment, (uint8_t)activity, 0);
     struct marker_run run;
     struct packet packet;
 
     assert_int_equal(label, expected);
-    packet_compose(&recipe, &packet);
-    assert_int_equal(marker_program_clear(&program), 0);
-    assert_int_equal(marker_program_add(&program, &key, label), 0);
-    assert_int_equal(marker_run(program.program_fd, packet.bytes, packet.length, 1, &run), 0);
+    packet_compose(&udp, &packet);
+    assert_int_equal(marker_run_add(&program, &key, &(struct flowd_marker_mark){.label = label}),
+                     0);
+    assert_int_equal(marker_run(program.program_fds[MARKER_ETHERNET_HEADER], packet.bytes,
+                                packet.length, 1, &run),
+                     0);
     assert_int_equal(run.verdict, -1);
     packet_set_label(&packet, expected);
     assert_memory_equal(run.bytes, packet.bytes, packet.length);
@@ -134,6 +226,7 @@ static void test_flow_labels(void **state)
     unsigned checked = 0;
 
     (void)state;
+    load(FLOWD_MARKER_LABEL, FLOWD_MARKER_SCITAGS);
     assert_non_null(file);
     assert_non_null(fgets(line, sizeof(line), file));
     assert_string_equal(line, "experiment,activity,label_entropy_zero\n");
@@ -154,18 +247,19 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_marked_packets),
+        cmocka_unit_test(test_2024_option),
         cmocka_unit_test(test_flow_labels),
     };
-    const char *reason = marker_program_unavailable();
+    const char *reason = marker_run_unavailable();
     int failed;
 
     if (reason != NULL) {
         fprintf(stderr, "skipped: %s\n", reason);
         return 77;
     }
-    if (marker_program_load(&program, false, false, 16) < 0)
-        return 1;
+    program = (struct marker_program){
+        .program_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1, .counters_fd = -1};
     failed = cmocka_run_group_tests(tests, NULL, NULL);
-    marker_program_unload(&program);
+    marker_program_close(&program);
     return failed;
 }

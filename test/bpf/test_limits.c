@@ -1,0 +1,276 @@
+/*
+ * The limits that a longer packet meets: the device's MTU, the length field, what the kernel lets a
+ * program insert into, and what stands around the packet. Whatever does not fit leaves as it came.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <cmocka.h>
+#include <net/ethernet.h>
+#include <unistd.h>
+
+#include "stage.h"
+
+#define LENGTH_FIELD_MAX 65535u
+
+static struct stage stage;
+
+static const struct packet_recipe plain = {
+    .src = "2001:db8:86dd::1",
+    .dst = "2001:db8:0:1::2",
+    .src_port = 1094,
+    .dst_port = 40000,
+    .protocol = IPPROTO_TCP,
+    .traffic_class = 0xb8,
+    .flow_label = 0x13579,
+};
+
+static const enum flowd_marker_strategy strategies[] = {FLOWD_MARKER_LABEL, FLOWD_MARKER_HOP_BY_HOP,
+                                                        FLOWD_MARKER_DESTINATION,
+                                                        FLOWD_MARKER_HOP_BY_HOP_DESTINATION};
+#define STRATEGIES (sizeof(strategies) / sizeof(strategies[0]))
+
+static struct model_settings load(enum flowd_marker_strategy strategy, unsigned mtu)
+{
+    struct model_settings settings = {.strategy = strategy, .routes_read = true, .mtu = mtu};
+
+    for (unsigned link = 0; link < STAGE_LINKS; link++)
+        assert_int_equal(device_set_mtu(&stage.devices[link], mtu), 0);
+    assert_int_equal(stage_load_as_model(&stage, &settings), 0);
+    assert_int_equal(stage_add_flow(&stage, &plain), 0);
+    return settings;
+}
+
+static void run(const struct model_settings *settings, enum combination_way way,
+                const struct packet_recipe *recipe, unsigned segment)
+{
+    if (!stage_run_as_model(&stage, way, settings, recipe, segment, &stage_mark))
+        fail_msg("strategy %d: %s", settings->strategy, stage.complaint);
+}
+
+/* As long as the usual MTUs allow, and what they do not. */
+static void test_mtu(void **state)
+{
+    static const unsigned mtus[] = {1280, 1500, 9000};
+
+    (void)state;
+    for (unsigned s = 0; s < STRATEGIES; s++)
+        for (unsigned m = 0; m < sizeof(mtus) / sizeof(mtus[0]); m++) {
+            struct model_settings settings = load(strategies[s], mtus[m]);
+
+            for (unsigned spare = 0; spare < 20; spare++) {
+                struct packet_recipe recipe = plain;
+
+                recipe.payload_length = (uint16_t)(mtus[m] - 60 - spare);
+                run(&settings, WAY_DEVICE, &recipe, 0);
+                recipe.no_link_header = true;
+                run(&settings, WAY_DEVICE, &recipe, 0);
+            }
+        }
+}
+
+/* Segments that are hardly longer than what would be taken from them. */
+static void test_tiny_segments(void **state)
+{
+    (void)state;
+    for (unsigned s = 0; s < STRATEGIES; s++) {
+        struct model_settings settings = load(strategies[s], 78);
+
+        for (uint16_t segment = 6; segment <= 19; segment++)
+            for (unsigned link = 0; link < STAGE_LINKS; link++) {
+                struct packet_recipe recipe = plain;
+
+                recipe.payload_length = (uint16_t)(3 * segment);
+                recipe.partial_checksum = true;
+                recipe.no_link_header = link == LINK_NONE;
+                run(&settings, WAY_DEVICE, &recipe, segment);
+            }
+    }
+}
+
+/* Segments share the length field of the packet that they are cut from. */
+static void test_length_field(void **state)
+{
+    (void)state;
+    for (unsigned s = 0; s < STRATEGIES; s++) {
+        struct model_settings settings = load(strategies[s], 1500);
+
+        for (unsigned spare = 0; spare < 18; spare++)
+            for (unsigned link = 0; link < STAGE_LINKS; link++) {
+                struct packet_recipe recipe = plain;
+
+                recipe.payload_length = (uint16_t)(LENGTH_FIELD_MAX - 20 - spare);
+                recipe.partial_checksum = true;
+                recipe.no_link_header = link == LINK_NONE;
+                run(&settings, WAY_DEVICE, &recipe, 1400);
+            }
+    }
+}
+
+/* RFC 2675, and packets of more than 64 KiB inside the kernel. */
+static void test_no_length(void **state)
+{
+    struct packet_recipe recipe = plain;
+
+    (void)state;
+    recipe.no_length = true;
+    for (unsigned s = 0; s < STRATEGIES; s++) {
+        struct model_settings settings = load(strategies[s], STAGE_MTU);
+
+        run(&settings, WAY_TEST_RUN, &recipe, 0);
+        recipe.chain_length = 1;
+        recipe.chain[0] = PACKET_ROUTING;
+        run(&settings, WAY_TEST_RUN, &recipe, 0);
+        recipe.chain_length = 0;
+    }
+}
+
+/* Bytes behind the packet, as in a short Ethernet frame, neither count nor vanish. */
+static void test_padding(void **state)
+{
+    struct packet_recipe recipe = plain;
+
+    (void)state;
+    recipe.padding = 18;
+    for (unsigned s = 0; s < STRATEGIES; s++) {
+        struct model_settings settings = load(strategies[s], STAGE_MTU);
+
+        for (unsigned spare = 0; spare < 20; spare++) {
+            recipe.payload_length = (uint16_t)(STAGE_MTU - 60 - spare);
+            run(&settings, WAY_TEST_RUN, &recipe, 0);
+        }
+    }
+}
+
+/* The kernel inserts nothing into one packet of more than some 16,000 bytes: it leaves as it came.
+ */
+static void test_refused(void **state)
+{
+    struct packet_recipe recipe = plain;
+
+    (void)state;
+    recipe.payload_length = 59000;
+    for (unsigned s = 0; s < STRATEGIES; s++) {
+        struct model_settings settings = load(strategies[s], 60000);
+        const struct model_packet packet = {.recipe = &recipe};
+        struct model_result expected = model_expect(&settings, &packet, &stage_mark);
+
+        if (strategies[s] != FLOWD_MARKER_LABEL)
+            expected = (struct model_result){.verdict = FLOWD_MARKER_MTU, .recipe = recipe};
+        for (unsigned link = 0; link < STAGE_LINKS; link++) {
+            recipe.no_link_header = expected.recipe.no_link_header = link == LINK_NONE;
+            if (!stage_run(&stage, WAY_DEVICE, &recipe, 60 + 59000 + (link == LINK_NONE ? 0 : 14),
+                           0, &expected))
+                fail_msg("%s", stage.complaint);
+        }
+    }
+}
+
+/*
+ * A device that takes no segments has the kernel cut them behind the program: each segment bears
+ * the mark, has a right checksum, and is no longer than the MTU.
+ */
+static void test_segments_on_the_wire(void **state)
+{
+    static const int chains[][2] = {{-1}, {PACKET_ROUTING, -1}, {PACKET_HOP_BY_HOP, -1}};
+
+    (void)state;
+    for (unsigned link = 0; link < STAGE_LINKS; link++)
+        assert_int_equal(device_set_segmentation(&stage.devices[link], false), 0);
+    for (unsigned s = 0; s < STRATEGIES; s++) {
+        struct model_settings settings = load(strategies[s], 1500);
+
+        for (unsigned i = 0; i < 3 * 2 * STAGE_LINKS; i++) {
+            struct packet_recipe recipe = plain;
+            bool udp = i / 3 % 2;
+
+            recipe.chain_length = chains[i % 3][0] >= 0;
+            recipe.chain[0] = chains[i % 3][0];
+            recipe.protocol = udp ? IPPROTO_UDP : IPPROTO_TCP;
+            recipe.partial_checksum = true;
+            recipe.payload_length = 20000;
+            recipe.no_link_header = i / 6 == LINK_NONE;
+            for (unsigned segment = 1396; segment <= 1440; segment += udp ? 11 : 4)
+                run(&settings, WAY_DEVICE, &recipe, segment - 8 * recipe.chain_length * 3);
+        }
+    }
+    for (unsigned link = 0; link < STAGE_LINKS; link++)
+        assert_int_equal(device_set_segmentation(&stage.devices[link], true), 0);
+}
+
+/* A program that puts a VLAN tag beside the packet, as VLAN devices do. */
+static int load_tagger(void)
+{
+    const struct bpf_insn instructions[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2, .imm = htons(ETHERTYPE_VLAN)},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3, .imm = 100},
+        {.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_skb_vlan_push},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+
+    return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "tagger", "GPL", instructions,
+                         sizeof(instructions) / sizeof(instructions[0]), NULL);
+}
+
+/* A tag that is not in band is in nobody's way: the device writes it in front of what is marked. */
+static void test_tag_beside_the_packet(void **state)
+{
+    const struct device *device = &stage.devices[LINK_ETHERNET];
+    int tagger = load_tagger();
+
+    (void)state;
+    assert_true(tagger >= 0);
+    assert_int_equal(device_attach(device, tagger, STAGE_PRIORITY - 1), 0);
+    for (unsigned s = 0; s < STRATEGIES; s++) {
+        struct model_settings settings = load(strategies[s], STAGE_MTU);
+        const struct model_packet packet = {.recipe = &plain};
+        struct model_result expected = model_expect(&settings, &packet, &stage_mark);
+        struct virtio_net_hdr header = {0};
+        static struct packet sent;
+        static struct packet leaving;
+        static uint8_t bytes[PACKET_SIZE];
+
+        assert_int_equal(expected.verdict, FLOWD_MARKER_MARKED);
+        expected.recipe.tags[0] = ETHERTYPE_VLAN;
+        packet_compose(&plain, &sent);
+        packet_compose(&expected.recipe, &leaving);
+        assert_int_equal(device_send(device, &header, sent.bytes, sent.length), 0);
+        assert_int_equal(device_receive(device, &header, bytes, sizeof(bytes)), leaving.length);
+        assert_memory_equal(bytes, leaving.bytes, leaving.length);
+    }
+    assert_int_equal(device_detach(device, STAGE_PRIORITY - 1), 0);
+    close(tagger);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mtu),
+        cmocka_unit_test(test_tiny_segments),
+        cmocka_unit_test(test_length_field),
+        cmocka_unit_test(test_no_length),
+        cmocka_unit_test(test_padding),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_segments_on_the_wire),
+        cmocka_unit_test(test_tag_beside_the_packet),
+    };
+    const char *reason = marker_run_unavailable();
+    int failed;
+
+    if (reason == NULL)
+        reason = stage_open(&stage);
+    if (reason != NULL) {
+        fprintf(stderr, "skipped: %s\n", reason);
+        return 77;
+    }
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    stage_close(&stage);
+    return failed;
+}

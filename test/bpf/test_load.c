@@ -1,0 +1,219 @@
+/*
+ * The marker loads in every mode wherever it may run: with the kernel's BTF and without it, with
+ * CAP_PERFMON and without it. What it can't know then is said, and the rest works all the same.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "marker_run.h"
+#include "model.h"
+#include "packet.h"
+#include "without_btf.h"
+
+#define STRATEGIES 4u
+#define MODES (STRATEGIES * 2 * 2)
+
+static const struct flowd_marker_mark mark = {
+    .label = 0x9c5a3, .experiment = 0x01a7, .activity = 0x2b};
+
+/* Strategies with and without the source address, of flows or all packets; encodings take turns. */
+static struct marker_program_settings mode(unsigned number)
+{
+    return (struct marker_program_settings){.strategy = number % STRATEGIES,
+                                            .encoding = (number / 4 + number / 8) % 2,
+                                            .match_source = number / 4 % 2,
+                                            .match_all = number / 8 % 2,
+                                            .entries_max = 16};
+}
+
+/* Whether a flow's packet gets the mark of the mode. Asserts nothing: it also runs in a child. */
+static bool marks(struct marker_program *program, const struct marker_program_settings *settings)
+{
+    const struct model_settings rules = {
+        .strategy = settings->strategy, .encoding = settings->encoding, .mtu = 1500};
+    const struct packet_recipe recipe = {.src = "2001:db8::1",
+                                         .dst = "2001:db8::2",
+                                         .src_port = 1094,
+                                         .dst_port = 40000,
+                                         .protocol = IPPROTO_TCP};
+    const struct model_packet packet = {.recipe = &recipe};
+    struct model_result expected = model_expect(&rules, &packet, &mark);
+    struct flowd_marker_key key = packet_key(&recipe);
+    static struct packet sent;
+    static struct packet leaving;
+    struct marker_run run;
+
+    packet_compose(&recipe, &sent);
+    packet_compose(&expected.recipe, &leaving);
+    return marker_run_add(program, &key, &mark) == 0 &&
+           marker_run(program->program_fds[MARKER_ETHERNET_HEADER], sent.bytes, sent.length, 1,
+                      &run) == 0 &&
+           run.length == leaving.length && memcmp(run.bytes, leaving.bytes, leaving.length) == 0;
+}
+
+/* Loads the mode and marks a packet; missing is what must be said about the MTU of routes. */
+static const char *try_mode(unsigned number, const char *missing)
+{
+    struct marker_program_settings settings = mode(number);
+    struct marker_program program;
+    const char *complaint = NULL;
+
+    if (settings.strategy == FLOWD_MARKER_LABEL)
+        missing = NULL;
+    if (marker_run_load(&program, &settings) != 0)
+        return "it can't be loaded";
+    if ((missing == NULL) != (program.no_path_mtu == NULL))
+        complaint = "the MTU of routes";
+    else if (missing != NULL && strstr(program.no_path_mtu, missing) == NULL)
+        complaint = program.no_path_mtu;
+    else if (!marks(&program, &settings))
+        complaint = "it does not mark";
+    marker_program_close(&program);
+    return complaint;
+}
+
+static void try_all(const char *missing)
+{
+    for (unsigned number = 0; number < MODES; number++) {
+        const char *complaint = try_mode(number, missing);
+
+        if (complaint != NULL)
+            fail_msg("mode %u: %s", number, complaint);
+    }
+}
+
+static void test_with_everything(void **state)
+{
+    (void)state;
+    try_all(NULL);
+}
+
+static void test_without_btf(void **state)
+{
+    (void)state;
+    assert_int_equal(without_btf_begin(), 0);
+    try_all("/sys/kernel/btf/vmlinux");
+    assert_int_equal(without_btf_end(), 0);
+}
+
+/* Keeps these capabilities only; for good. */
+static int keep(uint64_t capabilities)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {.effective = (uint32_t)capabilities, .permitted = (uint32_t)capabilities},
+        {.effective = (uint32_t)(capabilities >> 32), .permitted = (uint32_t)(capabilities >> 32)},
+    };
+
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+#define CAPABILITY(number) (UINT64_C(1) << (number))
+
+/* Runs the function in a child that keeps these capabilities only; returns what it returns. */
+static int in_child(uint64_t capabilities, int (*function)(void))
+{
+    pid_t child = fork();
+    int status = 0;
+
+    if (child == 0)
+        _exit(keep(capabilities) < 0 ? 100 : function());
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int try_all_without_perfmon(void)
+{
+    for (unsigned number = 0; number < MODES; number++) {
+        const char *complaint = try_mode(number, "CAP_PERFMON");
+
+        if (complaint != NULL) {
+            fprintf(stderr, "mode %u: %s\n", number, complaint);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void test_without_cap_perfmon(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        in_child(CAPABILITY(CAP_BPF) | CAPABILITY(CAP_NET_ADMIN), try_all_without_perfmon), 0);
+}
+
+/* 0 if the refusal names what is missing. */
+static int try_refused(const char *missing)
+{
+    const struct marker_pins pins = {.directory = -1};
+    const struct marker_program_settings settings = mode(0);
+    struct marker_program program;
+    struct flowd_error err = {0};
+
+    if (marker_program_load(&program, &settings, &pins, &err) != -EPERM)
+        return 1;
+    return strstr(err.message, missing) == NULL;
+}
+
+static int try_without_bpf(void)
+{
+    return try_refused("missing: CAP_BPF");
+}
+
+static int try_without_net_admin(void)
+{
+    return try_refused("missing: CAP_NET_ADMIN");
+}
+
+static void test_missing_capability(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(CAPABILITY(CAP_NET_ADMIN), try_without_bpf), 0);
+    assert_int_equal(in_child(CAPABILITY(CAP_BPF), try_without_net_admin), 0);
+}
+
+/* The trace is for root; the marks are the same. */
+static void test_debug(void **state)
+{
+    (void)state;
+    for (unsigned number = 0; number < STRATEGIES; number++) {
+        struct marker_program_settings settings = mode(number);
+        struct marker_program program;
+
+        settings.debug = true;
+        assert_int_equal(marker_run_load(&program, &settings), 0);
+        assert_true(marks(&program, &settings));
+        marker_program_close(&program);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_with_everything),
+        cmocka_unit_test(test_without_btf),
+        cmocka_unit_test(test_without_cap_perfmon),
+        cmocka_unit_test(test_missing_capability),
+        cmocka_unit_test(test_debug),
+    };
+    const char *reason = marker_run_unavailable();
+
+    if (reason != NULL) {
+        fprintf(stderr, "skipped: %s\n", reason);
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,28 @@
+/*
+ * See without_btf.h.
+ */
+#include "without_btf.h"
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mount.h>
+
+#define BTF_DIRECTORY "/sys/kernel/btf"
+
+int without_btf_begin(void)
+{
+    static bool entered;
+
+    if (!entered) {
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+            return -1;
+        entered = true;
+    }
+    return mount("tmpfs", BTF_DIRECTORY, "tmpfs", MS_RDONLY, NULL);
+}
+
+int without_btf_end(void)
+{
+    return umount(BTF_DIRECTORY);
+}
