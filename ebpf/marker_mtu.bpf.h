@@ -23,6 +23,7 @@
 /* How Linux begins the options of a segment with a timestamp (RFC 7323), and how long that is. */
 #define MARKER_TCP_TIMESTAMP 0x0101080au
 #define MARKER_TCP_TIMESTAMP_SIZE 12u
+#define MARKER_CHECKSUM_PARTIAL 3u /* skb->ip_summed: a device computes the rest */
 /* The room that an administrator leaves for marks: two headers. */
 #define MARKER_ROOM_LEFT (2 * FLOWD_MARKER_HEADER_SIZE)
 
@@ -49,6 +50,7 @@ struct sock___flowd;
 struct sk_buff___flowd {
     struct sock___flowd *sk;
     unsigned long _skb_refdst;
+    __u8 ip_summed : 2;
 } __attribute__((preserve_access_index));
 
 struct inet_connection_sock___flowd {
@@ -197,6 +199,22 @@ static __always_inline int marker_cut_behind(struct __sk_buff *skb,
 }
 
 /*
+ * Whether the kernel can still cut a datagram into segments after it was moved in memory. Since
+ * Linux 6.11 it also cuts those for devices that compute no checksum, but forgets to move where
+ * their checksum starts, and drops them.
+ */
+static __always_inline int marker_can_be_cut(struct __sk_buff *skb,
+                                             const struct marker_place *place)
+{
+    const struct sk_buff___flowd *kernel_skb = (const void *)skb;
+
+    if (place->header != IPPROTO_UDP || !marker_knows_routes() ||
+        !bpf_core_field_exists(struct sk_buff___flowd, ip_summed))
+        return 1;
+    return BPF_CORE_READ_BITFIELD_PROBED(kernel_skb, ip_summed) == MARKER_CHECKSUM_PARTIAL;
+}
+
+/*
  * Whether a packet of length bytes from its IPv6 header on, headers of them before its payload, may
  * grow by added bytes. *flags are those for bpf_skb_adjust_room(): segments that are still to be
  * cut keep their size where there is room, and TCP's are cut shorter by what is added where there
@@ -210,7 +228,7 @@ static __always_inline int marker_fits(struct __sk_buff *skb, const struct marke
 
     if (payload == 0)
         return length + added <= limit;
-    if (!marker_cut_behind(skb, place, headers))
+    if (!marker_cut_behind(skb, place, headers) || !marker_can_be_cut(skb, place))
         return 0;
     if (headers + payload + added <= limit) {
         *flags |= BPF_F_ADJ_ROOM_FIXED_GSO;

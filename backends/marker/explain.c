@@ -91,7 +91,7 @@ static const struct {
         {"the kernel lacks what this markingStrategy needs: update it "
          "to Linux 5.12, or set markingStrategy to \"label\"",
          0, RELEASE | EVIDENCE},
-    [MARKER_REASON_OLD_KERNEL] = {"the kernel lacks what marking needs: update it to Linux 5.5 or "
+    [MARKER_REASON_OLD_KERNEL] = {"the kernel lacks what marking needs: update it to Linux 5.8 or "
                                   "later, or to a vendor's kernel with its BPF",
                                   0, RELEASE | EVIDENCE},
     [MARKER_REASON_VERIFIER] = {"the kernel's verifier refuses the program, which is a fault of "

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import ctypes
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -77,6 +78,11 @@ class Namespace:
     def ip(self, *argv):
         return run(["ip", "-n", self.name, *map(str, argv)])
 
+    def mac(self, interface):
+        """The link-layer address of an interface, as bytes."""
+        shown = json.loads(run(["ip", "-j", "-n", self.name, "link", "show", interface]).stdout)
+        return bytes.fromhex(shown[0]["address"].replace(":", ""))
+
     def add_address(self, interface, address):
         extra = ["nodad"] if ":" in address else []
         self.ip("address", "add", address, "dev", interface, *extra)
@@ -113,6 +119,48 @@ class Pair:
     def remove(self):
         self.near.remove()
         self.far.remove()
+
+
+class Path:
+    """
+    `near` and `far`, whose links carry large packets, with a router between them whose link towards
+    `far` carries smaller ones: only the router's messages tell `near` of it. Where near's packets
+    are cut for the wire they are cut before they leave, as by a network card.
+    """
+
+    NEAR, FAR = "fd00:f10::1", "fd00:f20::2"
+    NEAR_OTHER, FAR_OTHER = "fd00:f10::11", "fd00:f20::12"
+    ROUTER_NEAR, ROUTER_FAR = "fd00:f10::ff", "fd00:f20::ff"
+
+    def __init__(self, mtu=9000, path_mtu=1500):
+        self.near, self.router, self.far = Namespace(), Namespace(), Namespace()
+        self.near_interface, self.far_interface = "veth0", "veth1"
+        for space, interface, peer in ((self.near, "veth0", "near"), (self.far, "veth1", "far")):
+            run(["ip", "link", "add", interface, "mtu", str(mtu), "netns", space.name, "type", "veth",
+                 "peer", "name", peer, "netns", self.router.name])
+            self.router.ip("link", "set", peer, "mtu", mtu if peer == "near" else path_mtu, "up")
+            space.run("ethtool", "-K", interface, "tso", "off", "tx", "off", "tx-udp-segmentation", "off")
+            space.ip("link", "set", interface, "up")
+        self.router.sysctl("net.ipv6.conf.all.forwarding", 1)
+        for space, interface, addresses in (
+            (self.near, "veth0", (self.NEAR, self.NEAR_OTHER)),
+            (self.router, "near", (self.ROUTER_NEAR,)), (self.router, "far", (self.ROUTER_FAR,)),
+            (self.far, "veth1", (self.FAR, self.FAR_OTHER)),
+        ):
+            for address in addresses:
+                space.add_address(interface, address + "/64")
+        self.near.ip("route", "add", "fd00:f20::/64", "via", self.ROUTER_NEAR)
+        self.far.ip("route", "add", "fd00:f10::/64", "via", self.ROUTER_FAR)
+
+    def too_big(self):
+        """How many packets the router has refused because they were too long for its link."""
+        with self.router.entered(), open("/proc/net/snmp6", encoding="ascii") as file:
+            counters = dict(one.split() for one in file)
+        return int(counters["Icmp6OutPktTooBigs"])
+
+    def remove(self):
+        for space in (self.near, self.router, self.far):
+            space.remove()
 
 
 @atexit.register

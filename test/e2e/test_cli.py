@@ -106,10 +106,8 @@ def test_mistakes_are_named(flowd_command, directory, text, words):
 
 @pytest.mark.parametrize("key,value", [
     ("backends.prometheus", {}), ("plugins.netlink", {}), ("plugins.iperf3", {}),
-    ("plugins.perfsonar", {}), ("plugins.firefly", {}), ("enrichers.netlink", {}),
-    ("registry.url", "https://example.org/api.json"),
-    ("backends.marker.markingStrategy", "hopByHop"), ("backends.marker.matchAll", True),
-    ("backends.firefly.enrich", True),
+    ("plugins.firefly", {}), ("enrichers.netlink", {}),
+    ("registry.url", "https://example.org/api.json"), ("backends.firefly.enrich", True),
 ])
 def test_what_is_not_in_this_version_is_said(flowd_command, directory, key, value):
     """A key of the contract that is not served is never silently accepted."""
@@ -175,6 +173,21 @@ def test_old_spellings(flowd_command, directory):
 def test_choices_in_any_case(flowd_command, directory):
     config = {"backends": {"marker": {"markingStrategy": "LABEL", "attach": "TCX"}}}
     assert flowd_command("-c", write(directory, config), "check").returncode == 0
+
+
+@pytest.mark.parametrize("written,strategy,old", [
+    ("hopbyhop", "hopByHop", False), ("DESTINATION", "destination", False),
+    ("hopByHopDestination", "hopByHopDestination", False), ("flowlabel", "label", True),
+    ("hopByHopHeader", "hopByHop", True), ("hopByHopDestHeaders", "hopByHopDestination", True),
+])
+def test_strategies(flowd_command, directory, written, strategy, old):
+    """Each strategy by its name in any case, and as flowd-go spelled it."""
+    path = write(directory, {"backends": {"marker": {"markingStrategy": written}}})
+    checked = flowd_command("-c", path, "check")
+    assert checked.returncode == 0, checked
+    assert ("deprecated" in checked.stdout + checked.stderr) == old, checked
+    effective = json.loads(flowd_command("-c", path, "conf").stdout)
+    assert effective["backends"]["marker"]["markingStrategy"] == strategy
 
 
 # -- flowctl -------------------------------------------------------------------------------------

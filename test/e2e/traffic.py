@@ -100,21 +100,21 @@ class Tcp:
 
     def __init__(self, client, server, source, target, sport=0, port=0):
         family = socket.AF_INET6 if ":" in source else socket.AF_INET
-        self._listener = server.socket(family, socket.SOCK_STREAM)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind((target, port))
-        self._listener.listen(1)
+        self.listener = server.socket(family, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((target, port))
+        self.listener.listen(1)
         self.client = client.socket(family, socket.SOCK_STREAM)
         self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.client.bind((source, sport))
         self.source, self.sport = self.client.getsockname()[:2]
-        self.target, self.port = self._listener.getsockname()[:2]
+        self.target, self.port = self.listener.getsockname()[:2]
         self.server = None
 
     def connect(self):
         self.client.settimeout(DEADLINE_S)
         self.client.connect((self.target, self.port))
-        self.server, _ = self._listener.accept()
+        self.server, _ = self.listener.accept()
         self.server.settimeout(DEADLINE_S)
         return self
 
@@ -122,7 +122,7 @@ class Tcp:
         return self
 
     def __exit__(self, *_):
-        for one in (self.client, self.server, self._listener):
+        for one in (self.client, self.server, self.listener):
             if one is not None:
                 one.close()
 
