@@ -195,7 +195,7 @@ static const struct row rows[] = {
      .surroundings = {NORMAL, LINUX(4, 4)},
      .reason = MARKER_REASON_OLD_KERNEL,
      .result = EINVAL,
-     .words = {"Linux 5.5", "update", "bpf_skb_load_bytes", "kernel 4.4.0"}},
+     .words = {"Linux 5.8", "update", "bpf_skb_load_bytes", "kernel 4.4.0"}},
     {"a kernel that is too old for label too",
      {.stage = MARKER_STAGE_LOAD, .error = EINVAL, .strategy = FLOWD_MARKER_HOP_BY_HOP},
      .verifier = "unknown opcode de",
