@@ -1,6 +1,7 @@
-# flowd_add_plugin(NAME SOURCES ... [LIBRARIES ...]) and flowd_add_backend(...): one directory, one
-# target, one exported symbol: flowd_plugin_NAME or flowd_backend_NAME. flowd_add_daemon() lists
-# them all in a generated modules.c and links the program.
+# flowd_add_plugin(NAME SOURCES ... [LIBRARIES ...]), flowd_add_backend(...), flowd_add_enricher(...):
+# one directory, one target, one exported symbol: flowd_plugin_NAME, flowd_backend_NAME or
+# flowd_enricher_NAME. flowd_add_daemon() lists them all in a generated modules.c and links the
+# program.
 
 function(flowd_add_module kind name)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
@@ -16,6 +17,10 @@ endfunction()
 
 function(flowd_add_backend name)
   flowd_add_module(backend ${name} ${ARGN})
+endfunction()
+
+function(flowd_add_enricher name)
+  flowd_add_module(enricher ${name} ${ARGN})
 endfunction()
 
 function(flowd_add_daemon)

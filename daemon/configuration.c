@@ -69,8 +69,20 @@ static const struct flowd_option flows_options[] = {
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(flows_end_on_close),
      .standard = "true",
-     .doc = "End a TCP flow whose socket is gone; this version looks when it starts.",
+     .doc = "End a TCP flow when the kernel says that its socket is gone.",
      .reload = true},
+    {.key = NULL},
+};
+
+static const struct flowd_option enrichers_options[] = {
+    {.key = "period",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(sample_period_ms),
+     .standard = "1000",
+     .min = 10,
+     .max = 3600000,
+     .unit = "ms",
+     .doc = "Time between samples of each watched flow, and between its ongoing fireflies."},
     {.key = NULL},
 };
 
@@ -93,9 +105,8 @@ static const struct flowd_option log_options[] = {
 };
 
 const struct flowd_settings_section flowd_settings_sections[] = {
-    {"", top_options},
-    {"registry", registry_options},
-    {"flows", flows_options},
+    {"", top_options},        {"registry", registry_options},
+    {"flows", flows_options}, {"enrichers", enrichers_options},
     {"log", log_options},
 };
 const size_t flowd_settings_section_count =
@@ -105,12 +116,16 @@ const size_t flowd_settings_section_count =
 static const char *const top_objects[] = {"registry", "flows",     "log", "plugins",
                                           "backends", "enrichers", NULL};
 /* Parts of the interface that this version does not have. */
-static const char *const later[] = {"plugins.firefly",     "plugins.netlink", "plugins.iperf3",
-                                    "backends.prometheus", "enrichers",       NULL};
+static const char *const later[] = {"plugins.firefly", NULL};
+
+/* The sections that modules stand in, by enum flowd_module_kind. */
+static const char *const module_sections[] = {
+    [FLOWD_PLUGIN] = "plugins", [FLOWD_BACKEND] = "backends", [FLOWD_ENRICHER] = "enrichers"};
+#define MODULE_SECTIONS (sizeof(module_sections) / sizeof(module_sections[0]))
 
 const char *flowd_module_section(const struct flowd_module *module)
 {
-    return module->kind == FLOWD_PLUGIN ? "plugins" : "backends";
+    return module_sections[module->kind];
 }
 
 static bool is_later(const char *path)
@@ -160,8 +175,26 @@ static bool names_module(const struct flowd_module *module, const char *section,
             (module->alias != NULL && strcmp(module->alias, key) == 0));
 }
 
+/* The table of the section's own options, beside its modules; NULL: it has none. */
+static const struct flowd_option *options_of_section(const char *section)
+{
+    for (size_t i = 0; i < flowd_settings_section_count; i++)
+        if (strcmp(flowd_settings_sections[i].path, section) == 0)
+            return flowd_settings_sections[i].options;
+    return NULL;
+}
+
+static bool names_option(const struct flowd_option *option, const char *key)
+{
+    for (; option != NULL && option->key != NULL; option++)
+        if (strcmp(option->key, key) == 0)
+            return true;
+    return false;
+}
+
 static void report_unknown_module(const struct flowd_module *const *modules, const char *section,
-                                  const char *key, struct flowd_mistakes *mistakes)
+                                  const struct flowd_option *options, const char *key,
+                                  struct flowd_mistakes *mistakes)
 {
     const char *names[NAMES_MAX + 1];
     const char *nearest;
@@ -176,6 +209,8 @@ static void report_unknown_module(const struct flowd_module *const *modules, con
     for (; *modules != NULL && count < NAMES_MAX; modules++)
         if (strcmp(flowd_module_section(*modules), section) == 0)
             names[count++] = (*modules)->name;
+    for (; options != NULL && options->key != NULL && count < NAMES_MAX; options++)
+        names[count++] = options->key;
     names[count] = NULL;
     nearest = flowd_option_nearest(key, names);
     if (nearest != NULL)
@@ -189,16 +224,20 @@ static void check_module_names(json_t *root, const char *section,
                                struct flowd_mistakes *mistakes)
 {
     json_t *object = section_object(root, section, mistakes);
+    const struct flowd_option *options = options_of_section(section);
     const char *key;
     json_t *member;
 
     json_object_foreach (object, key, member) {
         bool known = false;
 
+        if (names_option(options, key))
+            continue;
+
         for (const struct flowd_module *const *module = modules; *module != NULL; module++)
             known |= names_module(*module, section, key);
         if (!known)
-            report_unknown_module(modules, section, key, mistakes);
+            report_unknown_module(modules, section, options, key, mistakes);
         else if (!json_is_object(member))
             flowd_mistakes_add(mistakes, "%s.%s: found %s, wants an object; {} takes the defaults",
                                section, key, kind_of(member));
@@ -281,28 +320,45 @@ static void share_general_tag(struct flowd_configuration *configuration,
                            flowd_module_section(giver), giver->name);
 }
 
+static bool has_modules(const char *section)
+{
+    for (size_t i = 0; i < MODULE_SECTIONS; i++)
+        if (strcmp(module_sections[i], section) == 0)
+            return true;
+    return false;
+}
+
+/* Reads the options that stand beside modules. check_module_names() has looked at the other keys.
+ */
+static void read_options_beside_modules(const struct flowd_settings_section *section, json_t *root,
+                                        struct flowd_settings *settings,
+                                        struct flowd_options_report *report)
+{
+    json_t *object = json_object_get(root, section->path);
+    json_t *own = json_object();
+
+    for (const struct flowd_option *option = section->options; option->key != NULL; option++)
+        if (json_object_get(object, option->key) != NULL)
+            json_object_set(own, option->key, json_object_get(object, option->key));
+    flowd_options_read(section->options, section->path, own, NULL, settings, report);
+    json_decref(own);
+}
+
 static void read_settings(struct flowd_configuration *configuration, json_t *root,
                           struct flowd_options_report *report)
 {
     for (size_t i = 0; i < flowd_settings_section_count; i++) {
         const struct flowd_settings_section *section = &flowd_settings_sections[i];
         bool top = section->path[0] == '\0';
-        json_t *object = top ? root : section_object(root, section->path, &report->mistakes);
 
-        flowd_options_read(section->options, section->path, object, top ? top_objects : NULL,
-                           &configuration->settings, report);
+        if (has_modules(section->path)) {
+            read_options_beside_modules(section, root, &configuration->settings, report);
+            continue;
+        }
+        flowd_options_read(section->options, section->path,
+                           top ? root : section_object(root, section->path, &report->mistakes),
+                           top ? top_objects : NULL, &configuration->settings, report);
     }
-}
-
-static void report_enrichers(json_t *enrichers, struct flowd_mistakes *mistakes)
-{
-    const char *key;
-    json_t *member;
-
-    if (enrichers != NULL && (!json_is_object(enrichers) || json_object_size(enrichers) == 0))
-        flowd_mistakes_add(mistakes, "enrichers: not in this version of flowd");
-    json_object_foreach (enrichers, key, member)
-        flowd_mistakes_add(mistakes, "enrichers.%s: not in this version of flowd", key);
 }
 
 int flowd_configuration_from_json(json_t *root, const struct flowd_module *const *modules,
@@ -316,9 +372,8 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
         return -EINVAL;
     }
     read_settings(configuration, root, report);
-    check_module_names(root, "plugins", modules, &report->mistakes);
-    check_module_names(root, "backends", modules, &report->mistakes);
-    report_enrichers(json_object_get(root, "enrichers"), &report->mistakes);
+    for (size_t i = 0; i < MODULE_SECTIONS; i++)
+        check_module_names(root, module_sections[i], modules, &report->mistakes);
     for (const struct flowd_module *const *module = modules;
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
@@ -386,8 +441,9 @@ json_t *flowd_configuration_json(const struct flowd_configuration *configuration
             json_object_set(root, section->path, object);
         json_decref(object);
     }
-    json_object_set_new(root, "plugins", json_object());
-    json_object_set_new(root, "backends", json_object());
+    for (size_t i = 0; i < MODULE_SECTIONS; i++)
+        if (json_object_get(root, module_sections[i]) == NULL)
+            json_object_set_new(root, module_sections[i], json_object());
     for (size_t i = 0; i < configuration->module_count; i++) {
         const struct flowd_module_settings *entry = &configuration->modules[i];
         const struct flowd_module *module = entry->module;

@@ -12,7 +12,7 @@
 #include "daemon/module.h"
 #include "daemon/option.h"
 
-#define FLOWD_MODULES_MAX 16
+#define FLOWD_MODULES_MAX 24
 #define FLOWD_CONFIGURATION_PATH "/etc/flowd/config.json"
 
 /* What belongs to no module; filled by the tables in configuration.c. */
@@ -22,6 +22,7 @@ struct flowd_settings {
     char *registry_path;
     int64_t flows_max;
     int64_t flows_timeout_s;
+    int64_t sample_period_ms;
     bool flows_end_on_close;
     int log_level;  /* enum flowd_log_level */
     int log_format; /* enum flowd_log_format */
@@ -62,7 +63,7 @@ void flowd_configuration_free(struct flowd_configuration *configuration);
 /* The effective configuration with every default. Returns owned, NULL: no memory. */
 json_t *flowd_configuration_json(const struct flowd_configuration *configuration);
 
-/* "plugins" or "backends". */
+/* "plugins", "backends" or "enrichers". */
 const char *flowd_module_section(const struct flowd_module *module);
 
 /*

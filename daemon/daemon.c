@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/closures.h"
 #include "daemon/flow_table.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
@@ -37,6 +38,7 @@ struct daemon {
     struct flowd_log_override log;
     struct flowd_running running;
     struct flowd_recovery recovery;
+    struct flowd_closures *closures; /* NULL: flows do not end with their sockets */
     struct ev_signal terminate, interrupt, hangup, user1;
     struct ev_timer watchdog;
     struct ev_timer look;           /* whether the state file is still there */
@@ -60,6 +62,7 @@ static struct flowd_hub_limits limits_of(const struct flowd_configuration *confi
     return (struct flowd_hub_limits){
         .flows_max = (size_t)configuration->settings.flows_max,
         .timeout_s = configuration->settings.flows_timeout_s,
+        .sample_period_ms = configuration->settings.sample_period_ms,
     };
 }
 
@@ -72,6 +75,7 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     int result;
 
     daemon->context.flows_max = limits.flows_max;
+    daemon->context.sample_period_ms = limits.sample_period_ms;
     daemon->context.registry = flowd_registry_new();
     if (daemon->context.registry == NULL)
         return flowd_fail(err, ENOMEM, "registry");
@@ -122,12 +126,11 @@ static int start_module(struct daemon *daemon, const struct flowd_module_setting
     if (result < 0)
         return flowd_error_wrap(err, result, "%s.%s", flowd_module_section(module), module->name);
     daemon->running.count++;
-    if (module->kind == FLOWD_BACKEND) {
+    if (module->kind == FLOWD_BACKEND)
         result = flowd_hub_add_backend(daemon->context.hub, module, entry->instance);
-        if (result < 0)
-            return flowd_fail(err, -result, "too many backends");
-    }
-    return 0;
+    else if (module->kind == FLOWD_ENRICHER)
+        result = flowd_hub_add_enricher(daemon->context.hub, module, entry->instance);
+    return result < 0 ? flowd_fail(err, -result, "too many %s", flowd_module_section(module)) : 0;
 }
 
 static int start_modules(struct daemon *daemon, enum flowd_module_kind kind,
@@ -199,6 +202,27 @@ static void log_lines(enum flowd_log_level level, const struct flowd_mistakes *l
         flowd_log(level, "config", "%s%s", prefix, lines->lines[i]);
 }
 
+/* Has flows end with their sockets, or not, as the configuration wants. */
+static void follow_closures(struct daemon *daemon)
+{
+    struct flowd_error err;
+
+    if (!daemon->configuration->settings.flows_end_on_close) {
+        flowd_recovery_stop(&daemon->recovery);
+        flowd_closures_free(daemon->closures);
+        daemon->closures = NULL;
+        return;
+    }
+    if (daemon->closures != NULL)
+        return;
+    if (flowd_closures_new(&daemon->context, &daemon->closures, &err) < 0) {
+        flowd_warning("closures", "flows do not end with their sockets: %s", err.message);
+        return;
+    }
+    /* What closed before. */
+    flowd_recovery_start(&daemon->recovery, &daemon->context, flowd_timestamp_boot_us());
+}
+
 /* Everything that may change is taken from fresh; the rest has been put back to what it was. */
 static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
 {
@@ -209,6 +233,7 @@ static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
     flowd_configuration_free(daemon->configuration);
     daemon->configuration = fresh;
     apply_log(daemon);
+    follow_closures(daemon);
     flowd_hub_set_limits(daemon->context.hub, &limits);
     if (flowd_registry_load(daemon->context.registry, fresh->settings.registry_path, &err) < 0)
         flowd_err("registry", "reload: %s; the old names stay", err.message);
@@ -328,7 +353,11 @@ static json_t *status_json(const struct flowd_context *context)
 {
     const struct daemon *daemon = (const struct daemon *)context;
 
-    return flowd_status_json(context, &daemon->running);
+    json_t *status = flowd_status_json(context, &daemon->running);
+
+    if (daemon->closures != NULL)
+        json_object_set_new(status, "closures", flowd_closures_status(daemon->closures));
+    return status;
 }
 
 static int readiness(const struct flowd_context *context, struct flowd_error *err)
@@ -381,6 +410,8 @@ static int set_up(struct daemon *daemon, struct flowd_error *err)
 
     if (result == 0)
         result = start_modules(daemon, FLOWD_BACKEND, err);
+    if (result == 0)
+        result = start_modules(daemon, FLOWD_ENRICHER, err);
     if (result < 0)
         return result;
     result = start_modules(daemon, FLOWD_PLUGIN, err);
@@ -409,12 +440,14 @@ static void stop_modules(struct daemon *daemon, enum flowd_module_kind kind)
 static void take_down(struct daemon *daemon)
 {
     flowd_recovery_stop(&daemon->recovery);
+    flowd_closures_free(daemon->closures);
     daemon->running.ready = false;
     if (daemon->context.hub != NULL)
         flowd_hub_flush(daemon->context.hub);
     stop_modules(daemon, FLOWD_PLUGIN);
     if (daemon->context.hub != NULL)
         flowd_hub_flush(daemon->context.hub);
+    stop_modules(daemon, FLOWD_ENRICHER);
     stop_modules(daemon, FLOWD_BACKEND);
     flowd_hub_free(daemon->context.hub);
     flowd_host_free(daemon->context.host);
@@ -449,8 +482,7 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     result = set_up(&daemon, err);
     if (result == 0) {
         flowd_hub_begin(daemon.context.hub);
-        if (daemon.configuration->settings.flows_end_on_close)
-            flowd_recovery_start(&daemon.recovery, &daemon.context);
+        follow_closures(&daemon);
         start_watchdog(&daemon);
         start_looking(&daemon);
         say_ready(&daemon);

@@ -15,15 +15,16 @@
 
 #include "daemon/flow_table.h"
 #include "daemon/log.h"
+#include "daemon/sample_store.h"
 #include "daemon/timestamp.h"
 
+#define US_PER_MS 1000
 #define US_PER_S 1000000
 #define EXPIRE_PER_TURN 4096
 #define COMMITS_PER_TURN 16
+#define ENRICHERS_MAX 4
 
-const char *const flowd_result_names[FLOWD_RESULTS] = {"started", "known",   "restarted",
-                                                       "ended",   "unknown", "refused"};
-
+/* A backend or an enricher. */
 struct backend {
     const struct flowd_module *module;
     void *instance;
@@ -42,6 +43,9 @@ struct flowd_hub {
     struct flowd_hub_limits limits;
     struct backend backends[FLOWD_BACKENDS_MAX];
     unsigned backend_count;
+    struct backend enrichers[ENRICHERS_MAX];
+    unsigned enricher_count;
+    struct flowd_sample_store samples;
     struct flowd_source *sources;
     struct flowd_hub_waiter *waiters;
     struct flowd_hub_waiter **waiters_end;
@@ -84,13 +88,9 @@ void flowd_hub_free(struct flowd_hub *hub)
     ev_prepare_stop(hub->loop, &hub->prepare);
     ev_timer_stop(hub->loop, &hub->expiry);
     ev_timer_stop(hub->loop, &hub->again);
-    while (hub->sources != NULL) {
-        struct flowd_source *source = hub->sources;
-
-        hub->sources = source->next;
-        free(source);
-    }
+    flowd_source_free_all(&hub->sources);
     free(hub->ended.numbers);
+    flowd_sample_store_fini(&hub->samples);
     flowd_flow_table_close(hub->table);
     free(hub);
 }
@@ -133,20 +133,18 @@ int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *modu
     return (int)slot;
 }
 
+int flowd_hub_add_enricher(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
+{
+    if (hub->enricher_count == ENRICHERS_MAX)
+        return -ENOSPC;
+    hub->enrichers[hub->enricher_count++] =
+        (struct backend){.module = module, .instance = instance};
+    return 0;
+}
+
 struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name)
 {
-    struct flowd_source *source;
-
-    for (source = hub->sources; source != NULL; source = source->next)
-        if (strncmp(source->name, name, FLOWD_SOURCE_SIZE - 1) == 0)
-            return source;
-    source = calloc(1, sizeof(*source));
-    if (source == NULL)
-        return NULL;
-    memcpy(source->name, name, strnlen(name, FLOWD_SOURCE_SIZE - 1));
-    source->next = hub->sources;
-    hub->sources = source;
-    return source;
+    return flowd_source_find(&hub->sources, name);
 }
 
 const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub)
@@ -170,7 +168,84 @@ static int remember_ended(struct ended_list *list, uint32_t number)
     return 0;
 }
 
-static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow)
+const struct flowd_tcp_sample *flowd_hub_sample_of(const struct flowd_hub *hub,
+                                                   const struct flowd_flow *flow)
+{
+    const struct flowd_stored_sample *entry =
+        flowd_sample_store_at(&hub->samples, flowd_flow_index(flow));
+
+    return entry != NULL ? &entry->sample : NULL;
+}
+
+/* Keeps the sample. Returns its entry, NULL: no memory, and the flow goes on without. */
+static struct flowd_stored_sample *keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
+                                               const struct flowd_tcp_sample *sample)
+{
+    struct flowd_stored_sample *entry =
+        flowd_sample_store_make(&hub->samples, flowd_flow_index(flow));
+
+    if (entry != NULL)
+        entry->sample = *sample;
+    return entry;
+}
+
+void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
+                      const struct flowd_tcp_sample *sample)
+{
+    struct flowd_stored_sample *entry = keep_sample(hub, flow, sample);
+
+    if (entry == NULL ||
+        sample->taken_us - entry->shown_us < hub->limits.sample_period_ms * US_PER_MS / 2)
+        return;
+    entry->shown_us = sample->taken_us;
+    for (unsigned slot = 0; slot < hub->backend_count; slot++) {
+        const struct backend *backend = &hub->backends[slot];
+
+        if (backend->module->flow_sample != NULL) {
+            backend->module->flow_sample(backend->instance, flow, sample);
+            hub->dirty = true;
+        }
+    }
+}
+
+void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
+                           const struct flowd_tcp_sample *sample)
+{
+    (void)keep_sample(hub, flow, sample);
+}
+
+/* The last sample of a flow that ends: last, or what the enrichers still find. */
+static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
+                             const struct flowd_tcp_sample *last)
+{
+    struct flowd_tcp_sample sample;
+
+    for (unsigned i = 0; i < hub->enricher_count && last == NULL; i++) {
+        const struct backend *enricher = &hub->enrichers[i];
+
+        if (enricher->module->last_sample != NULL &&
+            enricher->module->last_sample(enricher->instance, flow, &sample) == 0)
+            last = &sample;
+    }
+    if (last != NULL)
+        (void)keep_sample(hub, flow, last);
+}
+
+static void tell_end(const struct backend *backends, unsigned count, struct flowd_flow *flow)
+{
+    for (unsigned i = 0; i < count; i++)
+        backends[i].module->flow_end(backends[i].instance, flow);
+}
+
+static void tell_start(const struct backend *backends, unsigned count, struct flowd_flow *flow,
+                       bool restored)
+{
+    for (unsigned i = 0; i < count; i++)
+        backends[i].module->flow_start(backends[i].instance, flow, restored);
+}
+
+static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
+                     const struct flowd_tcp_sample *last)
 {
     static struct flowd_log_limit limit;
 
@@ -178,12 +253,13 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow)
         flowd_log_limited(
             &limit, FLOWD_LOG_ERROR, "hub",
             "out of memory: the record of an ended flow is free after a restart only");
+    take_last_sample(hub, flow, last);
     flowd_flow_table_end(hub->table, flow);
     flow->end_us = flowd_timestamp_now_us();
     if (flow->end_us < flow->start_us)
         flow->end_us = flow->start_us;
-    for (unsigned slot = 0; slot < hub->backend_count; slot++)
-        hub->backends[slot].module->flow_end(hub->backends[slot].instance, flow);
+    tell_end(hub->backends, hub->backend_count, flow);
+    tell_end(hub->enrichers, hub->enricher_count, flow);
     hub->ended_total++;
     hub->dirty = true;
 }
@@ -228,8 +304,8 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     result = flowd_flow_table_add(hub->table, &prototype, flow);
     if (result < 0)
         return refuse_full(result, err);
-    for (unsigned slot = 0; slot < hub->backend_count; slot++)
-        hub->backends[slot].module->flow_start(hub->backends[slot].instance, *flow, false);
+    tell_start(hub->backends, hub->backend_count, *flow, false);
+    tell_start(hub->enrichers, hub->enricher_count, *flow, false);
     hub->started_total++;
     hub->dirty = true;
     set_expiry(hub);
@@ -290,7 +366,7 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
     if (result < 0)
         return refuse_full(result, err);
     if (known != NULL)
-        end_flow(hub, known);
+        end_flow(hub, known, NULL);
     result = start_flow(hub, source, event, flow, err);
     if (result < 0)
         return result;
@@ -303,7 +379,7 @@ static int submit_end(struct flowd_hub *hub, const struct flowd_event *event,
     *flow = flowd_flow_table_find(hub->table, &event->key);
     if (*flow == NULL)
         return FLOWD_UNKNOWN;
-    end_flow(hub, *flow);
+    end_flow(hub, *flow, NULL);
     return FLOWD_ENDED;
 }
 
@@ -337,11 +413,12 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
     return result;
 }
 
-void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow)
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                   const struct flowd_tcp_sample *last)
 {
     if (flow->state != FLOWD_FLOW_LIVE)
         return;
-    end_flow(hub, flow);
+    end_flow(hub, flow, last);
     source->events[FLOWD_EVENT_END][FLOWD_ENDED]++;
 }
 
@@ -385,8 +462,10 @@ static void release_ended(struct flowd_hub *hub, size_t count)
 {
     struct ended_list *ended = &hub->ended;
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        flowd_sample_store_drop(&hub->samples, ended->numbers[i]);
         flowd_flow_table_release(hub->table, flowd_flow_table_at(hub->table, ended->numbers[i]));
+    }
     ended->count -= count;
     memmove(ended->numbers, ended->numbers + count, ended->count * sizeof(*ended->numbers));
 }
@@ -401,6 +480,9 @@ static void commit(struct flowd_hub *hub)
         for (unsigned slot = 0; slot < hub->backend_count; slot++)
             if (hub->backends[slot].module->commit != NULL)
                 hub->backends[slot].module->commit(hub->backends[slot].instance);
+        for (unsigned i = 0; i < hub->enricher_count; i++)
+            if (hub->enrichers[i].module->commit != NULL)
+                hub->enrichers[i].module->commit(hub->enrichers[i].instance);
     }
     tell_waiters(hub);
     if (ended > 0)
@@ -445,7 +527,7 @@ static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events
 
         if (oldest == NULL || oldest->last_event_us > limit)
             break;
-        flowd_hub_end(hub, source, oldest);
+        flowd_hub_end(hub, source, oldest, NULL);
     }
     set_expiry(hub);
 }
@@ -455,9 +537,10 @@ void flowd_hub_restore(struct flowd_hub *hub)
     struct flowd_flow *flow;
     uint32_t number = 0;
 
-    for (; (flow = flowd_flow_table_next(hub->table, &number)) != NULL; number++)
-        for (unsigned slot = 0; slot < hub->backend_count; slot++)
-            hub->backends[slot].module->flow_start(hub->backends[slot].instance, flow, true);
+    for (; (flow = flowd_flow_table_next(hub->table, &number)) != NULL; number++) {
+        tell_start(hub->backends, hub->backend_count, flow, true);
+        tell_start(hub->enrichers, hub->enricher_count, flow, true);
+    }
     hub->dirty = true;
     commit(hub);
     set_expiry(hub);
@@ -521,31 +604,11 @@ const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct f
     return status->name;
 }
 
-static json_t *source_json(const struct flowd_source *source)
-{
-    json_t *object = json_object();
-
-    for (int state = 0; state < FLOWD_EVENT_STATES; state++) {
-        json_t *results = json_object();
-
-        for (int result = 0; result < FLOWD_RESULTS; result++)
-            if (source->events[state][result] > 0)
-                json_object_set_new(results, flowd_result_names[result],
-                                    json_integer((json_int_t)source->events[state][result]));
-        json_object_set_new(object, flowd_event_state_names[state], results);
-    }
-    json_object_set_new(object, "malformed", json_integer((json_int_t)source->malformed));
-    return object;
-}
-
 json_t *flowd_hub_status(const struct flowd_hub *hub)
 {
-    json_t *events = json_object();
-
-    for (const struct flowd_source *source = hub->sources; source != NULL; source = source->next)
-        json_object_set_new(events, source->name, source_json(source));
     return json_pack("{s:{s:I, s:I, s:I, s:I}, s:o}", "flows", "live",
                      (json_int_t)flowd_flow_table_count(hub->table), "max",
                      (json_int_t)hub->limits.flows_max, "started", (json_int_t)hub->started_total,
-                     "ended", (json_int_t)hub->ended_total, "events", events);
+                     "ended", (json_int_t)hub->ended_total, "events",
+                     flowd_source_json(hub->sources));
 }

@@ -5,6 +5,9 @@
  * Plugins submit while they read; nothing is promised yet. Just before the loop would block
  * (ev_prepare) the hub commits: each backend sends its batch, then those who wait for the commit
  * (flowd_hub_wait) are told, then the records of flows that ended are freed.
+ *
+ * Samples of the flows' sockets pass the hub too: it keeps the last one of each flow and shows it
+ * to the backends.
  */
 #pragma once
 
@@ -15,28 +18,10 @@
 #include "daemon/error.h"
 #include "daemon/flow.h"
 #include "daemon/module.h"
+#include "daemon/source.h"
 
 struct flowd_flow_table;
-
-/* What became of an event. */
-enum flowd_result {
-    FLOWD_STARTED,   /* a new flow */
-    FLOWD_KNOWN,     /* a live flow with the same tag: nothing changed */
-    FLOWD_RESTARTED, /* it was live with another tag: that one ended, this one began */
-    FLOWD_ENDED,
-    FLOWD_UNKNOWN, /* an end for a flow that is not live: ignored */
-    FLOWD_REFUSED, /* not valid, or a backend or a limit refused it */
-};
-#define FLOWD_RESULTS 6
-extern const char *const flowd_result_names[FLOWD_RESULTS];
-
-/* Where events come from, with its counters. One for each plugin; lives as long as the hub. */
-struct flowd_source {
-    char name[FLOWD_SOURCE_SIZE]; /* a longer name is cut */
-    uint64_t events[FLOWD_EVENT_STATES][FLOWD_RESULTS];
-    uint64_t malformed; /* input that was no event at all */
-    struct flowd_source *next;
-};
+struct flowd_tcp_sample;
 
 /* Called after the commit of the loop turn in which flowd_hub_wait() was called, then forgotten. */
 struct flowd_hub_waiter {
@@ -48,7 +33,8 @@ struct flowd_hub_waiter {
 
 struct flowd_hub_limits {
     size_t flows_max;
-    int64_t timeout_s; /* end a flow this long after its last event; 0: never */
+    int64_t timeout_s;        /* end a flow this long after its last event; 0: never */
+    int64_t sample_period_ms; /* enrichers.period */
 };
 
 /* Takes table. Returns owned, NULL: no memory. */
@@ -61,6 +47,9 @@ void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *
 
 /* Adds a started backend. Returns its slot, or -ENOSPC. */
 int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *module, void *instance);
+/* Adds a started enricher. Returns 0, or -ENOSPC. */
+int flowd_hub_add_enricher(struct flowd_hub *hub, const struct flowd_module *module,
+                           void *instance);
 /* Tells every backend of each flow that the state file brought, and commits. */
 void flowd_hub_restore(struct flowd_hub *hub);
 /* Commits what is queued, outside of the loop: the last thing before the backends stop. */
@@ -85,8 +74,25 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
                      const struct flowd_event *event, struct flowd_flow **flow,
                      struct flowd_error *err);
 
-/* Ends a live flow (a DELETE, a time-out, a socket that is gone). */
-void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow);
+/*
+ * Ends a live flow (a DELETE, a time-out, a socket that is gone). last (borrowed) is the socket's
+ * last sample where the caller has it; NULL: the enrichers are asked.
+ */
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                   const struct flowd_tcp_sample *last);
+
+/*
+ * Takes a sample (copied) of a live flow's socket. Backends are told, unless they were less than
+ * half a period (enrichers.period) ago.
+ */
+void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
+                      const struct flowd_tcp_sample *sample);
+/* The same without telling anybody: the socket is gone, and the flow goes on for the time being. */
+void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
+                           const struct flowd_tcp_sample *sample);
+/* The last sample of a flow that is live or ended in this turn; NULL: none. Borrowed. */
+const struct flowd_tcp_sample *flowd_hub_sample_of(const struct flowd_hub *hub,
+                                                   const struct flowd_flow *flow);
 
 /* Tells waiter after this turn's commit. A waiter waits once; waiting again is an error. */
 void flowd_hub_wait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter);

@@ -1,10 +1,11 @@
 /*
- * What a plugin or a backend is: a constant table, exported as its file's only symbol and listed by
- * CMake (flowd_add_plugin, flowd_add_backend).
+ * What a plugin, a backend or an enricher is: a constant table, exported as its file's only symbol
+ * and listed by CMake (flowd_add_plugin, flowd_add_backend, flowd_add_enricher).
  *
  * Life: check() on the configuration, start(), any number of reload()s, stop(). Plugins hand flow
  * events to the hub as they read them. Backends are told of each start and end, queue what follows
- * from it, and send it in commit(), once per loop turn.
+ * from it, and send it in commit(), once per loop turn. Enrichers are told the same and hand the
+ * hub samples of the flows' sockets, which it keeps and shows to the backends.
  */
 #pragma once
 
@@ -19,7 +20,9 @@
 struct ev_loop;
 struct flowd_hub;
 struct flowd_host;
+struct flowd_metrics;
 struct flowd_registry;
+struct flowd_tcp_sample;
 
 /* What the daemon lends to its modules. Everything outlives them. */
 struct flowd_context {
@@ -27,15 +30,18 @@ struct flowd_context {
     struct flowd_hub *hub;
     struct flowd_host *host;
     struct flowd_registry *registry;
-    size_t flows_max; /* flows.max at start */
+    size_t flows_max;         /* flows.max at start */
+    int64_t sample_period_ms; /* enrichers.period at start */
     /* The daemon's part of the status: version, uptime, modules, counters. Returns owned or NULL.
      */
     json_t *(*status)(const struct flowd_context *context);
+    /* Writes the metrics of the daemon and of every module. */
+    void (*metrics)(const struct flowd_context *context, struct flowd_metrics *metrics);
     /* 0 when everything that is configured works; else -errno with the reason. */
     int (*ready)(const struct flowd_context *context, struct flowd_error *err);
 };
 
-enum flowd_module_kind { FLOWD_PLUGIN, FLOWD_BACKEND };
+enum flowd_module_kind { FLOWD_PLUGIN, FLOWD_BACKEND, FLOWD_ENRICHER };
 
 /* A backend's name for what it did with a flow, as the API shows it ("marked", "not-ipv6"). */
 struct flowd_backend_status {
@@ -45,7 +51,7 @@ struct flowd_backend_status {
 
 struct flowd_module {
     enum flowd_module_kind kind;
-    const char *name;    /* its key under "plugins" or "backends" */
+    const char *name;    /* its key under "plugins", "backends" or "enrichers" */
     const char *alias;   /* another key that still works; NULL: none */
     const char *summary; /* one line */
     const struct flowd_option *options;
@@ -88,6 +94,8 @@ struct flowd_module {
     void (*status)(const void *instance, json_t *object);
     /* Adds members to the status itself ("interfaces"); may be NULL. */
     void (*status_top)(const void *instance, json_t *status);
+    /* Writes the module's own metric families; may be NULL. */
+    void (*metrics)(const void *instance, struct flowd_metrics *metrics);
     /*
      * `flowd clean`: removes kernel state that any flowd left. interfaces (may be empty: all).
      * Prints nothing; appends what it removed to removed. May be NULL.
@@ -98,14 +106,31 @@ struct flowd_module {
     /* Backends only. */
     const struct flowd_backend_status *statuses; /* indexed by flow->backend[slot] */
     size_t status_count;
+    /* Which index of flow->backend is this backend's; told once, right after start(). */
+    void (*set_slot)(void *instance, unsigned slot);
     /*
      * May refuse a start before anything has been done: -errno with a reason that names the field.
      * May be NULL.
      */
     int (*accept)(void *instance, const struct flowd_event *event, struct flowd_error *err);
     /*
+     * The flow, which is live, was sampled, after a period or so since the backends were told the
+     * last time. May be NULL.
+     */
+    void (*flow_sample)(void *instance, struct flowd_flow *flow,
+                        const struct flowd_tcp_sample *sample);
+
+    /* Enrichers only: fills sample with what the flow's socket is like at this moment, at the
+     * flow's end. Returns 0, or -errno: it can't be known (any more). May be NULL.
+     */
+    int (*last_sample)(void *instance, const struct flowd_flow *flow,
+                       struct flowd_tcp_sample *sample);
+
+    /* Backends and enrichers. */
+    /*
      * A flow has begun (restored: it was live before this process started), goes on, or has ended.
-     * Queues; sets flow->backend[slot]. flow_ongoing may be NULL.
+     * Queues; a backend sets flow->backend[slot]. flow_ongoing may be NULL. At the end of a flow
+     * flowd_hub_sample_of() has its last sample.
      */
     void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
     void (*flow_ongoing)(void *instance, struct flowd_flow *flow);
@@ -113,8 +138,6 @@ struct flowd_module {
     /* Sends what was queued in this loop turn and sets the final flow->backend[slot]. May be NULL.
      */
     void (*commit)(void *instance);
-    /* Which index of flow->backend is this backend's; told once, right after start(). */
-    void (*set_slot)(void *instance, unsigned slot);
 };
 
 /* Every module of this build, NULL-terminated; generated by CMake. */

@@ -1,47 +1,23 @@
 /*
- * Looks at a bounded number of recovered flows in each loop turn, so that a host with many of them
- * is ready at once. Marking goes on meanwhile: an ended connection sends no packets to be marked.
+ * Looks at a bounded number of flows in each loop turn, so that a host with many of them is ready
+ * at once. Marking goes on meanwhile: an ended connection sends no packets to be marked.
  *
  * Only the flows for which the kernel says clearly that there is no socket end. UDP flows, flows
  * between other hosts and link-local ones (whose look-up would need the interface) stay.
  */
 #include "daemon/recovery.h"
 
-#include "daemon/host.h"
+#include "daemon/flow_socket.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
-#include "daemon/socket_probe.h"
-#include "daemon/timestamp.h"
+#include "daemon/sock_diag.h"
 
 #define FLOWS_PER_TURN 512
 
-/* Whether an end of the flow at local exists as a socket: 1, 0, or -1 if that can't be known. */
-static int probe_end(const struct flowd_recovery *recovery, const struct flowd_flow_key *key,
-                     bool local_is_src)
-{
-    const struct in6_addr *local = local_is_src ? &key->src : &key->dst;
-    int result;
-
-    if (!flowd_host_is_local(recovery->context->host, key->family, local))
-        return 0;
-    result = flowd_socket_probe_tcp(recovery->probe, key, local_is_src);
-    return result < 0 ? -1 : result;
-}
-
 static bool is_gone(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
 {
-    const struct flowd_flow_key *key = &flow->key;
-    const struct flowd_host *host = recovery->context->host;
-
-    if (key->protocol != IPPROTO_TCP || flow->last_event_us >= recovery->before_us)
-        return false;
-    if (key->family == AF_INET6 &&
-        (IN6_IS_ADDR_LINKLOCAL(&key->src) || IN6_IS_ADDR_LINKLOCAL(&key->dst)))
-        return false;
-    if (!flowd_host_is_local(host, key->family, &key->src) &&
-        !flowd_host_is_local(host, key->family, &key->dst))
-        return false;
-    return probe_end(recovery, key, true) == 0 && probe_end(recovery, key, false) == 0;
+    return flow->key.protocol == IPPROTO_TCP && flow->last_event_us < recovery->before_us &&
+           flowd_flow_socket_exists(recovery->diag, recovery->context->host, &flow->key) == 0;
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -63,7 +39,7 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
         }
         recovery->looked_at++;
         if (is_gone(recovery, flow)) {
-            flowd_hub_end(hub, source, flow);
+            flowd_hub_end(hub, source, flow, NULL);
             recovery->ended++;
         }
     }
@@ -71,14 +47,16 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
     ev_timer_start(loop, &recovery->turn);
 }
 
-void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context)
+void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context,
+                          int64_t before_us)
 {
     struct flowd_error err;
 
-    *recovery = (struct flowd_recovery){.context = context, .before_us = flowd_timestamp_boot_us()};
+    flowd_recovery_stop(recovery);
+    *recovery = (struct flowd_recovery){.context = context, .before_us = before_us};
     if (flowd_hub_live(context->hub) == 0)
         return;
-    if (flowd_socket_probe_new(&recovery->probe, &err) < 0) {
+    if (flowd_sock_diag_new(0, &recovery->diag, &err) < 0) {
         flowd_warning("recovery", "flows whose socket is gone stay live: %s", err.message);
         return;
     }
@@ -89,9 +67,9 @@ void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_co
 
 void flowd_recovery_stop(struct flowd_recovery *recovery)
 {
-    if (recovery->probe == NULL)
+    if (recovery->diag == NULL)
         return;
     ev_timer_stop(recovery->context->loop, &recovery->turn);
-    flowd_socket_probe_free(recovery->probe);
-    recovery->probe = NULL;
+    flowd_sock_diag_free(recovery->diag);
+    recovery->diag = NULL;
 }

@@ -10,12 +10,15 @@
 #include "daemon/log.h"
 #include "daemon/timestamp.h"
 
+static const char *const kind_names[] = {
+    [FLOWD_PLUGIN] = "plugin", [FLOWD_BACKEND] = "backend", [FLOWD_ENRICHER] = "enricher"};
+
 static json_t *module_json(const struct flowd_running_module *entry)
 {
     const struct flowd_module *module = entry->module;
     json_t *object =
-        json_pack("{s:s, s:s, s:s}", "kind", module->kind == FLOWD_PLUGIN ? "plugin" : "backend",
-                  "name", module->name, "state", entry->instance != NULL ? "running" : "failed");
+        json_pack("{s:s, s:s, s:s}", "kind", kind_names[module->kind], "name", module->name,
+                  "state", entry->instance != NULL ? "running" : "failed");
 
     if (entry->instance == NULL)
         json_object_set_new(object, "reason", json_string(entry->failure));

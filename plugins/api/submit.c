@@ -194,7 +194,7 @@ void api_flow_delete(struct api *api, struct flowd_http_exchange *exchange,
         return;
     }
     *item = (struct api_item){.flow = flow, .result = FLOWD_ENDED};
-    flowd_hub_end(api->context->hub, api->source, flow);
+    flowd_hub_end(api->context->hub, api->source, flow, NULL);
     api_pending_finish(pending, answer_one);
 }
 

@@ -105,8 +105,7 @@ def test_mistakes_are_named(flowd_command, directory, text, words):
 
 
 @pytest.mark.parametrize("key,value", [
-    ("backends.prometheus", {}), ("plugins.netlink", {}), ("plugins.iperf3", {}),
-    ("plugins.firefly", {}), ("enrichers.netlink", {}),
+    ("plugins.firefly", {}),
     ("registry.url", "https://example.org/api.json"), ("backends.firefly.enrich", True),
 ])
 def test_what_is_not_in_this_version_is_said(flowd_command, directory, key, value):

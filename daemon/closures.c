@@ -1,0 +1,227 @@
+/*
+ * One netlink socket in two multicast groups. What it brings is read in batches, a bounded number
+ * in each loop turn; a socket of no flow costs two look-ups in the flow table.
+ *
+ * After a loss (ENOBUFS) any flow may have missed its end. The walk over all of them waits a while:
+ * a flow may be announced shortly before its socket exists, and must not be taken for a finished one.
+ */
+#include "daemon/closures.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <linux/sock_diag.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "daemon/flow_socket.h"
+#include "daemon/host.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/recovery.h"
+#include "daemon/sock_diag.h"
+#include "daemon/tcp_sample.h"
+#include "daemon/timestamp.h"
+
+#define BATCH 32
+#define BATCHES_PER_TURN 32
+#define NOTIFICATION_SIZE 1024
+#define RECEIVE_SIZE (8 << 20)
+#define RECOVERY_DELAY_S 10.0
+
+struct flowd_closures {
+    const struct flowd_context *context;
+    struct flowd_source *source;
+    struct nl_sock *socket;
+    struct flowd_sock_diag *diag;
+    struct ev_io readable;
+    struct ev_timer recover;
+    struct flowd_recovery recovery;
+    int64_t lost_us; /* when a notification was lost last; CLOCK_BOOTTIME, 0: never */
+    uint64_t notifications;
+    uint64_t losses;
+    uint64_t ended;
+    uint64_t reused; /* connections that ended while another one had their addresses and ports */
+    struct mmsghdr messages[BATCH];
+    struct iovec vectors[BATCH];
+    _Alignas(8) char data[BATCH][NOTIFICATION_SIZE];
+};
+
+/* The live flow of a socket's connection, whichever end of it the socket is; NULL: none. */
+static struct flowd_flow *flow_of(struct flowd_hub *hub, const struct flowd_flow_key *key,
+                                  bool *local_is_src)
+{
+    struct flowd_flow_key reverse = *key;
+    struct flowd_flow *flow = flowd_hub_find_key(hub, key);
+
+    *local_is_src = flow != NULL;
+    if (flow != NULL)
+        return flow;
+    reverse.src = key->dst;
+    reverse.dst = key->src;
+    reverse.src_port = key->dst_port;
+    reverse.dst_port = key->src_port;
+    return flowd_hub_find_key(hub, &reverse);
+}
+
+static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
+{
+    const struct flowd_context *context = closures->context;
+    const struct flowd_tcp_sample *last = NULL;
+    struct flowd_flow *flow;
+    bool local_is_src;
+
+    closures->notifications++;
+    flow = flow_of(context->hub, &socket->key, &local_is_src);
+    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
+        return;
+    /* With both ends here, the source's socket says what the flow was like. */
+    if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
+        last = &socket->sample;
+    if (flowd_flow_socket_exists(closures->diag, context->host, &flow->key) == 1) {
+        closures->reused++;
+        if (last != NULL)
+            flowd_hub_keep_sample(context->hub, flow, last);
+        return;
+    }
+    closures->ended++;
+    flowd_hub_end(context->hub, closures->source, flow, last);
+}
+
+static void note_loss(struct flowd_closures *closures)
+{
+    static struct flowd_log_limit limit;
+
+    closures->losses++;
+    closures->lost_us = flowd_timestamp_boot_us();
+    flowd_log_limited(&limit, FLOWD_LOG_WARNING, "closures",
+                      "the kernel dropped notifications of closed sockets: every flow will be "
+                      "looked at");
+    if (!ev_is_active(&closures->recover)) {
+        ev_timer_set(&closures->recover, RECOVERY_DELAY_S, 0);
+        ev_timer_start(closures->context->loop, &closures->recover);
+    }
+}
+
+static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct flowd_closures *closures = watcher->data;
+    int64_t now_us = flowd_timestamp_boot_us();
+    int64_t latest_us = now_us - (int64_t)(RECOVERY_DELAY_S * 1e6) / 2;
+
+    (void)loop;
+    (void)events;
+    flowd_recovery_start(&closures->recovery, closures->context,
+                         closures->lost_us < latest_us ? closures->lost_us : latest_us);
+    /* What was lost since is looked at after another while. */
+    if (closures->lost_us > latest_us)
+        ev_timer_start(closures->context->loop, &closures->recover);
+}
+
+static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+    struct flowd_closures *closures = watcher->data;
+    int64_t now_us = flowd_timestamp_now_us();
+
+    (void)loop;
+    (void)events;
+    for (int round = 0; round < BATCHES_PER_TURN; round++) {
+        int count = recvmmsg(watcher->fd, closures->messages, BATCH, MSG_DONTWAIT, NULL);
+
+        if (count < 0 && errno == ENOBUFS) {
+            note_loss(closures);
+            continue;
+        }
+        if (count <= 0)
+            return;
+        for (int i = 0; i < count; i++) {
+            struct flowd_tcp_socket socket;
+
+            if (flowd_tcp_socket_decode(closures->data[i], closures->messages[i].msg_len, now_us,
+                                        &socket) == 0)
+                take_closure(closures, &socket);
+        }
+        if (count < BATCH)
+            return;
+    }
+}
+
+static int open_socket(struct flowd_closures *closures, struct flowd_error *err)
+{
+    const int size = RECEIVE_SIZE;
+    int result;
+    int fd;
+
+    closures->socket = nl_socket_alloc();
+    if (closures->socket == NULL)
+        return flowd_fail(err, ENOMEM, "sock_diag");
+    nl_socket_disable_seq_check(closures->socket);
+    result = nl_connect(closures->socket, NETLINK_SOCK_DIAG);
+    if (result == 0)
+        result = nl_socket_add_memberships(closures->socket, SKNLGRP_INET_TCP_DESTROY,
+                                           SKNLGRP_INET6_TCP_DESTROY, 0);
+    if (result < 0)
+        return flowd_fail(err, -EOPNOTSUPP, "sock_diag notifications: %s", nl_geterror(result));
+    (void)nl_socket_set_nonblocking(closures->socket);
+    fd = nl_socket_get_fd(closures->socket);
+    /* The second is for those without CAP_NET_ADMIN: it is cut at net.core.rmem_max. */
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    return 0;
+}
+
+int flowd_closures_new(const struct flowd_context *context, struct flowd_closures **out,
+                       struct flowd_error *err)
+{
+    struct flowd_closures *closures = calloc(1, sizeof(*closures));
+    int result;
+
+    if (closures == NULL)
+        return flowd_fail(err, ENOMEM, "closures");
+    closures->context = context;
+    closures->source = flowd_hub_source(context->hub, "close");
+    for (size_t i = 0; i < BATCH; i++) {
+        closures->vectors[i] =
+            (struct iovec){.iov_base = closures->data[i], .iov_len = NOTIFICATION_SIZE};
+        closures->messages[i].msg_hdr =
+            (struct msghdr){.msg_iov = &closures->vectors[i], .msg_iovlen = 1};
+    }
+    result = closures->source != NULL ? 0 : flowd_fail(err, ENOMEM, "closures");
+    if (result == 0)
+        result = flowd_sock_diag_new(0, &closures->diag, err);
+    if (result == 0)
+        result = open_socket(closures, err);
+    if (result < 0) {
+        flowd_closures_free(closures);
+        return result;
+    }
+    ev_timer_init(&closures->recover, on_recover, RECOVERY_DELAY_S, 0);
+    ev_io_init(&closures->readable, on_readable, nl_socket_get_fd(closures->socket), EV_READ);
+    closures->readable.data = closures->recover.data = closures;
+    /* Before the plugins: a connection that is over has its final counts when its end is read. */
+    ev_set_priority(&closures->readable, EV_MAXPRI);
+    ev_io_start(context->loop, &closures->readable);
+    *out = closures;
+    return 0;
+}
+
+void flowd_closures_free(struct flowd_closures *closures)
+{
+    if (closures == NULL)
+        return;
+    ev_io_stop(closures->context->loop, &closures->readable);
+    ev_timer_stop(closures->context->loop, &closures->recover);
+    flowd_recovery_stop(&closures->recovery);
+    flowd_sock_diag_free(closures->diag);
+    nl_socket_free(closures->socket);
+    free(closures);
+}
+
+json_t *flowd_closures_status(const struct flowd_closures *closures)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "notifications", (json_int_t)closures->notifications,
+                     "losses", (json_int_t)closures->losses, "ended", (json_int_t)closures->ended,
+                     "reused", (json_int_t)closures->reused);
+}

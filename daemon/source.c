@@ -1,0 +1,62 @@
+/*
+ * A short list: there are as many sources as plugins, and a few more.
+ */
+#include "daemon/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const flowd_result_names[FLOWD_RESULTS] = {"started", "known",   "restarted",
+                                                       "ended",   "unknown", "refused"};
+
+struct flowd_source *flowd_source_find(struct flowd_source **list, const char *name)
+{
+    struct flowd_source *source;
+
+    for (source = *list; source != NULL; source = source->next)
+        if (strncmp(source->name, name, FLOWD_SOURCE_SIZE - 1) == 0)
+            return source;
+    source = calloc(1, sizeof(*source));
+    if (source == NULL)
+        return NULL;
+    memcpy(source->name, name, strnlen(name, FLOWD_SOURCE_SIZE - 1));
+    source->next = *list;
+    *list = source;
+    return source;
+}
+
+void flowd_source_free_all(struct flowd_source **list)
+{
+    while (*list != NULL) {
+        struct flowd_source *source = *list;
+
+        *list = source->next;
+        free(source);
+    }
+}
+
+static json_t *source_json(const struct flowd_source *source)
+{
+    json_t *object = json_object();
+
+    for (int state = 0; state < FLOWD_EVENT_STATES; state++) {
+        json_t *results = json_object();
+
+        for (int result = 0; result < FLOWD_RESULTS; result++)
+            if (source->events[state][result] > 0)
+                json_object_set_new(results, flowd_result_names[result],
+                                    json_integer((json_int_t)source->events[state][result]));
+        json_object_set_new(object, flowd_event_state_names[state], results);
+    }
+    json_object_set_new(object, "malformed", json_integer((json_int_t)source->malformed));
+    return object;
+}
+
+json_t *flowd_source_json(const struct flowd_source *list)
+{
+    json_t *events = json_object();
+
+    for (const struct flowd_source *source = list; source != NULL; source = source->next)
+        json_object_set_new(events, source->name, source_json(source));
+    return events;
+}
