@@ -1,0 +1,310 @@
+/*
+ * The netlink enricher: asks the kernel for the TCP statistics of each watched flow, once a period,
+ * by exact sock_diag(7) requests.
+ *
+ * The flows stand in one array and are asked for in turn, some in each tick, so that the requests of
+ * a period are spread over it. A flow that has ended is noticed when its turn comes. At a flow's end
+ * its socket is asked for once more, for the final counts.
+ */
+#include <errno.h>
+#include <ev.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+
+#include "daemon/flow_socket.h"
+#include "daemon/host.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/module.h"
+#include "daemon/sock_diag.h"
+#include "daemon/tcp_sample.h"
+
+#define TICKS_PER_PERIOD 50
+#define TICK_MIN_S 0.01
+#define TICK_MAX_S 0.1
+#define CAPACITY_MIN 64
+
+extern const struct flowd_module flowd_enricher_netlink;
+
+struct netlink_config {
+    int64_t protocol;
+    int64_t extensions;
+    int64_t states;
+};
+
+struct netlink {
+    const struct flowd_context *context;
+    const struct netlink_config *config;
+    struct flowd_sock_diag *diag;
+    struct ev_timer tick;
+    double started; /* when the period that is under way began; the loop's time */
+    size_t done;    /* flows that have had their turn in it */
+    uint64_t *ids;  /* of TCP flows; those that ended leave gaps, closed when found */
+    size_t count;
+    size_t capacity;
+    size_t next;
+    uint64_t sampled;
+    uint64_t without_socket;
+    uint64_t unanswered;
+};
+
+/* One batch of requests. */
+struct turn {
+    struct netlink *netlink;
+    struct flowd_sock_diag_query queries[FLOWD_SOCK_DIAG_BATCH];
+    struct flowd_flow *flows[FLOWD_SOCK_DIAG_BATCH];
+    size_t count;
+};
+
+static bool is_wanted(const struct netlink *netlink, unsigned state)
+{
+    return flowd_sock_diag_is_connection(state) && netlink->config->states >> state & 1;
+}
+
+static void take_answer(void *context, size_t index, int error,
+                        const struct flowd_tcp_socket *socket)
+{
+    const struct turn *turn = context;
+    struct netlink *netlink = turn->netlink;
+
+    if (error == -ENOENT || (error == 0 && !is_wanted(netlink, socket->sample.state))) {
+        netlink->without_socket++;
+    } else if (error < 0) {
+        netlink->unanswered++;
+    } else {
+        netlink->sampled++;
+        flowd_hub_sample(netlink->context->hub, turn->flows[index], &socket->sample);
+    }
+}
+
+static void ask(struct turn *turn)
+{
+    flowd_sock_diag_ask(turn->netlink->diag, turn->queries, turn->count, take_answer, turn);
+    turn->count = 0;
+}
+
+static void add_query(struct turn *turn, struct flowd_flow *flow)
+{
+    unsigned ends = flowd_flow_socket_ends(turn->netlink->context->host, &flow->key);
+
+    if (ends == 0)
+        return;
+    turn->flows[turn->count] = flow;
+    turn->queries[turn->count++] = (struct flowd_sock_diag_query){
+        .key = &flow->key, .local_is_src = (ends & FLOWD_LOCAL_SRC) != 0};
+    if (turn->count == FLOWD_SOCK_DIAG_BATCH)
+        ask(turn);
+}
+
+/* Asks for the next flow. False: the last one has had its turn. */
+static bool take_turn(struct netlink *netlink, struct turn *turn)
+{
+    struct flowd_flow *flow;
+
+    if (netlink->next >= netlink->count)
+        return false;
+    flow = flowd_hub_find(netlink->context->hub, netlink->ids[netlink->next]);
+    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE) {
+        netlink->ids[netlink->next] = netlink->ids[--netlink->count];
+        return true;
+    }
+    netlink->next++;
+    add_query(turn, flow);
+    return true;
+}
+
+static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct netlink *netlink = watcher->data;
+    double period_s = (double)netlink->context->sample_period_ms / 1000;
+    double elapsed_s = ev_now(loop) - netlink->started;
+    struct turn turn = {.netlink = netlink};
+    size_t due;
+
+    (void)events;
+    /* All that remain once the period is over; a loop that was held up for long skips some periods. */
+    due = elapsed_s >= period_s ? SIZE_MAX : (size_t)((double)netlink->count * elapsed_s / period_s);
+    while (netlink->done < due && take_turn(netlink, &turn))
+        netlink->done++;
+    if (turn.count > 0)
+        ask(&turn);
+    if (elapsed_s < period_s)
+        return;
+    netlink->started += period_s;
+    if (ev_now(loop) - netlink->started > period_s)
+        netlink->started = ev_now(loop);
+    netlink->done = netlink->next = 0;
+    if (netlink->count == 0)
+        ev_timer_stop(loop, watcher);
+}
+
+static int start(const struct flowd_context *context, const void *config, void **instance,
+                 struct flowd_error *err)
+{
+    const struct netlink_config *settings = config;
+    struct netlink *netlink = calloc(1, sizeof(*netlink));
+    double tick_s = (double)context->sample_period_ms / 1000 / TICKS_PER_PERIOD;
+    int result;
+
+    if (netlink == NULL)
+        return flowd_fail(err, ENOMEM, "enricher");
+    netlink->context = context;
+    netlink->config = settings;
+    result = flowd_sock_diag_new((uint8_t)settings->extensions, &netlink->diag, err);
+    if (result < 0) {
+        free(netlink);
+        return result;
+    }
+    tick_s = tick_s < TICK_MIN_S ? TICK_MIN_S : tick_s > TICK_MAX_S ? TICK_MAX_S : tick_s;
+    ev_timer_init(&netlink->tick, on_tick, tick_s, tick_s);
+    netlink->tick.data = netlink;
+    *instance = netlink;
+    return 0;
+}
+
+static void stop(void *instance)
+{
+    struct netlink *netlink = instance;
+
+    ev_timer_stop(netlink->context->loop, &netlink->tick);
+    flowd_sock_diag_free(netlink->diag);
+    free(netlink->ids);
+    free(netlink);
+}
+
+static int grow(struct netlink *netlink)
+{
+    size_t capacity = netlink->capacity > 0 ? netlink->capacity * 2 : CAPACITY_MIN;
+    uint64_t *ids = realloc(netlink->ids, capacity * sizeof(*ids));
+
+    if (ids == NULL)
+        return -ENOMEM;
+    netlink->ids = ids;
+    netlink->capacity = capacity;
+    return 0;
+}
+
+/* Closes the gaps that ended flows left. */
+static void close_gaps(struct netlink *netlink)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < netlink->count; i++) {
+        const struct flowd_flow *flow =
+            flowd_hub_find(netlink->context->hub, netlink->ids[i]);
+
+        if (i == netlink->next)
+            netlink->next = kept;
+        if (flow != NULL && flow->state == FLOWD_FLOW_LIVE)
+            netlink->ids[kept++] = netlink->ids[i];
+    }
+    if (netlink->next > kept)
+        netlink->next = kept;
+    netlink->count = kept;
+}
+
+static int make_room(struct netlink *netlink)
+{
+    if (netlink->count < netlink->capacity)
+        return 0;
+    close_gaps(netlink);
+    /* So that the next gaps are not looked for too soon. */
+    return netlink->count > netlink->capacity / 4 * 3 || netlink->capacity == 0 ? grow(netlink) : 0;
+}
+
+static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+{
+    static struct flowd_log_limit limit;
+    struct netlink *netlink = instance;
+
+    (void)restored;
+    if (flow->key.protocol != IPPROTO_TCP)
+        return;
+    if (make_room(netlink) < 0) {
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "netlink",
+                          "out of memory: a flow is not sampled");
+        return;
+    }
+    netlink->ids[netlink->count++] = flow->id;
+    if (!ev_is_active(&netlink->tick)) {
+        netlink->started = ev_now(netlink->context->loop);
+        ev_timer_start(netlink->context->loop, &netlink->tick);
+    }
+}
+
+static void flow_end(void *instance, struct flowd_flow *flow)
+{
+    (void)instance;
+    (void)flow;
+}
+
+static int last_sample(void *instance, const struct flowd_flow *flow,
+                       struct flowd_tcp_sample *sample)
+{
+    struct netlink *netlink = instance;
+    unsigned ends = flowd_flow_socket_ends(netlink->context->host, &flow->key);
+    struct flowd_tcp_socket socket;
+    int result;
+
+    if (ends == 0)
+        return -ENOENT;
+    result = flowd_sock_diag_ask_one(netlink->diag, &flow->key, (ends & FLOWD_LOCAL_SRC) != 0,
+                                     &socket);
+    if (result == 0 && !flowd_sock_diag_is_connection(socket.sample.state))
+        result = -ENOENT;
+    if (result == 0)
+        *sample = socket.sample;
+    return result;
+}
+
+static void status(const void *instance, json_t *object)
+{
+    const struct netlink *netlink = instance;
+
+    json_object_set_new(object, "watched", json_integer((json_int_t)netlink->count));
+    json_object_set_new(object, "samples", json_integer((json_int_t)netlink->sampled));
+    json_object_set_new(object, "withoutSocket", json_integer((json_int_t)netlink->without_socket));
+    json_object_set_new(object, "unanswered", json_integer((json_int_t)netlink->unanswered));
+}
+
+#define AT(field) offsetof(struct netlink_config, field)
+
+static const struct flowd_option options[] = {
+    {.key = "protocol",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(protocol),
+     .standard = "6",
+     .min = IPPROTO_TCP,
+     .max = IPPROTO_TCP,
+     .doc = "Protocol that is sampled: TCP."},
+    {.key = "ext",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(extensions),
+     .standard = "255",
+     .min = 0,
+     .max = UINT8_MAX,
+     .doc = "What the kernel is asked for, a bit for each INET_DIAG_... attribute; 255: everything."},
+    {.key = "state",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(states),
+     .standard = "3071",
+     .min = 0,
+     .max = (1 << (TCP_CLOSING + 1)) - 1,
+     .doc = "States of sockets that are sampled, bit 1 << TCP_...; listeners never are."},
+    {.key = NULL},
+};
+
+const struct flowd_module flowd_enricher_netlink = {
+    .kind = FLOWD_ENRICHER,
+    .name = "netlink",
+    .summary = "samples the TCP statistics of live flows with sock_diag(7)",
+    .options = options,
+    .config_size = sizeof(struct netlink_config),
+    .start = start,
+    .stop = stop,
+    .status = status,
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+    .last_sample = last_sample,
+};
