@@ -45,13 +45,13 @@ def report(name, value, unit, target=None, at_least=True, **more):
 class Daemon:
     """One flowd in a namespace, ready when the constructor returns."""
 
-    def __init__(self, programs, namespace, place, backends, flows_max=262144):
+    def __init__(self, programs, namespace, place, backends, flows_max=262144, enrichers=None):
         self.place = pathlib.Path(place)
         self.fifo = self.place / "fifo"
         config = {
             "stateDir": str(self.place / "state"), "flows": {"max": flows_max},
             "plugins": {"namedPipe": {"pipePath": str(self.fifo)}, "api": {}},
-            "backends": backends,
+            "backends": backends, "enrichers": enrichers or {},
         }
         path = self.place / "config.json"
         path.write_text(json.dumps(config))
@@ -218,6 +218,94 @@ def bench_memory(bench):
                    resident_MiB=used / 2**20)
 
 
+class Connections:
+    """Idle TCP connections over a veth pair, see connections.c."""
+
+    EACH, SOURCE_PORT, PORT = 15000, 20000, 5000
+
+    def __init__(self, bench, pair, count):
+        self._ends = []
+        for space, arguments in (
+                (pair.far, ("listen", Pair.FAR, self.PORT, count)),
+                (pair.near, ("connect", Pair.FAR, self.PORT, count, Pair.NEAR, self.SOURCE_PORT))):
+            end = subprocess.Popen(  # pylint: disable=consider-using-with
+                space.command([bench.tools / "connections", *map(str, arguments)]),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self._ends.append(end)
+            if end.stdout.readline() != "ready\n":
+                self.close()
+                raise SystemExit(f"{count} connections can't be made here")
+
+    @classmethod
+    def lines(cls, state, count):
+        """Fifo lines for the first count of them."""
+        return "".join(
+            f"{state} tcp {Pair.NEAR} {cls.SOURCE_PORT + number % cls.EACH} {Pair.FAR} "
+            f"{cls.PORT + number // cls.EACH} 2 17\n" for number in range(count))
+
+    def close(self):
+        for end in reversed(self._ends):
+            end.stdin.close()
+            end.wait(DEADLINE_S)
+            end.stdout.close()
+
+
+def cpu_share(daemon, seconds):
+    """Which part of one core the daemon takes."""
+    def used():
+        fields = pathlib.Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    begin, before = time.monotonic(), used()
+    time.sleep(seconds)
+    return (used() - before) / (time.monotonic() - begin)
+
+
+def watch(bench, pair, watched, sampled=True):
+    """The CPU that goes into watching flows, and how often each of them was sampled a second."""
+    enrichers = {"enrichers": {"netlink": {}}} if sampled else {}
+    with bench.daemon(marker=False, namespace=pair.near, **enrichers) as daemon:
+        api = Api(pair.near)
+        with open(daemon.fifo, "w", encoding="ascii") as fifo:
+            fifo.write(Connections.lines("start", watched))
+        while api.status()["flows"]["live"] < watched:
+            time.sleep(0.01)
+
+        def samples():
+            return sum(one.get("samples", 0) for one in api.status()["modules"])
+
+        time.sleep(2)  # the first round
+        shares, rates = [], []
+        for _ in range(5):
+            before, begin = samples(), time.monotonic()
+            shares.append(cpu_share(daemon, 2) * 100)
+            rates.append((samples() - before) / (time.monotonic() - begin) / watched)
+        api.close()
+    return statistics.median(shares), statistics.median(rates)
+
+
+def bench_sampling(bench):
+    """CPU for sampling each second, among many other sockets and among few."""
+    shares = {}
+    for others, cases in ((50_000, ((10_000, True), (1_000, True), (10_000, False))),
+                          (1_000, ((10_000, True),))):
+        pair = Pair()
+        try:
+            held = Connections(bench, pair, others + 10_000)
+            for watched, sampled in cases:
+                share, rate = watch(bench, pair, watched, sampled)
+                shares[others, watched, sampled] = share
+                what = f"sampling {watched:,} flows" if sampled else f"{watched:,} flows not sampled"
+                goal = 10 if sampled and watched == 10_000 else None
+                report(f"{what}, {others:,} others", share, "% of a core", goal, at_least=False,
+                       samples_a_flow_and_second=rate)
+            held.close()
+        finally:
+            pair.remove()
+    report("sampling: 50,000 others over 1,000 others",
+           shares[50_000, 10_000, True] / max(shares[1_000, 10_000, True], 0.1), "ratio")
+
+
 def bench_start(bench):
     times = []
     for _ in range(15):
@@ -377,7 +465,7 @@ def bench_interface(bench):
 
 PARTS = {
     "marker": bench_marker, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
-    "memory": bench_memory, "start": bench_start, "throughput": bench_throughput,
+    "memory": bench_memory, "sampling": bench_sampling, "start": bench_start, "throughput": bench_throughput,
     "interface": bench_interface,
 }
 
