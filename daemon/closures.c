@@ -3,7 +3,8 @@
  * in each loop turn; a socket of no flow costs two look-ups in the flow table.
  *
  * After a loss (ENOBUFS) any flow may have missed its end. The walk over all of them waits a while:
- * a flow may be announced shortly before its socket exists, and must not be taken for a finished one.
+ * a flow may be announced shortly before its socket exists, and must not be taken for a finished
+ * one.
  */
 #include "daemon/closures.h"
 
@@ -29,7 +30,15 @@
 #define BATCHES_PER_TURN 32
 #define NOTIFICATION_SIZE 1024
 #define RECEIVE_SIZE (8 << 20)
-#define RECOVERY_DELAY_S 10.0
+#define RECOVERY_DELAY_S 2.0
+#define US_PER_S 1e6
+
+/* Which flows may have ended without the kernel saying so. */
+struct doubt {
+    bool any;
+    bool all;                 /* a notification was lost */
+    struct flowd_ports ports; /* else: the local ports of connections that were aborted */
+};
 
 struct flowd_closures {
     const struct flowd_context *context;
@@ -39,9 +48,12 @@ struct flowd_closures {
     struct ev_io readable;
     struct ev_timer recover;
     struct flowd_recovery recovery;
-    int64_t lost_us; /* when a notification was lost last; CLOCK_BOOTTIME, 0: never */
+    struct doubt fresh;        /* of the delay that is under way */
+    struct doubt ripe;         /* of the one before: the next walk is for it */
+    struct flowd_ports walked; /* the ports of the walk that is under way */
     uint64_t notifications;
     uint64_t losses;
+    uint64_t aborts;
     uint64_t ended;
     uint64_t reused; /* connections that ended while another one had their addresses and ports */
     struct mmsghdr messages[BATCH];
@@ -66,6 +78,27 @@ static struct flowd_flow *flow_of(struct flowd_hub *hub, const struct flowd_flow
     return flowd_hub_find_key(hub, &reverse);
 }
 
+static void start_recovery_later(struct flowd_closures *closures)
+{
+    closures->fresh.any = true;
+    if (ev_is_active(&closures->recover))
+        return;
+    ev_timer_set(&closures->recover, RECOVERY_DELAY_S, 0);
+    ev_timer_start(closures->context->loop, &closures->recover);
+}
+
+/* Listeners, and sockets that never had a connection, have no remote address. */
+static void note_abort(struct flowd_closures *closures, const struct flowd_flow_key *key)
+{
+    static const struct in6_addr unspecified;
+
+    if (memcmp(&key->dst, &unspecified, sizeof(unspecified)) == 0)
+        return;
+    closures->aborts++;
+    flowd_ports_add(&closures->fresh.ports, key->src_port);
+    start_recovery_later(closures);
+}
+
 static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
 {
     const struct flowd_context *context = closures->context;
@@ -74,6 +107,10 @@ static void take_closure(struct flowd_closures *closures, const struct flowd_tcp
     bool local_is_src;
 
     closures->notifications++;
+    if (socket->key.dst_port == 0) {
+        note_abort(closures, &socket->key);
+        return;
+    }
     flow = flow_of(context->hub, &socket->key, &local_is_src);
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
         return;
@@ -95,29 +132,36 @@ static void note_loss(struct flowd_closures *closures)
     static struct flowd_log_limit limit;
 
     closures->losses++;
-    closures->lost_us = flowd_timestamp_boot_us();
+    closures->fresh.all = true;
     flowd_log_limited(&limit, FLOWD_LOG_WARNING, "closures",
                       "the kernel dropped notifications of closed sockets: every flow will be "
                       "looked at");
-    if (!ev_is_active(&closures->recover)) {
-        ev_timer_set(&closures->recover, RECOVERY_DELAY_S, 0);
-        ev_timer_start(closures->context->loop, &closures->recover);
-    }
+    start_recovery_later(closures);
 }
 
+/*
+ * Walks for what came up before the delay that ends here began, so that each flow that may be
+ * concerned has been announced for that long.
+ */
 static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct flowd_closures *closures = watcher->data;
-    int64_t now_us = flowd_timestamp_boot_us();
-    int64_t latest_us = now_us - (int64_t)(RECOVERY_DELAY_S * 1e6) / 2;
+    int64_t before_us = flowd_timestamp_boot_us() - (int64_t)(RECOVERY_DELAY_S * US_PER_S);
 
-    (void)loop;
     (void)events;
-    flowd_recovery_start(&closures->recovery, closures->context,
-                         closures->lost_us < latest_us ? closures->lost_us : latest_us);
-    /* What was lost since is looked at after another while. */
-    if (closures->lost_us > latest_us)
-        ev_timer_start(closures->context->loop, &closures->recover);
+    if (!flowd_recovery_is_running(&closures->recovery)) {
+        if (closures->ripe.any) {
+            closures->walked = closures->ripe.ports;
+            flowd_recovery_start(&closures->recovery, closures->context, before_us,
+                                 closures->ripe.all ? NULL : &closures->walked);
+        }
+        closures->ripe = closures->fresh;
+        closures->fresh = (struct doubt){0};
+    }
+    if (closures->ripe.any || closures->fresh.any) {
+        ev_timer_set(watcher, RECOVERY_DELAY_S, 0);
+        ev_timer_start(loop, watcher);
+    }
 }
 
 static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
@@ -221,7 +265,8 @@ void flowd_closures_free(struct flowd_closures *closures)
 
 json_t *flowd_closures_status(const struct flowd_closures *closures)
 {
-    return json_pack("{s:I, s:I, s:I, s:I}", "notifications", (json_int_t)closures->notifications,
-                     "losses", (json_int_t)closures->losses, "ended", (json_int_t)closures->ended,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "notifications",
+                     (json_int_t)closures->notifications, "losses", (json_int_t)closures->losses,
+                     "aborts", (json_int_t)closures->aborts, "ended", (json_int_t)closures->ended,
                      "reused", (json_int_t)closures->reused);
 }

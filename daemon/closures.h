@@ -3,8 +3,8 @@
  * sister, since Linux 4.1): they end flows (flows.endOnClose) and bring the final counts.
  *
  * A flow lives while a connection with its 5-tuple exists: where ports are used again at once, the
- * end of the former connection does not end it. Notifications that the kernel drops are made good by
- * a walk over all flows. Sockets of other network namespaces are not heard of.
+ * end of the former connection does not end it. Notifications that the kernel drops are made good
+ * by a walk over all flows. Sockets of other network namespaces are not heard of.
  */
 #pragma once
 

@@ -220,7 +220,7 @@ static void follow_closures(struct daemon *daemon)
         return;
     }
     /* What closed before. */
-    flowd_recovery_start(&daemon->recovery, &daemon->context, flowd_timestamp_boot_us());
+    flowd_recovery_start(&daemon->recovery, &daemon->context, flowd_timestamp_boot_us(), NULL);
 }
 
 /* Everything that may change is taken from fresh; the rest has been put back to what it was. */

@@ -16,7 +16,8 @@ enum {
     FLOWD_LOCAL_DST = 2,
 };
 
-/* 0: neither end, or the kernel can't be asked: no TCP, or link-local (the interface is missing). */
+/* 0: neither end, or the kernel can't be asked: no TCP, or link-local (the interface is missing).
+ */
 unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flowd_flow_key *key);
 
 /*

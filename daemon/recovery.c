@@ -14,9 +14,16 @@
 
 #define FLOWS_PER_TURN 512
 
-static bool is_gone(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
+static bool is_concerned(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
 {
     return flow->key.protocol == IPPROTO_TCP && flow->last_event_us < recovery->before_us &&
+           (recovery->ports == NULL || flowd_ports_has(recovery->ports, flow->key.src_port) ||
+            flowd_ports_has(recovery->ports, flow->key.dst_port));
+}
+
+static bool is_gone(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
+{
+    return is_concerned(recovery, flow) &&
            flowd_flow_socket_exists(recovery->diag, recovery->context->host, &flow->key) == 0;
 }
 
@@ -31,9 +38,9 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
         struct flowd_flow *flow = flowd_hub_next(hub, &recovery->cursor);
 
         if (flow == NULL) {
-            flowd_info("recovery", "%llu flows looked at, %llu ended because their socket is gone",
-                       (unsigned long long)recovery->looked_at,
-                       (unsigned long long)recovery->ended);
+            flowd_log(recovery->ports == NULL ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
+                      "%llu flows looked at, %llu ended because their socket is gone",
+                      (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
             flowd_recovery_stop(recovery);
             return;
         }
@@ -48,12 +55,12 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
 }
 
 void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context,
-                          int64_t before_us)
+                          int64_t before_us, const struct flowd_ports *ports)
 {
     struct flowd_error err;
 
     flowd_recovery_stop(recovery);
-    *recovery = (struct flowd_recovery){.context = context, .before_us = before_us};
+    *recovery = (struct flowd_recovery){.context = context, .before_us = before_us, .ports = ports};
     if (flowd_hub_live(context->hub) == 0)
         return;
     if (flowd_sock_diag_new(0, &recovery->diag, &err) < 0) {
@@ -63,6 +70,11 @@ void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_co
     ev_timer_init(&recovery->turn, on_turn, 0, 0);
     recovery->turn.data = recovery;
     ev_timer_start(context->loop, &recovery->turn);
+}
+
+bool flowd_recovery_is_running(const struct flowd_recovery *recovery)
+{
+    return recovery->diag != NULL;
 }
 
 void flowd_recovery_stop(struct flowd_recovery *recovery)

@@ -5,11 +5,27 @@
 #pragma once
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/module.h"
 
 struct flowd_sock_diag;
+
+/* A set of ports: a bit for each. */
+struct flowd_ports {
+    uint64_t bits[1024];
+};
+
+static inline void flowd_ports_add(struct flowd_ports *ports, uint16_t port)
+{
+    ports->bits[port / 64] |= 1ull << (port % 64);
+}
+
+static inline bool flowd_ports_has(const struct flowd_ports *ports, uint16_t port)
+{
+    return ports->bits[port / 64] >> (port % 64) & 1;
+}
 
 /* Embedded in its owner; zero-initialised is idle. */
 struct flowd_recovery {
@@ -18,14 +34,18 @@ struct flowd_recovery {
     struct ev_timer turn;
     uint32_t cursor;
     int64_t before_us; /* only flows last heard of before this are looked at; CLOCK_BOOTTIME */
+    const struct flowd_ports *ports; /* only flows with one of these are looked at; NULL: all */
     uint64_t looked_at;
     uint64_t ended;
 };
 
 /*
  * Begins to look at the live flows that were last heard of before before_us, some in each loop
- * turn; a walk that is under way begins anew. A failure is logged, not returned.
+ * turn; a walk that is under way begins anew. Where ports isn't NULL, only flows with one of them
+ * are looked at; it stays the caller's and must outlive the walk. A failure is logged, not
+ * returned.
  */
 void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context,
-                          int64_t before_us);
+                          int64_t before_us, const struct flowd_ports *ports);
+bool flowd_recovery_is_running(const struct flowd_recovery *recovery);
 void flowd_recovery_stop(struct flowd_recovery *recovery);

@@ -220,8 +220,7 @@ int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct
     diag->extensions = extensions;
     for (size_t i = 0; i < FLOWD_SOCK_DIAG_BATCH; i++) {
         diag->vectors[i] = (struct iovec){.iov_base = diag->answers[i], .iov_len = ANSWER_SIZE};
-        diag->messages[i].msg_hdr =
-            (struct msghdr){.msg_iov = &diag->vectors[i], .msg_iovlen = 1};
+        diag->messages[i].msg_hdr = (struct msghdr){.msg_iov = &diag->vectors[i], .msg_iovlen = 1};
     }
     diag->socket = nl_socket_alloc();
     result = diag->socket != NULL ? nl_connect(diag->socket, NETLINK_SOCK_DIAG) : -NLE_NOMEM;

@@ -26,16 +26,16 @@ struct flowd_sock_diag_query {
 };
 
 /*
- * What became of the query at index: error 0 with the socket (borrowed for the call), -ENOENT: there
- * is none, or another negative errno: the kernel did not say. A listener on the local port is
+ * What became of the query at index: error 0 with the socket (borrowed for the call), -ENOENT:
+ * there is none, or another negative errno: the kernel did not say. A listener on the local port is
  * answered where there is no connection (state TCP_LISTEN).
  */
 typedef void (*flowd_sock_diag_answer)(void *context, size_t index, int error,
                                        const struct flowd_tcp_socket *socket);
 
 /*
- * extensions: a bit (1 << (INET_DIAG_... - 1)) for each attribute that is wanted. Returns 0 and *out
- * (owned), or -errno: -EOPNOTSUPP where the kernel does not find TCP sockets (no tcp_diag).
+ * extensions: a bit (1 << (INET_DIAG_... - 1)) for each attribute that is wanted. Returns 0 and
+ * *out (owned), or -errno: -EOPNOTSUPP where the kernel does not find TCP sockets (no tcp_diag).
  */
 int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct flowd_error *err);
 void flowd_sock_diag_free(struct flowd_sock_diag *diag);

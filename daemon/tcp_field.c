@@ -45,9 +45,8 @@ enum {
     ROW(name, sets, false, INFO, struct flowd_tcp_info, member, 8, 0, doc)
 #define BITS(name_, member, shift_, mask_, doc_)                                                   \
     {                                                                                              \
-        .name = (name_), .sets = ALL, .part = INFO, .size = 1, .shift = (shift_),                  \
-        .mask = (mask_), .factor = 1, .offset = offsetof(struct flowd_tcp_info, member),           \
-        .doc = (doc_)                                                                              \
+        .name = (name_), .sets = ALL, .part = INFO, .size = 1, .shift = (shift_), .mask = (mask_), \
+        .factor = 1, .offset = offsetof(struct flowd_tcp_info, member), .doc = (doc_)              \
     }
 #define SOCKET_MEMORY(name_, index, doc_)                                                          \
     {                                                                                              \
@@ -243,8 +242,7 @@ static bool read_number(const struct flowd_tcp_field *field, const struct flowd_
     if (field->part == SEND_RATE)
         return compute_send_rate(sample, number);
     if (field->part == BBR_BANDWIDTH) {
-        *number =
-            ((uint64_t)sample->bbr.bbr_bw_hi << 32 | (uint64_t)sample->bbr.bbr_bw_lo) * 8;
+        *number = ((uint64_t)sample->bbr.bbr_bw_hi << 32 | (uint64_t)sample->bbr.bbr_bw_lo) * 8;
         return sample->has & FLOWD_TCP_HAS_BBR;
     }
     part = part_of(field, sample);
@@ -295,11 +293,16 @@ void flowd_tcp_number_write(struct flowd_text *text, const struct flowd_tcp_numb
 const char *flowd_tcp_state_name(unsigned state)
 {
     static const char *const names[] = {
-        [TCP_ESTABLISHED] = "established", [TCP_SYN_SENT] = "syn-sent",
-        [TCP_SYN_RECV] = "syn-recv",       [TCP_FIN_WAIT1] = "fin-wait-1",
-        [TCP_FIN_WAIT2] = "fin-wait-2",    [TCP_TIME_WAIT] = "time-wait",
-        [TCP_CLOSE] = "closed",            [TCP_CLOSE_WAIT] = "close-wait",
-        [TCP_LAST_ACK] = "last-ack",       [TCP_LISTEN] = "listening",
+        [TCP_ESTABLISHED] = "established",
+        [TCP_SYN_SENT] = "syn-sent",
+        [TCP_SYN_RECV] = "syn-recv",
+        [TCP_FIN_WAIT1] = "fin-wait-1",
+        [TCP_FIN_WAIT2] = "fin-wait-2",
+        [TCP_TIME_WAIT] = "time-wait",
+        [TCP_CLOSE] = "closed",
+        [TCP_CLOSE_WAIT] = "close-wait",
+        [TCP_LAST_ACK] = "last-ack",
+        [TCP_LISTEN] = "listening",
         [TCP_CLOSING] = "closing",
     };
 
@@ -318,11 +321,12 @@ size_t flowd_tcp_options_format(const struct flowd_tcp_sample *sample,
     if (options & OPTION_WSCALE)
         snprintf(wscale, sizeof(wscale), " wscale:%d,%d", sample->info.wscale & 0x0f,
                  sample->info.wscale >> 4);
-    length = snprintf(buffer, FLOWD_TCP_OPTIONS_SIZE, "%s%s%s%s%s%s%s%s",
-                      options & OPTION_TIMESTAMPS ? " ts" : "", options & OPTION_SACK ? " sack" : "",
-                      options & OPTION_ECN ? " ecn" : "", options & OPTION_ECN_SEEN ? " ecnseen" : "",
-                      options & OPTION_SYN_DATA ? " fastopen" : "",
-                      sample->congestion[0] != '\0' ? " " : "", sample->congestion, wscale);
+    length =
+        snprintf(buffer, FLOWD_TCP_OPTIONS_SIZE, "%s%s%s%s%s%s%s%s",
+                 options & OPTION_TIMESTAMPS ? " ts" : "", options & OPTION_SACK ? " sack" : "",
+                 options & OPTION_ECN ? " ecn" : "", options & OPTION_ECN_SEEN ? " ecnseen" : "",
+                 options & OPTION_SYN_DATA ? " fastopen" : "",
+                 sample->congestion[0] != '\0' ? " " : "", sample->congestion, wscale);
     if (length <= 0)
         return 0;
     memmove(buffer, buffer + 1, (size_t)length);
@@ -330,8 +334,8 @@ size_t flowd_tcp_options_format(const struct flowd_tcp_sample *sample,
 }
 
 /*
- * Ends a member that began at start: takes it back where it made the object, with its closing brace,
- * longer than the end that it may have.
+ * Ends a member that began at start: takes it back where it made the object, with its closing
+ * brace, longer than the end that it may have.
  */
 static bool keep_member(struct flowd_text *text, size_t start, size_t end)
 {

@@ -8,9 +8,13 @@
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #include "daemon/address.h"
+
+/* idiag_timer of a socket that is over and only holds its ports; see inet_twsk_diag_fill(). */
+#define TIMER_TIME_WAIT 3
 
 static void take_address(uint8_t family, const __be32 words[4], struct flowd_address *out)
 {
@@ -123,7 +127,7 @@ int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us
     if (take_key(&diag, &socket.key) < 0)
         return -EINVAL;
     socket.sequence = header.nlmsg_seq;
-    socket.sample.state = diag.idiag_state;
+    socket.sample.state = diag.idiag_timer == TIMER_TIME_WAIT ? TCP_TIME_WAIT : diag.idiag_state;
     socket.sample.cookie =
         (uint64_t)diag.id.idiag_cookie[1] << 32 | (uint64_t)diag.id.idiag_cookie[0];
     take_attributes(&socket.sample, (const char *)message + head, header.nlmsg_len - head);

@@ -2,8 +2,9 @@
  * A sample: what the kernel says of one TCP socket at one moment.
  *
  * Samples come from sock_diag(7) and from sk_ops programs, and go through the hub to the backends.
- * What stands in one, and how it is written, tcp_field.h tells. The kernel's structures are declared
- * here as Linux 6.18 has them: a build host's headers may be older than the running kernel.
+ * What stands in one, and how it is written, tcp_field.h tells. The kernel's structures are
+ * declared here as Linux 6.18 has them: a build host's headers may be older than the running
+ * kernel.
  */
 #pragma once
 
@@ -123,8 +124,13 @@ struct flowd_tcp_sample {
     int64_t taken_us;     /* CLOCK_REALTIME */
     uint64_t cookie;      /* of the socket (SO_COOKIE); 0: not known */
     uint16_t info_length; /* bytes of info that are known; 0: none */
-    uint8_t state;        /* of the socket when it was taken: TCP_ESTABLISHED, ... */
-    uint8_t has;          /* FLOWD_TCP_HAS_... */
+    /*
+     * Of the socket when it was taken: TCP_ESTABLISHED, ... A socket that nobody has any more and
+     * that waits is TCP_TIME_WAIT, also where the kernel says TCP_FIN_WAIT2: the other end has not
+     * closed.
+     */
+    uint8_t state;
+    uint8_t has;                                /* FLOWD_TCP_HAS_... */
     char congestion[FLOWD_TCP_CONGESTION_SIZE]; /* the algorithm's name; "": not known */
     struct flowd_tcp_info info;
     uint32_t memory[FLOWD_TCP_MEMORY_FIELDS];
@@ -156,8 +162,8 @@ int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us
                             struct flowd_tcp_socket *out);
 
 /*
- * Bytes that this end has sent, each counted once however often it was sent, and received (where the
- * other end has closed, its FIN counts as one).
+ * Bytes that this end has sent, each counted once however often it was sent, and received (where
+ * the other end has closed, its FIN counts as one).
  */
 uint64_t flowd_tcp_sample_sent(const struct flowd_tcp_sample *sample);
 uint64_t flowd_tcp_sample_received(const struct flowd_tcp_sample *sample);

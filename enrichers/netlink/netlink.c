@@ -2,9 +2,9 @@
  * The netlink enricher: asks the kernel for the TCP statistics of each watched flow, once a period,
  * by exact sock_diag(7) requests.
  *
- * The flows stand in one array and are asked for in turn, some in each tick, so that the requests of
- * a period are spread over it. A flow that has ended is noticed when its turn comes. At a flow's end
- * its socket is asked for once more, for the final counts.
+ * The flows stand in one array and are asked for in turn, some in each tick, so that the requests
+ * of a period are spread over it. A flow that has ended is noticed when its turn comes. At a flow's
+ * end its socket is asked for once more, for the final counts.
  */
 #include <errno.h>
 #include <ev.h>
@@ -123,8 +123,10 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
     size_t due;
 
     (void)events;
-    /* All that remain once the period is over; a loop that was held up for long skips some periods. */
-    due = elapsed_s >= period_s ? SIZE_MAX : (size_t)((double)netlink->count * elapsed_s / period_s);
+    /* All that remain once the period is over; a loop that was held up for long skips some periods.
+     */
+    due =
+        elapsed_s >= period_s ? SIZE_MAX : (size_t)((double)netlink->count * elapsed_s / period_s);
     while (netlink->done < due && take_turn(netlink, &turn))
         netlink->done++;
     if (turn.count > 0)
@@ -191,8 +193,7 @@ static void close_gaps(struct netlink *netlink)
     size_t kept = 0;
 
     for (size_t i = 0; i < netlink->count; i++) {
-        const struct flowd_flow *flow =
-            flowd_hub_find(netlink->context->hub, netlink->ids[i]);
+        const struct flowd_flow *flow = flowd_hub_find(netlink->context->hub, netlink->ids[i]);
 
         if (i == netlink->next)
             netlink->next = kept;
@@ -249,8 +250,8 @@ static int last_sample(void *instance, const struct flowd_flow *flow,
 
     if (ends == 0)
         return -ENOENT;
-    result = flowd_sock_diag_ask_one(netlink->diag, &flow->key, (ends & FLOWD_LOCAL_SRC) != 0,
-                                     &socket);
+    result =
+        flowd_sock_diag_ask_one(netlink->diag, &flow->key, (ends & FLOWD_LOCAL_SRC) != 0, &socket);
     if (result == 0 && !flowd_sock_diag_is_connection(socket.sample.state))
         result = -ENOENT;
     if (result == 0)
@@ -284,7 +285,8 @@ static const struct flowd_option options[] = {
      .standard = "255",
      .min = 0,
      .max = UINT8_MAX,
-     .doc = "What the kernel is asked for, a bit for each INET_DIAG_... attribute; 255: everything."},
+     .doc =
+         "What the kernel is asked for, a bit for each INET_DIAG_... attribute; 255: everything."},
     {.key = "state",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(states),

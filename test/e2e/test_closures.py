@@ -1,0 +1,289 @@
+"""The kernel says that sockets are gone: flows.endOnClose, and what must not end a flow."""
+
+import signal
+import socket
+import struct
+
+import pytest
+
+from api_client import Api, event, line
+from conftest import base_config
+from netns import Namespace, Pair
+from traffic import Tcp
+from waiting import until
+
+RESET = struct.pack("ii", 1, 0)
+
+
+@pytest.fixture
+def watching(make_flowd, pair, directory):
+    """A daemon without marker on the near side, with its API client."""
+
+    def start(end_on_close=True, prefix=(), **changes):
+        config = base_config(directory)
+        config["flows"] = {"endOnClose": end_on_close}
+        config.update(changes)
+        daemon = make_flowd(pair.near, config, prefix=prefix).start()
+        daemon.api = Api(pair.near)
+        return daemon
+
+    return start
+
+
+def key_of(connection, source=None, target=None):
+    """A connection's 5-tuple as an event, from the client to the server."""
+    return event(source or connection.source, connection.sport, target or connection.target,
+                 connection.port, protocol="tcp")
+
+
+def reverse(flow):
+    return event(flow["dst"], flow["dstPort"], flow["src"], flow["srcPort"], protocol="tcp")
+
+
+def announce(daemon, flow):
+    return daemon.api.post(flow).expect(200, 201).json["id"]
+
+
+def closures(daemon):
+    return daemon.api.status()["closures"]
+
+
+def ended_by(daemon, name):
+    return daemon.api.status()["events"].get(name, {}).get("end", {}).get("ended", 0)
+
+
+def wait_gone(daemon, flow_id):
+    until(lambda: daemon.api.get(f"/v1/flows/{flow_id}").status == 404, "the flow's end")
+
+
+def settle(daemon, pair):
+    """Returns when everything that the kernel has told so far has been read: a later flow ended."""
+    with Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR_OTHER) as later:
+        flow_id = announce(daemon, key_of(later.connect()))
+    wait_gone(daemon, flow_id)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+@pytest.mark.parametrize("source,target", [(Pair.NEAR, Pair.FAR), (Pair.NEAR4, Pair.FAR4)])
+def test_close_ends_the_flow(watching, pair, source, target, who):
+    """Whichever end this host is, and in whichever direction the flow was announced."""
+    daemon = watching()
+    client, server = (pair.near, pair.far) if who == "client" else (pair.far, pair.near)
+    ends = (source, target) if who == "client" else (target, source)
+    for turn in (lambda flow: flow, reverse):
+        with Tcp(client, server, *ends) as connection:
+            flow_id = announce(daemon, turn(key_of(connection.connect())))
+            connection.exchange()
+            assert daemon.api.live() == 1
+        wait_gone(daemon, flow_id)
+    assert ended_by(daemon, "close") == 2
+
+
+def test_ipv4_in_a_socket_of_both_families(watching, pair):
+    daemon = watching()
+    with pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener, \
+            pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+        listener.bind(("::", 0))
+        listener.listen(1)
+        client.bind(("::ffff:" + Pair.NEAR4, 0))
+        client.connect(("::ffff:" + Pair.FAR4, listener.getsockname()[1]))
+        flow_id = announce(daemon, event(Pair.NEAR4, client.getsockname()[1], Pair.FAR4,
+                                         listener.getsockname()[1], protocol="tcp"))
+        accepted, _ = listener.accept()
+        accepted.close()
+        assert daemon.api.live() == 1, "the near end is open"
+    wait_gone(daemon, flow_id)
+
+
+def test_announced_before_the_socket_is_there(watching, pair):
+    """The flow waits for its connection and ends with it."""
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        flow_id = announce(daemon, key_of(connection))
+        settle(daemon, pair)
+        assert daemon.api.live() == 1
+        connection.connect().exchange()
+        settle(daemon, pair)
+        assert daemon.api.live() == 1
+    wait_gone(daemon, flow_id)
+
+
+def test_a_connection_that_is_refused_ends_its_flow(watching, pair):
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        flow_id = announce(daemon, key_of(connection))
+        connection.listener.close()
+        with pytest.raises(ConnectionRefusedError):
+            connection.connect()
+    wait_gone(daemon, flow_id)
+
+
+def test_an_end_that_comes_after_the_close(watching, pair):
+    """It is for an unknown flow by then: counted, and otherwise ignored."""
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        flow_id = announce(daemon, key_of(connection.connect()))
+    wait_gone(daemon, flow_id)
+    daemon.write_fifo(line("end", Pair.NEAR, connection.sport, Pair.FAR, connection.port, protocol="tcp"))
+    until(lambda: daemon.api.status()["events"]["namedPipe"]["end"] == {"unknown": 1}, "the late end")
+    assert daemon.api.status()["flows"]["ended"] == 1
+
+
+def test_a_port_that_is_used_again_at_once(watching, pair):
+    """
+    The next connection with the same addresses and ports is there before the daemon hears of the end
+    of the former one: its flow must go on.
+    """
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as former:
+        flow = key_of(former.connect())
+        flow_id = announce(daemon, flow)
+        daemon.send_signal(signal.SIGSTOP)
+        former.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        former.server.close()
+        with pytest.raises(ConnectionResetError):
+            former.client.recv(1)
+        former.client.close()
+        with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+            client.bind((Pair.NEAR, former.sport))
+            client.connect((Pair.FAR, former.port))
+            daemon.send_signal(signal.SIGCONT)
+            until(lambda: closures(daemon)["reused"] == 1, "the former connection's end")
+            assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+            assert announce(daemon, flow) == flow_id
+        wait_gone(daemon, flow_id)
+
+
+def test_a_listener_that_closes(watching, pair):
+    """Its port is that of live flows; it is no connection."""
+    daemon = watching()
+    with Tcp(pair.far, pair.near, Pair.FAR, Pair.NEAR) as connection:
+        flow_id = announce(daemon, key_of(connection.connect()))
+        connection.listener.close()
+        settle(daemon, pair)
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+    wait_gone(daemon, flow_id)
+
+
+def test_both_ends_on_this_host(watching, pair):
+    """The flow lives until neither end has a socket."""
+    daemon = watching()
+    with Tcp(pair.near, pair.near, Pair.NEAR, Pair.NEAR_OTHER) as connection:
+        flow_id = announce(daemon, key_of(connection.connect()))
+        connection.server.close()
+        settle(daemon, pair)
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+    wait_gone(daemon, flow_id)
+
+
+def test_a_process_in_another_network_namespace(watching, pair):
+    """
+    The kernel tells only of sockets in the daemon's own namespace. A flow of another one stays until
+    its end is announced (or flows.timeout is over).
+    """
+    daemon = watching()
+    other = Namespace()
+    try:
+        other.add_address("lo", "2001:db8::1/128")
+        with Tcp(other, other, "2001:db8::1", "2001:db8::1") as connection:
+            flow = key_of(connection.connect())
+            flow_id = announce(daemon, flow)
+        settle(daemon, pair)
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+        daemon.api.post({**flow, "state": "end"}).expect(200, 201)
+        wait_gone(daemon, flow_id)
+    finally:
+        other.remove()
+
+
+def test_udp_flows_do_not_end_with_sockets(watching, pair):
+    daemon = watching()
+    with pair.near.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+        sender.bind((Pair.NEAR, 0))
+        sender.connect((Pair.FAR, 9000))
+        flow_id = announce(daemon, event(Pair.NEAR, sender.getsockname()[1], Pair.FAR, 9000))
+    settle(daemon, pair)
+    assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+
+
+def test_end_on_close_off_and_on_again(watching, pair):
+    """Off, flows stay; switched on while flowd runs, those whose socket has gone meanwhile end."""
+    daemon = watching(end_on_close=False)
+    assert "closures" not in daemon.api.status()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as gone, \
+            Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR_OTHER) as kept:
+        gone_id, kept_id = (announce(daemon, key_of(one.connect())) for one in (gone, kept))
+        for one in (gone.client, gone.server):
+            one.close()
+        daemon.config["flows"]["endOnClose"] = True
+        daemon.reload(daemon.config, r"reloaded")
+        wait_gone(daemon, gone_id)
+        assert daemon.api.get(f"/v1/flows/{kept_id}").status == 200
+        daemon.config["flows"]["endOnClose"] = False
+        daemon.reload(daemon.config, r"reloaded")
+    assert "closures" not in daemon.api.status()
+    assert daemon.api.get(f"/v1/flows/{kept_id}").status == 200
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_connection_that_is_aborted(watching, pair, who):
+    """
+    Of a connection that its own host aborts the kernel does not tell the remote port. Other flows
+    with the same local port go on, also one that waits for its socket.
+    """
+    daemon = watching()
+    client, server = (pair.near, pair.far) if who == "client" else (pair.far, pair.near)
+    ends = (Pair.NEAR, Pair.FAR) if who == "client" else (Pair.FAR, Pair.NEAR)
+    with Tcp(client, server, *ends) as aborted, \
+            client.socket(socket.AF_INET6, socket.SOCK_STREAM) as other:
+        aborted_id = announce(daemon, key_of(aborted.connect()))
+        mine = aborted.client if who == "client" else aborted.server
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((ends[0], 0))
+        other.connect((aborted.target, aborted.port))
+        other_id = announce(daemon, event(ends[0], other.getsockname()[1], aborted.target, aborted.port,
+                                          protocol="tcp"))
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        mine.close()
+        wait_gone(daemon, aborted_id)
+        assert daemon.api.get(f"/v1/flows/{other_id}").status == 200
+        assert closures(daemon)["aborts"] == 1 and ended_by(daemon, "recovery") == 1
+
+
+def test_lost_notifications_are_made_good(watching, pair):
+    """
+    More sockets close than the kernel can tell of while the daemon stands still. Without
+    CAP_NET_ADMIN the buffer is small enough to be filled in a test.
+    """
+    daemon = watching(prefix=("setpriv", "--bounding-set=-net_admin,-sys_admin"))
+    others = 12000
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as gone, \
+            Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR_OTHER) as lives, \
+            pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+        gone_id, lives_id = (announce(daemon, key_of(one.connect())) for one in (gone, lives))
+        listener.bind(("::1", 0))
+        listener.listen(1)
+        daemon.send_signal(signal.SIGSTOP)
+        with pair.near.entered():
+            for _ in range(others):
+                with socket.create_connection(listener.getsockname()[:2]) as client:
+                    accepted, _ = listener.accept()
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                accepted.close()
+        for one in (gone.client, gone.server):
+            one.close()
+        until(lambda: not tcp_sockets(pair, gone.port), "the connection's end")
+        daemon.send_signal(signal.SIGCONT)
+        daemon.wait_log("the kernel dropped notifications")
+        wait_gone(daemon, gone_id)
+        assert ended_by(daemon, "recovery") == 1
+        assert daemon.api.get(f"/v1/flows/{lives_id}").status == 200
+    assert closures(daemon)["losses"] >= 1
+    wait_gone(daemon, lives_id)
+
+
+def tcp_sockets(pair, port):
+    """Connections of the near side to a port of the far side that still have a full socket."""
+    shown = pair.near.run("ss", "-Htn", "state", "connected", "exclude", "time-wait", "dport", "=",
+                          f":{port}").stdout
+    return shown.splitlines()
