@@ -24,8 +24,6 @@
 #define MARKER_TCP_TIMESTAMP 0x0101080au
 #define MARKER_TCP_TIMESTAMP_SIZE 12u
 #define MARKER_CHECKSUM_PARTIAL 3u /* skb->ip_summed: a device computes the rest */
-/* The room that an administrator leaves for marks: two headers. */
-#define MARKER_ROOM_LEFT (2 * FLOWD_MARKER_HEADER_SIZE)
 
 /* The members of the kernel's structures that are read; the loader finds their offsets. */
 struct ipv6_devconf___flowd {
@@ -141,9 +139,11 @@ static __always_inline __u32 marker_usual_headers(struct __sk_buff *skb,
 
 /*
  * What limit, which the route and the interface gave, becomes by what TCP knows. The socket knows
- * more where it has probed its path, where the route can't be read, and where its segments are much
- * shorter than the route allows: then the other end's link is smaller than this host's. Of a packet
- * that is only forwarded, its own segments are known to be right.
+ * more where it has probed its path, where the route can't be read, and where the other end asked
+ * for segments shorter than the route allows, as it does if its link, or a tunnel before it, is
+ * smaller than this host's. Somebody may have lowered the segment size to make room for marks
+ * instead, which looks the same: marker_mss_reduction says by how much. Of a packet that is only
+ * forwarded, its own segments are known to be right.
  */
 static __always_inline __u32 marker_tcp_limit(struct __sk_buff *skb,
                                               const struct marker_place *place, __u32 headers,
@@ -159,8 +159,8 @@ static __always_inline __u32 marker_tcp_limit(struct __sk_buff *skb,
         tcp = bpf_tcp_sock(socket);
     if (tcp) {
         known = tcp->mss_cache + marker_usual_headers(skb, place);
-        if (marker_knows_routes() && limit <= known + MARKER_ROOM_LEFT && !marker_probes_path(skb))
-            return limit;
+        if (marker_mss_reduction && marker_knows_routes() && !marker_probes_path(skb))
+            known += marker_mss_reduction;
     } else if (skb->gso_size > 0 && (!socket || !marker_knows_routes())) {
         known = headers + skb->gso_size;
     }
