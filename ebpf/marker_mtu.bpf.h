@@ -216,18 +216,19 @@ static __always_inline int marker_can_be_cut(struct __sk_buff *skb,
 
 /*
  * Whether a packet of length bytes from its IPv6 header on, headers of them before its payload, may
- * grow by added bytes. *flags are those for bpf_skb_adjust_room(): segments that are still to be
- * cut keep their size where there is room, and TCP's are cut shorter by what is added where there
- * is none.
+ * grow by added bytes. Bytes behind its end count too, they leave with it. *flags are those for
+ * bpf_skb_adjust_room(): segments that are still to be cut keep their size where there is room, and
+ * TCP's are cut shorter by what is added where there is none.
  */
 static __always_inline int marker_fits(struct __sk_buff *skb, const struct marker_place *place,
                                        __u32 headers, __u32 length, __u32 added, __u64 *flags)
 {
     __u32 limit = marker_limit(skb, place, headers);
     __u32 payload = skb->gso_size;
+    __u32 whole = skb->len - place->network;
 
     if (payload == 0)
-        return length + added <= limit;
+        return (length > whole ? length : whole) + added <= limit;
     if (!marker_cut_behind(skb, place, headers) || !marker_can_be_cut(skb, place))
         return 0;
     if (headers + payload + added <= limit) {
