@@ -1,11 +1,12 @@
 /*
  * Whether a packet that becomes longer still fits.
  *
- * Two limits count: the MTU of the interface, and that of the packet's route, which is smaller
- * where an administrator set it or a router on the path asked for it (RFC 8201). A packet that is
- * too long for its path would be lost without anybody telling the sender anything that it does not
- * know. The route's MTU is no part of the kernel's interface for programs: it is read from the
- * kernel's own structures where their layout is known (BTF) and that is allowed.
+ * Three limits count: the MTU of the interface, that of the packet's route, which is smaller where
+ * an administrator set it or a router on the path asked for it (RFC 8201), and what the socket
+ * knows better. A packet that is too long for its path would be lost without anybody telling the
+ * sender anything that it does not know. The route's MTU is no part of the kernel's interface for
+ * programs: it is read from the kernel's own structures where their layout is known (BTF) and that
+ * is allowed.
  */
 #pragma once
 
@@ -51,6 +52,14 @@ struct sk_buff___flowd {
     __u8 ip_summed : 2;
 } __attribute__((preserve_access_index));
 
+struct ipv6_pinfo___flowd {
+    __u32 frag_size;
+} __attribute__((preserve_access_index));
+
+struct inet_sock___flowd {
+    struct ipv6_pinfo___flowd *pinet6;
+} __attribute__((preserve_access_index));
+
 struct inet_connection_sock___flowd {
     struct {
         __u32 enabled : 1;
@@ -86,6 +95,28 @@ static __always_inline __u32 marker_route_mtu(struct __sk_buff *skb)
         return mtu;
     device_mtu = BPF_CORE_READ(dst, dev, ip6_ptr, cnf.mtu6);
     return device_mtu > 0 ? (__u32)device_mtu : MARKER_MTU_UNKNOWN;
+}
+
+/*
+ * The longest packets that a program lets its socket send (IPV6_MTU; RFC 3542, IPV6_USE_MIN_MTU):
+ * it may know more of the path than the route does.
+ */
+static __always_inline __u32 marker_socket_mtu(struct __sk_buff *skb)
+{
+    const struct sk_buff___flowd *kernel_skb = (const void *)skb;
+    const struct inet_sock___flowd *inet;
+    struct bpf_sock *socket = skb->sk;
+    __u32 mtu;
+
+    if (!marker_knows_routes() || !bpf_core_field_exists(struct sk_buff___flowd, sk) ||
+        !bpf_core_field_exists(struct inet_sock___flowd, pinet6) ||
+        !bpf_core_field_exists(struct ipv6_pinfo___flowd, frag_size))
+        return MARKER_MTU_UNKNOWN;
+    if (!socket || !bpf_sk_fullsock(socket))
+        return MARKER_MTU_UNKNOWN;
+    inet = (const void *)BPF_CORE_READ(kernel_skb, sk);
+    mtu = BPF_CORE_READ(inet, pinet6, frag_size);
+    return mtu > 0 ? mtu : MARKER_MTU_UNKNOWN;
 }
 
 /*
@@ -173,12 +204,16 @@ static __always_inline __u32 marker_limit(struct __sk_buff *skb, const struct ma
 {
     __u32 limit = marker_route_mtu(skb);
     __u32 device_mtu = 0;
+    __u32 socket_mtu;
 
     if (bpf_check_mtu(skb, 0, &device_mtu, 0, 0) < 0)
         return 0;
     if (limit > device_mtu)
         limit = device_mtu;
-    return place->header == IPPROTO_TCP ? marker_tcp_limit(skb, place, headers, limit) : limit;
+    if (place->header == IPPROTO_TCP)
+        return marker_tcp_limit(skb, place, headers, limit);
+    socket_mtu = marker_socket_mtu(skb);
+    return limit > socket_mtu ? socket_mtu : limit;
 }
 
 /*

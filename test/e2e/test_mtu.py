@@ -3,6 +3,7 @@ Sizes: an option is added only where every packet still gets to its end, on link
 MTU, and a packet that it can't be added to leaves as it was and is counted.
 """
 
+import socket
 import threading
 
 import pytest
@@ -19,7 +20,7 @@ from waiting import DEADLINE_S, until
 OPTION_STRATEGIES = ("hopByHop", "destination", "hopByHopDestination")
 STRATEGIES = tuple(OPTION_HEADERS)
 MTU, UDP_HEADERS, TCP_HEADERS = 1500, 48, 60
-SOL_UDP, UDP_SEGMENT = 17, 103
+SOL_UDP, UDP_SEGMENT, IPV6_MTU = 17, 103, 24
 FILE_SIZE = 1_000_000
 WITHOUT_PERFMON = ("setpriv", "--bounding-set=-perfmon,-sys_admin")
 WITHOUT_BTF = ("unshare", "-m", "--", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$0" "$@"')
@@ -226,6 +227,31 @@ def lower_interface(place, mtu):
 
 def lower_route(place, mtu):
     place.near.ip("route", "add", Pair.FAR + "/128", "dev", "veth0", "mtu", mtu)
+
+
+@pytest.mark.parametrize("strategy", OPTION_STRATEGIES)
+def test_mtu_of_the_socket(pair, start, strategy):
+    """A program that lets its socket send shorter packets than the route takes knows why."""
+    running = start(pair, strategy)
+    fullest = 1280 - UDP_HEADERS
+    sizes = (fullest - ADDED[strategy], fullest - ADDED[strategy] + 1, fullest, 2000)
+    with udp_socket(pair.far, Pair.FAR) as receiver, udp_socket(pair.near, Pair.NEAR) as sender, \
+            Frames(pair.far, "veth1") as frames:
+        key = ("udp", *sender.getsockname()[:2], *receiver.getsockname()[:2])
+        running.announce(key)
+        sender.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, 1280)
+        for size in sizes:
+            sender.sendto(bytes(size), key[3:])
+            assert receiver.recv(3000) == bytes(size)
+        until(lambda: len(packets_of(frames)) == len(sizes) + 1, "all datagrams")
+        packets = packets_of(frames)
+    assert max(one.size for one in packets) == 1280
+    assert [is_marked(one, strategy, "scitags") for one in packets[:3]] == [True, False, False]
+    assert running.counted_of_flows()["mtu"] >= 2
+
+
+def packets_of(frames):
+    return [one for one in frames.packets() if one.protocol == "udp"]
 
 
 LOWERED = {"link": lower_link, "interface": lower_interface, "route": lower_route}
