@@ -32,6 +32,7 @@ enum flowd_marker_encoding {
 #define FLOWD_MARKER_OPTION_2024 0x1f
 /* Bytes that one extension header adds to a packet. */
 #define FLOWD_MARKER_HEADER_SIZE 8u
+#define FLOWD_MARKER_ADDED_MAX (2 * FLOWD_MARKER_HEADER_SIZE) /* by any strategy */
 
 /*
  * The key of the flow map, in the order of the packet's bytes (network byte order). The source

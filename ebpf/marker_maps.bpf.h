@@ -14,8 +14,9 @@
 const volatile __u8 marker_strategy = FLOWD_MARKER_LABEL;
 const volatile __u8 marker_encoding = FLOWD_MARKER_SCITAGS;
 const volatile __u8 marker_match_source = 0;
-const volatile __u8 marker_match_all = 0; /* packets of no flow bear marker_general */
-const volatile __u8 marker_path_mtu = 0;  /* the MTU of a packet's route may be read */
+const volatile __u8 marker_match_all = 0;     /* packets of no flow bear marker_general */
+const volatile __u8 marker_path_mtu = 0;      /* the MTU of a packet's route may be read */
+const volatile __u8 marker_mss_reduction = 0; /* bytes that TCP's segments leave for marks */
 const volatile __u8 marker_debug = 0;
 const volatile struct flowd_marker_mark marker_general = {0}; /* label without entropy */
 

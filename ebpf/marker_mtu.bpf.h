@@ -1,11 +1,12 @@
 /*
  * Whether a packet that becomes longer still fits.
  *
- * Two limits count: the MTU of the interface, and that of the packet's route, which is smaller
- * where an administrator set it or a router on the path asked for it (RFC 8201). A packet that is
- * too long for its path would be lost without anybody telling the sender anything that it does not
- * know. The route's MTU is no part of the kernel's interface for programs: it is read from the
- * kernel's own structures where their layout is known (BTF) and that is allowed.
+ * Three limits count: the MTU of the interface, that of the packet's route, which is smaller where
+ * an administrator set it or a router on the path asked for it (RFC 8201), and what the socket
+ * knows better. A packet that is too long for its path would be lost without anybody telling the
+ * sender anything that it does not know. The route's MTU is no part of the kernel's interface for
+ * programs: it is read from the kernel's own structures where their layout is known (BTF) and that
+ * is allowed.
  */
 #pragma once
 
@@ -24,8 +25,6 @@
 #define MARKER_TCP_TIMESTAMP 0x0101080au
 #define MARKER_TCP_TIMESTAMP_SIZE 12u
 #define MARKER_CHECKSUM_PARTIAL 3u /* skb->ip_summed: a device computes the rest */
-/* The room that an administrator leaves for marks: two headers. */
-#define MARKER_ROOM_LEFT (2 * FLOWD_MARKER_HEADER_SIZE)
 
 /* The members of the kernel's structures that are read; the loader finds their offsets. */
 struct ipv6_devconf___flowd {
@@ -51,6 +50,14 @@ struct sk_buff___flowd {
     struct sock___flowd *sk;
     unsigned long _skb_refdst;
     __u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+struct ipv6_pinfo___flowd {
+    __u32 frag_size;
+} __attribute__((preserve_access_index));
+
+struct inet_sock___flowd {
+    struct ipv6_pinfo___flowd *pinet6;
 } __attribute__((preserve_access_index));
 
 struct inet_connection_sock___flowd {
@@ -88,6 +95,28 @@ static __always_inline __u32 marker_route_mtu(struct __sk_buff *skb)
         return mtu;
     device_mtu = BPF_CORE_READ(dst, dev, ip6_ptr, cnf.mtu6);
     return device_mtu > 0 ? (__u32)device_mtu : MARKER_MTU_UNKNOWN;
+}
+
+/*
+ * The longest packets that a program lets its socket send (IPV6_MTU; RFC 3542, IPV6_USE_MIN_MTU):
+ * it may know more of the path than the route does.
+ */
+static __always_inline __u32 marker_socket_mtu(struct __sk_buff *skb)
+{
+    const struct sk_buff___flowd *kernel_skb = (const void *)skb;
+    const struct inet_sock___flowd *inet;
+    struct bpf_sock *socket = skb->sk;
+    __u32 mtu;
+
+    if (!marker_knows_routes() || !bpf_core_field_exists(struct sk_buff___flowd, sk) ||
+        !bpf_core_field_exists(struct inet_sock___flowd, pinet6) ||
+        !bpf_core_field_exists(struct ipv6_pinfo___flowd, frag_size))
+        return MARKER_MTU_UNKNOWN;
+    if (!socket || !bpf_sk_fullsock(socket))
+        return MARKER_MTU_UNKNOWN;
+    inet = (const void *)BPF_CORE_READ(kernel_skb, sk);
+    mtu = BPF_CORE_READ(inet, pinet6, frag_size);
+    return mtu > 0 ? mtu : MARKER_MTU_UNKNOWN;
 }
 
 /*
@@ -141,9 +170,11 @@ static __always_inline __u32 marker_usual_headers(struct __sk_buff *skb,
 
 /*
  * What limit, which the route and the interface gave, becomes by what TCP knows. The socket knows
- * more where it has probed its path, where the route can't be read, and where its segments are much
- * shorter than the route allows: then the other end's link is smaller than this host's. Of a packet
- * that is only forwarded, its own segments are known to be right.
+ * more where it has probed its path, where the route can't be read, and where the other end asked
+ * for segments shorter than the route allows, as it does if its link, or a tunnel before it, is
+ * smaller than this host's. Somebody may have lowered the segment size to make room for marks
+ * instead, which looks the same: marker_mss_reduction says by how much. Of a packet that is only
+ * forwarded, its own segments are known to be right.
  */
 static __always_inline __u32 marker_tcp_limit(struct __sk_buff *skb,
                                               const struct marker_place *place, __u32 headers,
@@ -159,8 +190,8 @@ static __always_inline __u32 marker_tcp_limit(struct __sk_buff *skb,
         tcp = bpf_tcp_sock(socket);
     if (tcp) {
         known = tcp->mss_cache + marker_usual_headers(skb, place);
-        if (marker_knows_routes() && limit <= known + MARKER_ROOM_LEFT && !marker_probes_path(skb))
-            return limit;
+        if (marker_mss_reduction && marker_knows_routes() && !marker_probes_path(skb))
+            known += marker_mss_reduction;
     } else if (skb->gso_size > 0 && (!socket || !marker_knows_routes())) {
         known = headers + skb->gso_size;
     }
@@ -173,12 +204,16 @@ static __always_inline __u32 marker_limit(struct __sk_buff *skb, const struct ma
 {
     __u32 limit = marker_route_mtu(skb);
     __u32 device_mtu = 0;
+    __u32 socket_mtu;
 
     if (bpf_check_mtu(skb, 0, &device_mtu, 0, 0) < 0)
         return 0;
     if (limit > device_mtu)
         limit = device_mtu;
-    return place->header == IPPROTO_TCP ? marker_tcp_limit(skb, place, headers, limit) : limit;
+    if (place->header == IPPROTO_TCP)
+        return marker_tcp_limit(skb, place, headers, limit);
+    socket_mtu = marker_socket_mtu(skb);
+    return limit > socket_mtu ? socket_mtu : limit;
 }
 
 /*
@@ -216,18 +251,19 @@ static __always_inline int marker_can_be_cut(struct __sk_buff *skb,
 
 /*
  * Whether a packet of length bytes from its IPv6 header on, headers of them before its payload, may
- * grow by added bytes. *flags are those for bpf_skb_adjust_room(): segments that are still to be
- * cut keep their size where there is room, and TCP's are cut shorter by what is added where there
- * is none.
+ * grow by added bytes. Bytes behind its end count too, they leave with it. *flags are those for
+ * bpf_skb_adjust_room(): segments that are still to be cut keep their size where there is room, and
+ * TCP's are cut shorter by what is added where there is none.
  */
 static __always_inline int marker_fits(struct __sk_buff *skb, const struct marker_place *place,
                                        __u32 headers, __u32 length, __u32 added, __u64 *flags)
 {
     __u32 limit = marker_limit(skb, place, headers);
     __u32 payload = skb->gso_size;
+    __u32 whole = skb->len - place->network;
 
     if (payload == 0)
-        return length + added <= limit;
+        return (length > whole ? length : whole) + added <= limit;
     if (!marker_cut_behind(skb, place, headers) || !marker_can_be_cut(skb, place))
         return 0;
     if (headers + payload + added <= limit) {

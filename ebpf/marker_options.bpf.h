@@ -141,7 +141,8 @@ static __always_inline void marker_fill_room(struct __sk_buff *skb,
     const __u64 flags = BPF_F_RECOMPUTE_CSUM;
     __u32 before =
         marker_strategy & FLOWD_MARKER_HOP_BY_HOP ? (__u32)sizeof(*header) : 0; /* destination's */
-    __u64 destination = HEADER_DESTINATION; /* its first byte, on a little-endian machine */
+    /* A word whose first byte in memory is the number, on machines of either byte order. */
+    __u64 destination = bpf_cpu_to_be64((__u64)HEADER_DESTINATION << 56);
 
     if (marker_strategy & FLOWD_MARKER_DESTINATION) {
         if (own > 0) {

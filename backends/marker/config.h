@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "daemon/flow.h"
 #include "daemon/option.h"
@@ -21,7 +22,8 @@ struct flowd_marker_config {
     bool match_all;           /* also set by a plugin with a general tag */
     struct flowd_tag general; /* that tag; no option */
     bool match_source;
-    int attach; /* enum marker_attach_method */
+    int64_t mss_reduction; /* bytes */
+    int attach;            /* enum marker_attach_method */
     bool remove_qdisc;
     char *pin_path;
     int on_exit; /* enum marker_on_exit */

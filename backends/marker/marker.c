@@ -165,6 +165,7 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
         .match_source = config->match_source,
         .match_all = config->match_all,
         .general = general_mark(config),
+        .mss_reduction = (unsigned)config->mss_reduction,
         .debug = config->debug_mode,
         .entries_max = entries_max(marker->context),
     };

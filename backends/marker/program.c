@@ -212,6 +212,7 @@ static void set_up(struct marker_bpf *skeleton, const struct marker_program_sett
     skeleton->rodata->marker_match_source = settings->match_source;
     skeleton->rodata->marker_match_all = settings->match_all;
     skeleton->rodata->marker_path_mtu = path_mtu;
+    skeleton->rodata->marker_mss_reduction = (uint8_t)settings->mss_reduction;
     skeleton->rodata->marker_debug = settings->debug;
     memcpy((void *)&skeleton->rodata->marker_general, &settings->general,
            sizeof(settings->general));

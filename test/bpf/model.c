@@ -145,7 +145,7 @@ static bool fits(const struct model_settings *settings, const struct model_packe
     if (packet->recipe->no_length || announced - 40 + added > LENGTH_MAX)
         return false;
     if (packet->segment == 0)
-        return announced + added <= settings->mtu;
+        return announced + packet->recipe->padding + added <= settings->mtu;
     /* Who can't know the path leaves the length of TCP's segments as it was. */
     if (headers + packet->segment + added <= settings->mtu && (settings->routes_read || !tcp))
         return true;

@@ -27,13 +27,17 @@
 static const struct flowd_marker_mark mark = {
     .label = 0x9c5a3, .experiment = 0x01a7, .activity = 0x2b};
 
-/* Strategies with and without the source address, of flows or all packets; encodings take turns. */
+/*
+ * Strategies with and without the source address, of flows or all packets; encodings and segment
+ * sizes take turns.
+ */
 static struct marker_program_settings mode(unsigned number)
 {
     return (struct marker_program_settings){.strategy = number % STRATEGIES,
                                             .encoding = (number / 4 + number / 8) % 2,
                                             .match_source = number / 4 % 2,
                                             .match_all = number / 8 % 2,
+                                            .mss_reduction = 8 * ((number / 4 + number / 8) % 3),
                                             .entries_max = 16};
 }
 

@@ -22,8 +22,8 @@ class Marker:
     """A running daemon at the near end of two joined namespaces, and its API client."""
 
     def __init__(self, make_flowd, place, directory, pin_path, strategy="label", encoding="scitags",
-                 plugins=None, backends=None, prefix=(), name="flowd"):
-        config = base_config(directory, pin_path, markingStrategy=strategy, optionEncoding=encoding)
+                 plugins=None, backends=None, prefix=(), name="flowd", **options):
+        config = base_config(directory, pin_path, markingStrategy=strategy, optionEncoding=encoding, **options)
         config["plugins"].update(plugins or {})
         config["backends"].update(backends or {})
         self.daemon = make_flowd(place.near, config, name=name, prefix=prefix).start()

@@ -3,6 +3,7 @@ Sizes: an option is added only where every packet still gets to its end, on link
 MTU, and a packet that it can't be added to leaves as it was and is counted.
 """
 
+import socket
 import threading
 
 import pytest
@@ -19,21 +20,32 @@ from waiting import DEADLINE_S, until
 OPTION_STRATEGIES = ("hopByHop", "destination", "hopByHopDestination")
 STRATEGIES = tuple(OPTION_HEADERS)
 MTU, UDP_HEADERS, TCP_HEADERS = 1500, 48, 60
-SOL_UDP, UDP_SEGMENT = 17, 103
+SOL_UDP, UDP_SEGMENT, IPV6_MTU = 17, 103, 24
 FILE_SIZE = 1_000_000
 WITHOUT_PERFMON = ("setpriv", "--bounding-set=-perfmon,-sys_admin")
 WITHOUT_BTF = ("unshare", "-m", "--", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$0" "$@"')
 
 
 @pytest.fixture
-def path(request):
-    """A path with a router, which carries less than near's link."""
-    routed = Path()
+def make_path(request):
+    """Makes a path with a router, which carries less than near's link."""
+    made = []
+
+    def make(*sizes):
+        made.append(Path(*sizes))
+        return made[-1]
+
     try:
-        yield routed
+        yield make
         _stop_daemons(request.node)
     finally:
-        routed.remove()
+        for routed in made:
+            routed.remove()
+
+
+@pytest.fixture
+def path(make_path):
+    return make_path()
 
 
 @pytest.fixture
@@ -217,6 +229,31 @@ def lower_route(place, mtu):
     place.near.ip("route", "add", Pair.FAR + "/128", "dev", "veth0", "mtu", mtu)
 
 
+@pytest.mark.parametrize("strategy", OPTION_STRATEGIES)
+def test_mtu_of_the_socket(pair, start, strategy):
+    """A program that lets its socket send shorter packets than the route takes knows why."""
+    running = start(pair, strategy)
+    fullest = 1280 - UDP_HEADERS
+    sizes = (fullest - ADDED[strategy], fullest - ADDED[strategy] + 1, fullest, 2000)
+    with udp_socket(pair.far, Pair.FAR) as receiver, udp_socket(pair.near, Pair.NEAR) as sender, \
+            Frames(pair.far, "veth1") as frames:
+        key = ("udp", *sender.getsockname()[:2], *receiver.getsockname()[:2])
+        running.announce(key)
+        sender.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, 1280)
+        for size in sizes:
+            sender.sendto(bytes(size), key[3:])
+            assert receiver.recv(3000) == bytes(size)
+        until(lambda: len(packets_of(frames)) == len(sizes) + 1, "all datagrams")
+        packets = packets_of(frames)
+    assert max(one.size for one in packets) == 1280
+    assert [is_marked(one, strategy, "scitags") for one in packets[:3]] == [True, False, False]
+    assert running.counted_of_flows()["mtu"] >= 2
+
+
+def packets_of(frames):
+    return [one for one in frames.packets() if one.protocol == "udp"]
+
+
 LOWERED = {"link": lower_link, "interface": lower_interface, "route": lower_route}
 
 
@@ -246,18 +283,48 @@ def test_smaller_mtu(pair, start, directory, strategy, what, offload):
     assert running.counted_of_flows()["mtu"] - before == 2
 
 
+def lower_at_far(place, size):
+    """Far asks for segments of that many bytes."""
+    place.far.ip("route", "add", Pair.NEAR + "/128", "dev", "veth1", "advmss", size)
+
+
 @pytest.mark.parametrize("offload", ["cut", "single"])
 @pytest.mark.parametrize("strategy", OPTION_STRATEGIES)
 def test_lowered_segment_size(pair, start, directory, strategy, offload):
-    """With a segment size that leaves room for the mark, set at both ends, nothing is left out."""
+    """With a segment size that leaves room for the mark, and is said to, nothing is left out."""
     set_offload(pair, offload)
-    size = MTU - TCP_HEADERS - ADDED[strategy]
-    for space, interface, other in ((pair.near, "veth0", Pair.FAR), (pair.far, "veth1", Pair.NEAR)):
-        space.ip("route", "add", other + "/128", "dev", interface, "advmss", size)
-    running = start(pair, strategy)
+    lower_at_far(pair, MTU - TCP_HEADERS - ADDED[strategy])
+    running = start(pair, strategy, mssReduction=ADDED[strategy])
     marked, unmarked = check_file(pair, running, directory, strategy, MTU)
     assert not unmarked and "mtu" not in running.counted()
     assert max(one.size for one in marked) == MTU
+
+
+@pytest.mark.parametrize("strategy,lowered,said", [
+    ("hopByHop", 8, 0), ("hopByHop", 16, 7), ("hopByHop", 16, 8), ("hopByHop", 0, 16),
+    ("hopByHopDestination", 16, 8), ("hopByHopDestination", 16, 15)])
+def test_said_of_segment_size(pair, start, directory, strategy, lowered, said):
+    """A full segment grows by what it is said to be shorter, and never past the MTU."""
+    set_offload(pair, "single")
+    lower_at_far(pair, MTU - TCP_HEADERS - lowered)
+    running = start(pair, strategy, mssReduction=said)
+    with_room = min(lowered, said) >= ADDED[strategy]
+    limit = MTU - lowered + (said if with_room else 0)
+    marked, unmarked = check_file(pair, running, directory, strategy, min(limit, MTU))
+    assert bool(unmarked) != with_room
+    assert max(one.size for one in marked + unmarked) == MTU - lowered + with_room * ADDED[strategy]
+
+
+def test_said_of_segment_size_without_routes(pair, start, directory):
+    """
+    Where routes can't be read nobody knows whether it was the route or the other end that made the
+    segments shorter: what is said of them has no effect.
+    """
+    set_offload(pair, "single")
+    lower_at_far(pair, MTU - TCP_HEADERS - 8)
+    running = start(pair, "hopByHop", prefix=WITHOUT_PERFMON, mssReduction=8)
+    marked, unmarked = check_file(pair, running, directory, "hopByHop", MTU - 8)
+    assert marked and max(one.size for one in unmarked) == MTU - 8
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -344,6 +411,20 @@ def test_smaller_mtu_of_the_other_host(path, start, directory, offload, knowledg
     running = start(path, "hopByHopDestination", prefix=KNOWLEDGE[knowledge])
     control, _, unmarked = check_path(path, running, directory, "hopByHopDestination")
     assert control == 0 and bool(unmarked) == (offload == "single")
+
+
+@pytest.mark.parametrize("size", [1484, 1492, 1499])
+def test_path_a_little_smaller(make_path, start, directory, size):
+    """
+    As before, with a path that is smaller by no more than a mark: 1492 is what PPPoE leaves of 1500.
+    That the other host asks for short segments does not say that somebody made room for a mark.
+    """
+    path = make_path(MTU, size)
+    path.far.ip("link", "set", "veth1", "mtu", size)
+    set_offload(path, "cut")
+    running = start(path, "hopByHop")
+    control, marked, _ = check_path(path, running, directory, "hopByHop")
+    assert control == 0 and max(one.size for one in marked) == size
 
 
 @pytest.mark.parametrize("timestamps", [0, 1])
