@@ -6,7 +6,6 @@
  */
 #include "daemon/hub.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <ev.h>
 #include <inttypes.h>
@@ -47,13 +46,11 @@ struct flowd_hub {
     unsigned enricher_count;
     struct flowd_sample_store samples;
     struct flowd_source *sources;
-    struct flowd_hub_waiter *waiters;
-    struct flowd_hub_waiter **waiters_end;
+    struct flowd_waiters waiters;
     struct ended_list ended;
     uint64_t started_total;
     uint64_t ended_total;
-    bool dirty;    /* a backend has something to send */
-    uint64_t turn; /* commits so far */
+    bool dirty; /* a backend has something to send */
     struct ev_prepare prepare;
     struct ev_timer again; /* of no time: keeps the loop from blocking */
     struct ev_timer expiry;
@@ -73,7 +70,7 @@ struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *t
     hub->loop = loop;
     hub->table = table;
     hub->limits = *limits;
-    hub->waiters_end = &hub->waiters;
+    flowd_waiters_init(&hub->waiters);
     ev_prepare_init(&hub->prepare, on_prepare);
     ev_timer_init(&hub->expiry, on_expiry, 0, 0);
     ev_timer_init(&hub->again, on_again, 0, 0);
@@ -422,39 +419,14 @@ void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct fl
     source->events[FLOWD_EVENT_END][FLOWD_ENDED]++;
 }
 
-void flowd_hub_wait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter)
+void flowd_hub_wait(struct flowd_hub *hub, struct flowd_waiter *waiter)
 {
-    assert(!waiter->waiting);
-    waiter->waiting = true;
-    waiter->turn = hub->turn;
-    waiter->next = NULL;
-    *hub->waiters_end = waiter;
-    hub->waiters_end = &waiter->next;
+    flowd_waiters_add(&hub->waiters, waiter);
 }
 
-void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter)
+void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_waiter *waiter)
 {
-    struct flowd_hub_waiter **at = &hub->waiters;
-
-    if (!waiter->waiting)
-        return;
-    while (*at != waiter)
-        at = &(*at)->next;
-    *at = waiter->next;
-    if (waiter->next == NULL)
-        hub->waiters_end = at;
-    waiter->waiting = false;
-}
-
-/* Tells those who were waiting when the commit began; whoever comes meanwhile has to wait. */
-static void tell_waiters(struct flowd_hub *hub)
-{
-    while (hub->waiters != NULL && hub->waiters->turn < hub->turn) {
-        struct flowd_hub_waiter *waiter = hub->waiters;
-
-        flowd_hub_unwait(hub, waiter);
-        waiter->committed(waiter);
-    }
+    flowd_waiters_remove(&hub->waiters, waiter);
 }
 
 /* Frees the records of the first count flows that have ended. */
@@ -474,7 +446,7 @@ static void commit(struct flowd_hub *hub)
 {
     size_t ended = hub->ended.count;
 
-    hub->turn++;
+    flowd_waiters_begin(&hub->waiters);
     if (hub->dirty) {
         hub->dirty = false;
         for (unsigned slot = 0; slot < hub->backend_count; slot++)
@@ -484,7 +456,7 @@ static void commit(struct flowd_hub *hub)
             if (hub->enrichers[i].module->commit != NULL)
                 hub->enrichers[i].module->commit(hub->enrichers[i].instance);
     }
-    tell_waiters(hub);
+    flowd_waiters_tell(&hub->waiters);
     if (ended > 0)
         release_ended(hub, ended);
 }
@@ -500,9 +472,10 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int eve
 
     (void)loop;
     (void)events;
-    for (int round = 0; round < COMMITS_PER_TURN && (hub->dirty || hub->waiters != NULL); round++)
+    for (int round = 0; round < COMMITS_PER_TURN && (hub->dirty || hub->waiters.first != NULL);
+         round++)
         commit(hub);
-    if (hub->dirty || hub->waiters != NULL)
+    if (hub->dirty || hub->waiters.first != NULL)
         ev_timer_start(hub->loop, &hub->again);
 }
 

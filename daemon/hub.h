@@ -19,17 +19,10 @@
 #include "daemon/flow.h"
 #include "daemon/module.h"
 #include "daemon/source.h"
+#include "daemon/waiters.h"
 
 struct flowd_flow_table;
 struct flowd_tcp_sample;
-
-/* Called after the commit of the loop turn in which flowd_hub_wait() was called, then forgotten. */
-struct flowd_hub_waiter {
-    void (*committed)(struct flowd_hub_waiter *waiter);
-    struct flowd_hub_waiter *next; /* the hub's */
-    uint64_t turn;                 /* the hub's */
-    bool waiting;                  /* the hub's */
-};
 
 struct flowd_hub_limits {
     size_t flows_max;
@@ -95,8 +88,8 @@ const struct flowd_tcp_sample *flowd_hub_sample_of(const struct flowd_hub *hub,
                                                    const struct flowd_flow *flow);
 
 /* Tells waiter after this turn's commit. A waiter waits once; waiting again is an error. */
-void flowd_hub_wait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter);
-void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_hub_waiter *waiter);
+void flowd_hub_wait(struct flowd_hub *hub, struct flowd_waiter *waiter);
+void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_waiter *waiter);
 
 /* Live flows. The pointers are good until the end of the loop turn. */
 size_t flowd_hub_live(const struct flowd_hub *hub);

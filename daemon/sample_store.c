@@ -24,10 +24,10 @@ static bool grow(struct flowd_sample_store *store, uint32_t index)
 
     while (capacity <= index)
         capacity *= 2;
-    entries = realloc(store->entries, capacity * sizeof(*entries));
+    entries = realloc(store->entries, capacity * sizeof(entries[0]));
     if (entries == NULL)
         return false;
-    memset(entries + store->capacity, 0, (capacity - store->capacity) * sizeof(*entries));
+    memset(entries + store->capacity, 0, (capacity - store->capacity) * sizeof(entries[0]));
     store->entries = entries;
     store->capacity = capacity;
     return true;

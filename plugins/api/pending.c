@@ -98,7 +98,7 @@ static void unlink_pending(struct api_pending *pending)
     *at = pending->next;
 }
 
-static void on_committed(struct flowd_hub_waiter *waiter)
+static void on_committed(struct flowd_waiter *waiter)
 {
     struct api_pending *pending =
         (struct api_pending *)((char *)waiter - offsetof(struct api_pending, waiter));

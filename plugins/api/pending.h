@@ -9,7 +9,7 @@
 typedef void api_pending_answer(struct api_pending *pending);
 
 struct api_pending {
-    struct flowd_hub_waiter waiter;
+    struct flowd_waiter waiter;
     struct api *api;
     struct flowd_http_exchange *exchange;
     struct api_pending *next;

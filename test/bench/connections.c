@@ -1,5 +1,6 @@
 /*
- * Holds many idle TCP connections: connections listen|connect ADDRESS PORT COUNT [SOURCE SOURCE_PORT].
+ * Holds many idle TCP connections: connections listen|connect ADDRESS PORT COUNT [SOURCE
+ * SOURCE_PORT].
  *
  * A process may have too few descriptors for all of them, so there is one for each 15,000
  * connections. Connection n leaves from SOURCE_PORT + n % 15000 to PORT + n / 15000. Prints "ready"
@@ -8,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "daemon/integer.h"
@@ -69,7 +70,8 @@ static void connect_all(const struct plan *plan, struct sockaddr_in6 target, uns
     }
 }
 
-/* What one process does. It writes a byte to done when it is ready, and lives until it is killed. */
+/* What one process does. It writes a byte to done when it is ready, and lives until it is killed.
+ */
 static void work(const struct plan *plan, unsigned process, unsigned count, int done)
 {
     struct sockaddr_in6 address = plan->address;
@@ -142,7 +144,8 @@ int main(int argc, char **argv)
     uint64_t count;
 
     if (argc != 5 && argc != 7) {
-        fputs("usage: connections listen|connect ADDRESS PORT COUNT [SOURCE SOURCE_PORT]\n", stderr);
+        fputs("usage: connections listen|connect ADDRESS PORT COUNT [SOURCE SOURCE_PORT]\n",
+              stderr);
         return 2;
     }
     parse_end(&plan.address, argv[2], argv[3]);

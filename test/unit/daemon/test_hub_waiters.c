@@ -18,17 +18,17 @@ static struct hub_fixture fixture;
 static char told[256];
 
 struct client {
-    struct flowd_hub_waiter waiter; /* first */
+    struct flowd_waiter waiter; /* first */
     char name;
     unsigned commits; /* of the backend when it was told */
     unsigned again;   /* so many times it submits and waits again */
     uint64_t id;      /* looked up when told; 0: nothing */
     bool found;
-    bool stops_loop;               /* when it is told for the last time */
-    struct flowd_hub_waiter *drop; /* taken off the list when told; NULL: none */
+    bool stops_loop;           /* when it is told for the last time */
+    struct flowd_waiter *drop; /* taken off the list when told; NULL: none */
 };
 
-static void on_committed(struct flowd_hub_waiter *waiter)
+static void on_committed(struct flowd_waiter *waiter)
 {
     struct client *client = (struct client *)waiter;
     size_t length = strlen(told);
