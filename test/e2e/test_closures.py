@@ -118,6 +118,24 @@ def test_a_connection_that_is_refused_ends_its_flow(watching, pair):
     wait_gone(daemon, flow_id)
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+@pytest.mark.parametrize("near", ["client", "server"])
+def test_the_other_end_stays_open(watching, pair, near, first):
+    """One end closes and the other never does: what is left at this host decides."""
+    daemon = watching()
+    client, server = (pair.near, pair.far) if near == "client" else (pair.far, pair.near)
+    ends = (Pair.NEAR, Pair.FAR) if near == "client" else (Pair.FAR, Pair.NEAR)
+    with Tcp(client, server, *ends) as connection:
+        flow_id = announce(daemon, key_of(connection.connect()))
+        (connection.client if first == "client" else connection.server).close()
+        if near != first:
+            settle(daemon, pair)
+            assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200, "this host's socket is open"
+        else:
+            wait_gone(daemon, flow_id)
+    wait_gone(daemon, flow_id)
+
+
 def test_an_end_that_comes_after_the_close(watching, pair):
     """It is for an unknown flow by then: counted, and otherwise ignored."""
     daemon = watching()
