@@ -383,7 +383,7 @@ def test_unix_socket(make_flowd, single, directory):
 
 def test_openapi(plain):
     """Each path and method of the document answers, and with bodies that its schemas describe."""
-    daemon = plain()
+    daemon = plain(enrichers={"netlink": {}})
     document = daemon.api.get("/openapi.json").expect(200).json
     assert document["openapi"].startswith("3.1")
     flow = daemon.api.post(event(*FLOW)).json
