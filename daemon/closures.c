@@ -61,23 +61,6 @@ struct flowd_closures {
     _Alignas(8) char data[BATCH][NOTIFICATION_SIZE];
 };
 
-/* The live flow of a socket's connection, whichever end of it the socket is; NULL: none. */
-static struct flowd_flow *flow_of(struct flowd_hub *hub, const struct flowd_flow_key *key,
-                                  bool *local_is_src)
-{
-    struct flowd_flow_key reverse = *key;
-    struct flowd_flow *flow = flowd_hub_find_key(hub, key);
-
-    *local_is_src = flow != NULL;
-    if (flow != NULL)
-        return flow;
-    reverse.src = key->dst;
-    reverse.dst = key->src;
-    reverse.src_port = key->dst_port;
-    reverse.dst_port = key->src_port;
-    return flowd_hub_find_key(hub, &reverse);
-}
-
 static void start_recovery_later(struct flowd_closures *closures)
 {
     closures->fresh.any = true;
@@ -99,24 +82,20 @@ static void note_abort(struct flowd_closures *closures, const struct flowd_flow_
     start_recovery_later(closures);
 }
 
-static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
+/* A socket that stands for the flow with this key has gone: its local end is the flow's source or
+ * not. */
+static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow_key *key,
+                        bool local_is_src, const struct flowd_tcp_sample *sample)
 {
     const struct flowd_context *context = closures->context;
+    struct flowd_flow *flow = flowd_hub_find_key(context->hub, key);
     const struct flowd_tcp_sample *last = NULL;
-    struct flowd_flow *flow;
-    bool local_is_src;
 
-    closures->notifications++;
-    if (socket->key.dst_port == 0) {
-        note_abort(closures, &socket->key);
-        return;
-    }
-    flow = flow_of(context->hub, &socket->key, &local_is_src);
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
         return;
     /* With both ends here, the source's socket says what the flow was like. */
     if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
-        last = &socket->sample;
+        last = sample;
     if (flowd_flow_socket_exists(closures->diag, context->host, &flow->key) == 1) {
         closures->reused++;
         if (last != NULL)
@@ -125,6 +104,25 @@ static void take_closure(struct flowd_closures *closures, const struct flowd_tcp
     }
     closures->ended++;
     flowd_hub_end(context->hub, closures->source, flow, last);
+}
+
+/* The flow may have been announced from either end, and even from both. */
+static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
+{
+    const struct flowd_flow_key *key = &socket->key;
+    struct flowd_flow_key reverse = *key;
+
+    closures->notifications++;
+    if (key->dst_port == 0) {
+        note_abort(closures, key);
+        return;
+    }
+    reverse.src = key->dst;
+    reverse.dst = key->src;
+    reverse.src_port = key->dst_port;
+    reverse.dst_port = key->src_port;
+    end_flow_of(closures, key, true, &socket->sample);
+    end_flow_of(closures, &reverse, false, &socket->sample);
 }
 
 static void note_loss(struct flowd_closures *closures)

@@ -79,6 +79,16 @@ def test_close_ends_the_flow(watching, pair, source, target, who):
     assert ended_by(daemon, "close") == 2
 
 
+def test_announced_in_both_directions(watching, pair):
+    """Two flows, and both end with the connection."""
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        flow = key_of(connection.connect())
+        ids = {announce(daemon, flow), announce(daemon, reverse(flow))}
+        assert len(ids) == daemon.api.live() == 2
+    until(lambda: daemon.api.live() == 0, "the end of both")
+
+
 def test_ipv4_in_a_socket_of_both_families(watching, pair):
     daemon = watching()
     with pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener, \
