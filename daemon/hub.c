@@ -190,9 +190,10 @@ void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
                       const struct flowd_tcp_sample *sample)
 {
     struct flowd_stored_sample *entry = keep_sample(hub, flow, sample);
+    int64_t age_us = entry != NULL ? sample->taken_us - entry->shown_us : 0;
 
-    if (entry == NULL ||
-        sample->taken_us - entry->shown_us < hub->limits.sample_period_ms * US_PER_MS / 2)
+    /* A clock that was set back makes it negative. */
+    if (entry == NULL || (age_us >= 0 && age_us < hub->limits.sample_period_ms * US_PER_MS / 2))
         return;
     entry->shown_us = sample->taken_us;
     for (unsigned slot = 0; slot < hub->backend_count; slot++) {

@@ -32,7 +32,7 @@ struct plan {
     bool connects;
 };
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
     fprintf(stderr, "connections: %s: %s\n", what, strerror(errno));
     _exit(1);

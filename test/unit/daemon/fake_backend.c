@@ -68,6 +68,13 @@ static void flow_end(void *instance, struct flowd_flow *flow)
     note(fake, "end", flow);
 }
 
+static void flow_sample(void *instance, struct flowd_flow *flow,
+                        const struct flowd_tcp_sample *sample)
+{
+    assert_non_null(sample);
+    note(instance, "sample", flow);
+}
+
 static void commit(void *instance)
 {
     struct fake_backend *fake = instance;
@@ -96,6 +103,7 @@ const struct flowd_module fake_backend_module = {
     .flow_start = flow_start,
     .flow_ongoing = flow_ongoing,
     .flow_end = flow_end,
+    .flow_sample = flow_sample,
     .commit = commit,
     .set_slot = set_slot,
 };
