@@ -20,6 +20,7 @@
 #include "daemon/flow_socket.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
+#include "daemon/lingering.h"
 #include "daemon/log.h"
 #include "daemon/recovery.h"
 #include "daemon/sock_diag.h"
@@ -48,6 +49,7 @@ struct flowd_closures {
     struct ev_io readable;
     struct ev_timer recover;
     struct flowd_recovery recovery;
+    struct flowd_lingering lingering;
     struct doubt fresh;        /* of the delay that is under way */
     struct doubt ripe;         /* of the one before: the next walk is for it */
     struct flowd_ports walked; /* the ports of the walk that is under way */
@@ -90,20 +92,25 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
     const struct flowd_context *context = closures->context;
     struct flowd_flow *flow = flowd_hub_find_key(context->hub, key);
     const struct flowd_tcp_sample *last = NULL;
+    int life;
 
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
         return;
     /* With both ends here, the source's socket says what the flow was like. */
     if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
         last = sample;
-    if (flowd_flow_socket_exists(closures->diag, context->host, &flow->key) == 1) {
-        closures->reused++;
-        if (last != NULL)
-            flowd_hub_keep_sample(context->hub, flow, last);
+    life = flowd_flow_socket_life(closures->diag, context->host, key);
+    if (life != FLOWD_TCP_CONNECTED && life != FLOWD_TCP_LINGERS) {
+        closures->ended++;
+        flowd_hub_end(context->hub, closures->source, flow, last);
         return;
     }
-    closures->ended++;
-    flowd_hub_end(context->hub, closures->source, flow, last);
+    if (last != NULL)
+        flowd_hub_keep_sample(context->hub, flow, last);
+    if (life == FLOWD_TCP_LINGERS)
+        flowd_lingering_add(&closures->lingering, flow);
+    else
+        closures->reused++;
 }
 
 /* The flow may have been announced from either end, and even from both. */
@@ -233,8 +240,10 @@ int flowd_closures_new(const struct flowd_context *context, struct flowd_closure
     result = closures->source != NULL ? 0 : flowd_fail(err, ENOMEM, "closures");
     if (result == 0)
         result = flowd_sock_diag_new(0, &closures->diag, err);
-    if (result == 0)
+    if (result == 0) {
+        flowd_lingering_init(&closures->lingering, context, closures->diag, closures->source);
         result = open_socket(closures, err);
+    }
     if (result < 0) {
         flowd_closures_free(closures);
         return result;
@@ -256,6 +265,7 @@ void flowd_closures_free(struct flowd_closures *closures)
     ev_io_stop(closures->context->loop, &closures->readable);
     ev_timer_stop(closures->context->loop, &closures->recover);
     flowd_recovery_stop(&closures->recovery);
+    flowd_lingering_fini(&closures->lingering);
     flowd_sock_diag_free(closures->diag);
     nl_socket_free(closures->socket);
     free(closures);
@@ -263,8 +273,10 @@ void flowd_closures_free(struct flowd_closures *closures)
 
 json_t *flowd_closures_status(const struct flowd_closures *closures)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "notifications",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications",
                      (json_int_t)closures->notifications, "losses", (json_int_t)closures->losses,
-                     "aborts", (json_int_t)closures->aborts, "ended", (json_int_t)closures->ended,
-                     "reused", (json_int_t)closures->reused);
+                     "aborts", (json_int_t)closures->aborts, "ended",
+                     (json_int_t)(closures->ended + closures->lingering.ended), "lingering",
+                     (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
+                     (json_int_t)closures->reused);
 }

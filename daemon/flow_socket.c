@@ -8,6 +8,7 @@
 
 #include "daemon/host.h"
 #include "daemon/sock_diag.h"
+#include "daemon/tcp_sample.h"
 
 unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flowd_flow_key *key)
 {
@@ -25,28 +26,30 @@ unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flow
     return ends;
 }
 
-static int end_exists(struct flowd_sock_diag *diag, const struct flowd_flow_key *key,
-                      bool local_is_src)
+static int end_life(struct flowd_sock_diag *diag, const struct flowd_flow_key *key,
+                    bool local_is_src)
 {
     struct flowd_tcp_socket socket;
     int result = flowd_sock_diag_ask_one(diag, key, local_is_src, &socket);
 
     if (result == -ENOENT)
-        return 0;
-    return result < 0 ? result : flowd_sock_diag_is_connection(socket.sample.state);
+        return FLOWD_TCP_GONE;
+    return result < 0 ? result : (int)flowd_tcp_socket_life(&socket);
 }
 
-int flowd_flow_socket_exists(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                             const struct flowd_flow_key *key)
+int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key)
 {
     unsigned ends = flowd_flow_socket_ends(host, key);
-    int result = 0;
+    int life = FLOWD_TCP_GONE;
+    int other;
 
     if (ends == 0)
         return -EADDRNOTAVAIL;
     if (ends & FLOWD_LOCAL_SRC)
-        result = end_exists(diag, key, true);
-    if (result == 0 && ends & FLOWD_LOCAL_DST)
-        result = end_exists(diag, key, false);
-    return result;
+        life = end_life(diag, key, true);
+    if (life < 0 || life == FLOWD_TCP_CONNECTED || !(ends & FLOWD_LOCAL_DST))
+        return life;
+    other = end_life(diag, key, false);
+    return other < 0 || other > life ? other : life;
 }

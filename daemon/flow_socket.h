@@ -21,8 +21,8 @@ enum {
 unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flowd_flow_key *key);
 
 /*
- * Whether one of the flow's local ends has a connected socket in this network namespace. Returns 1
- * (there is one), 0 (there is none) or -errno (the kernel did not say, or can't be asked).
+ * How the flow's connection fares in this network namespace: an enum flowd_tcp_life, the best of
+ * its local ends', or -errno (the kernel did not say, or can't be asked).
  */
-int flowd_flow_socket_exists(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                             const struct flowd_flow_key *key);
+int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key);

@@ -11,6 +11,7 @@
 #include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/sock_diag.h"
+#include "daemon/tcp_sample.h"
 
 #define FLOWS_PER_TURN 512
 
@@ -23,8 +24,12 @@ static bool is_concerned(const struct flowd_recovery *recovery, const struct flo
 
 static bool is_gone(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
 {
-    return is_concerned(recovery, flow) &&
-           flowd_flow_socket_exists(recovery->diag, recovery->context->host, &flow->key) == 0;
+    int life;
+
+    if (!is_concerned(recovery, flow))
+        return false;
+    life = flowd_flow_socket_life(recovery->diag, recovery->context->host, &flow->key);
+    return life == FLOWD_TCP_GONE || life == FLOWD_TCP_LINGERS;
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)

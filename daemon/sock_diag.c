@@ -179,11 +179,6 @@ int flowd_sock_diag_ask_one(struct flowd_sock_diag *diag, const struct flowd_flo
     return one.error;
 }
 
-bool flowd_sock_diag_is_connection(unsigned state)
-{
-    return state != 0 && state != TCP_LISTEN && state != TCP_TIME_WAIT && state != TCP_CLOSE;
-}
-
 /*
  * Whether the kernel finds a socket that is surely there: one without tcp_diag says "not found" to
  * everything.

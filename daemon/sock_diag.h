@@ -49,6 +49,3 @@ void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_d
 /* The same for one question. Returns 0 and *out, or -errno as in an answer. */
 int flowd_sock_diag_ask_one(struct flowd_sock_diag *diag, const struct flowd_flow_key *key,
                             bool local_is_src, struct flowd_tcp_socket *out);
-
-/* Whether a socket in this TCP state is a connection: no listener, and not over. */
-bool flowd_sock_diag_is_connection(unsigned state);

@@ -127,12 +127,26 @@ int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us
     if (take_key(&diag, &socket.key) < 0)
         return -EINVAL;
     socket.sequence = header.nlmsg_seq;
-    socket.sample.state = diag.idiag_timer == TIMER_TIME_WAIT ? TCP_TIME_WAIT : diag.idiag_state;
+    socket.sample.state = diag.idiag_state;
+    socket.time_wait = diag.idiag_timer == TIMER_TIME_WAIT;
     socket.sample.cookie =
         (uint64_t)diag.id.idiag_cookie[1] << 32 | (uint64_t)diag.id.idiag_cookie[0];
     take_attributes(&socket.sample, (const char *)message + head, header.nlmsg_len - head);
     *out = socket;
     return 0;
+}
+
+enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket)
+{
+    switch (socket->sample.state) {
+    case 0:
+    case TCP_CLOSE:
+    case TCP_LISTEN:
+    case TCP_TIME_WAIT:
+        return FLOWD_TCP_GONE;
+    default:
+        return socket->time_wait ? FLOWD_TCP_LINGERS : FLOWD_TCP_CONNECTED;
+    }
 }
 
 static bool knows(const struct flowd_tcp_sample *sample, size_t offset)

@@ -124,13 +124,8 @@ struct flowd_tcp_sample {
     int64_t taken_us;     /* CLOCK_REALTIME */
     uint64_t cookie;      /* of the socket (SO_COOKIE); 0: not known */
     uint16_t info_length; /* bytes of info that are known; 0: none */
-    /*
-     * Of the socket when it was taken: TCP_ESTABLISHED, ... A socket that nobody has any more and
-     * that waits is TCP_TIME_WAIT, also where the kernel says TCP_FIN_WAIT2: the other end has not
-     * closed.
-     */
-    uint8_t state;
-    uint8_t has;                                /* FLOWD_TCP_HAS_... */
+    uint8_t state;        /* of the socket when it was taken: TCP_ESTABLISHED, ... */
+    uint8_t has;          /* FLOWD_TCP_HAS_... */
     char congestion[FLOWD_TCP_CONGESTION_SIZE]; /* the algorithm's name; "": not known */
     struct flowd_tcp_info info;
     uint32_t memory[FLOWD_TCP_MEMORY_FIELDS];
@@ -149,8 +144,18 @@ struct flowd_tcp_socket {
     /* src is the local end. IPv4 as IPv4, also where an IPv6 socket carries it. */
     struct flowd_flow_key key;
     uint32_t sequence; /* of the request that it answers; of a notification: 0 */
+    bool time_wait;    /* nobody has it any more: it only holds its addresses and ports */
     struct flowd_tcp_sample sample;
 };
+
+/* What a socket says of a connection's life. */
+enum flowd_tcp_life {
+    FLOWD_TCP_GONE,    /* there is none, or only a listener; or it is over, in TIME_WAIT */
+    FLOWD_TCP_LINGERS, /* nobody has it, but the other end has not closed: it will acknowledge that
+                        */
+    FLOWD_TCP_CONNECTED,
+};
+enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket);
 
 /*
  * Decodes a netlink message of type SOCK_DIAG_BY_FAMILY, an answer or a notification, of length

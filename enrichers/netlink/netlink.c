@@ -57,9 +57,10 @@ struct turn {
     size_t count;
 };
 
-static bool is_wanted(const struct netlink *netlink, unsigned state)
+static bool is_wanted(const struct netlink *netlink, const struct flowd_tcp_socket *socket)
 {
-    return flowd_sock_diag_is_connection(state) && netlink->config->states >> state & 1;
+    return flowd_tcp_socket_life(socket) == FLOWD_TCP_CONNECTED &&
+           netlink->config->states >> socket->sample.state & 1;
 }
 
 static void take_answer(void *context, size_t index, int error,
@@ -68,7 +69,7 @@ static void take_answer(void *context, size_t index, int error,
     const struct turn *turn = context;
     struct netlink *netlink = turn->netlink;
 
-    if (error == -ENOENT || (error == 0 && !is_wanted(netlink, socket->sample.state))) {
+    if (error == -ENOENT || (error == 0 && !is_wanted(netlink, socket))) {
         netlink->without_socket++;
     } else if (error < 0) {
         netlink->unanswered++;
@@ -252,7 +253,7 @@ static int last_sample(void *instance, const struct flowd_flow *flow,
         return -ENOENT;
     result =
         flowd_sock_diag_ask_one(netlink->diag, &flow->key, (ends & FLOWD_LOCAL_SRC) != 0, &socket);
-    if (result == 0 && !flowd_sock_diag_is_connection(socket.sample.state))
+    if (result == 0 && flowd_tcp_socket_life(&socket) != FLOWD_TCP_CONNECTED)
         result = -ENOENT;
     if (result == 0)
         *sample = socket.sample;

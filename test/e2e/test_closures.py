@@ -128,22 +128,39 @@ def test_a_connection_that_is_refused_ends_its_flow(watching, pair):
     wait_gone(daemon, flow_id)
 
 
-@pytest.mark.parametrize("first", ["client", "server"])
+@pytest.mark.parametrize("first", ["near", "far"])
 @pytest.mark.parametrize("near", ["client", "server"])
-def test_the_other_end_stays_open(watching, pair, near, first):
-    """One end closes and the other never does: what is left at this host decides."""
+def test_one_end_closes_first(watching, pair, near, first):
+    """
+    The flow goes on until the other end closes too: where that is the far one, the kernel still
+    acknowledges what it sends, and does not tell flowd when that is over.
+    """
     daemon = watching()
     client, server = (pair.near, pair.far) if near == "client" else (pair.far, pair.near)
     ends = (Pair.NEAR, Pair.FAR) if near == "client" else (Pair.FAR, Pair.NEAR)
     with Tcp(client, server, *ends) as connection:
         flow_id = announce(daemon, key_of(connection.connect()))
-        (connection.client if first == "client" else connection.server).close()
-        if near != first:
-            settle(daemon, pair)
-            assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200, "this host's socket is open"
-        else:
-            wait_gone(daemon, flow_id)
+        (connection.client if (near == "client") == (first == "near") else connection.server).close()
+        if first == "near":
+            until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
+        settle(daemon, pair)
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
     wait_gone(daemon, flow_id)
+    until(lambda: closures(daemon)["lingering"] == 0, "nothing that waits")
+    assert ended_by(daemon, "close") == 2
+
+
+def test_another_tag_while_the_far_end_stays_open(watching, pair):
+    """The flow begins anew, of a connection that is closed here; it ends with it all the same."""
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        flow = key_of(connection.connect())
+        announce(daemon, flow)
+        connection.client.close()
+        until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
+        flow_id = announce(daemon, {**flow, "experiment": 3})
+    wait_gone(daemon, flow_id)
+    assert daemon.api.live() == 0
 
 
 def test_an_end_that_comes_after_the_close(watching, pair):
@@ -179,7 +196,7 @@ def test_a_port_that_is_used_again_at_once(watching, pair):
             until(lambda: closures(daemon)["reused"] == 1, "the former connection's end")
             assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
             assert announce(daemon, flow) == flow_id
-        wait_gone(daemon, flow_id)
+    wait_gone(daemon, flow_id)
 
 
 def test_a_listener_that_closes(watching, pair):

@@ -1,0 +1,154 @@
+/*
+ * One queue for each delay, so that the next to be looked at is always in front of one of them.
+ */
+#include "daemon/lingering.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/flow_socket.h"
+#include "daemon/hub.h"
+#include "daemon/tcp_sample.h"
+
+#define DELAY_S 0.1
+#define CAPACITY_MIN 64
+#define PER_TURN 1024
+
+struct flowd_lingering_entry {
+    struct flowd_flow_key key; /* not the id: its flow may end and begin anew with another tag */
+    double due;                /* the loop's time */
+};
+
+static bool make_room(struct flowd_lingering_level *level)
+{
+    size_t capacity = level->capacity > 0 ? level->capacity * 2 : CAPACITY_MIN;
+    struct flowd_lingering_entry *entries;
+
+    if (level->first > 0 && level->first >= level->capacity / 2) {
+        memmove(level->entries, level->entries + level->first,
+                level->count * sizeof(*level->entries));
+        level->first = 0;
+    }
+    if (level->first + level->count < level->capacity)
+        return true;
+    entries = realloc(level->entries, capacity * sizeof(*entries));
+    if (entries == NULL)
+        return false;
+    level->entries = entries;
+    level->capacity = capacity;
+    return true;
+}
+
+static bool push(struct flowd_lingering *lingering, unsigned number,
+                 const struct flowd_flow_key *key)
+{
+    struct flowd_lingering_level *level = &lingering->levels[number];
+
+    if (!make_room(level))
+        return false;
+    level->entries[level->first + level->count++] = (struct flowd_lingering_entry){
+        .key = *key, .due = ev_now(lingering->context->loop) + DELAY_S * (1 << number)};
+    return true;
+}
+
+static void pop(struct flowd_lingering_level *level)
+{
+    level->first++;
+    if (--level->count > 0)
+        return;
+    free(level->entries);
+    *level = (struct flowd_lingering_level){0};
+}
+
+static void set_timer(struct flowd_lingering *lingering)
+{
+    struct ev_loop *loop = lingering->context->loop;
+    double due = 0;
+
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        const struct flowd_lingering_level *level = &lingering->levels[i];
+
+        if (level->count > 0 && (due == 0 || level->entries[level->first].due < due))
+            due = level->entries[level->first].due;
+    }
+    if (due == 0 || ev_is_active(&lingering->timer))
+        return;
+    /* Those that follow within some milliseconds are taken along. */
+    ev_timer_set(&lingering->timer, due > ev_now(loop) ? due - ev_now(loop) + 0.01 : 0.01, 0);
+    ev_timer_start(loop, &lingering->timer);
+}
+
+/* Looks at one flow again. */
+static void look(struct flowd_lingering *lingering, unsigned number,
+                 const struct flowd_flow_key *key)
+{
+    const struct flowd_context *context = lingering->context;
+    struct flowd_flow *flow = flowd_hub_find_key(context->hub, key);
+    unsigned next = number + 1 < FLOWD_LINGERING_LEVELS ? number + 1 : number;
+    int life;
+
+    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
+        return;
+    life = flowd_flow_socket_life(lingering->diag, context->host, key);
+    if (life == FLOWD_TCP_CONNECTED || (life == FLOWD_TCP_LINGERS && push(lingering, next, key)))
+        return;
+    lingering->ended++;
+    flowd_hub_end(context->hub, lingering->source, flow, NULL);
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct flowd_lingering *lingering = watcher->data;
+    int budget = PER_TURN;
+
+    (void)events;
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        struct flowd_lingering_level *level = &lingering->levels[i];
+
+        while (budget > 0 && level->count > 0 && level->entries[level->first].due <= ev_now(loop)) {
+            struct flowd_flow_key key = level->entries[level->first].key;
+
+            budget--;
+            pop(level);
+            look(lingering, i, &key);
+        }
+    }
+    set_timer(lingering);
+}
+
+void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
+                          struct flowd_sock_diag *diag, struct flowd_source *source)
+{
+    *lingering = (struct flowd_lingering){.context = context, .diag = diag, .source = source};
+    ev_timer_init(&lingering->timer, on_timer, DELAY_S, 0);
+    lingering->timer.data = lingering;
+}
+
+void flowd_lingering_fini(struct flowd_lingering *lingering)
+{
+    if (lingering->context == NULL)
+        return;
+    ev_timer_stop(lingering->context->loop, &lingering->timer);
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++)
+        free(lingering->levels[i].entries);
+    *lingering = (struct flowd_lingering){0};
+}
+
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow)
+{
+    if (push(lingering, 0, &flow->key)) {
+        set_timer(lingering);
+        return;
+    }
+    lingering->ended++;
+    flowd_hub_end(lingering->context->hub, lingering->source, flow, NULL);
+}
+
+size_t flowd_lingering_count(const struct flowd_lingering *lingering)
+{
+    size_t count = 0;
+
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++)
+        count += lingering->levels[i].count;
+    return count;
+}

@@ -1,0 +1,48 @@
+/*
+ * Flows whose socket was closed at this end only.
+ *
+ * Nobody has such a socket any more, and the kernel does not tell when it goes, but it still
+ * acknowledges the other end's last segment. Until then its flow goes on: the other end is mostly
+ * milliseconds late, at most net.ipv4.tcp_fin_timeout.
+ */
+#pragma once
+
+#include <ev.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/flow.h"
+#include "daemon/module.h"
+
+struct flowd_sock_diag;
+struct flowd_source;
+
+/* A flow is looked at again after 0.1 s, then after twice as long each time, at most after 12.8 s.
+ */
+#define FLOWD_LINGERING_LEVELS 8
+
+/* A queue: its entries have waited the longer the farther in front they are. */
+struct flowd_lingering_level {
+    struct flowd_lingering_entry *entries; /* owned */
+    size_t first;
+    size_t count; /* from first on */
+    size_t capacity;
+};
+
+/* Embedded in its owner. */
+struct flowd_lingering {
+    const struct flowd_context *context;
+    struct flowd_sock_diag *diag; /* borrowed */
+    struct flowd_source *source;  /* of the ends; borrowed */
+    struct ev_timer timer;
+    struct flowd_lingering_level levels[FLOWD_LINGERING_LEVELS];
+    uint64_t ended;
+};
+
+void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
+                          struct flowd_sock_diag *diag, struct flowd_source *source);
+void flowd_lingering_fini(struct flowd_lingering *lingering);
+/* Without memory the flow ends at once. */
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow);
+/* Flows that wait. */
+size_t flowd_lingering_count(const struct flowd_lingering *lingering);
