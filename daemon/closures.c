@@ -273,10 +273,11 @@ void flowd_closures_free(struct flowd_closures *closures)
 
 json_t *flowd_closures_status(const struct flowd_closures *closures)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications",
-                     (json_int_t)closures->notifications, "losses", (json_int_t)closures->losses,
-                     "aborts", (json_int_t)closures->aborts, "ended",
-                     (json_int_t)(closures->ended + closures->lingering.ended), "lingering",
-                     (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
-                     (json_int_t)closures->reused);
+    const struct flowd_lingering *lingering = &closures->lingering;
+
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications", (json_int_t)closures->notifications,
+        "losses", (json_int_t)closures->losses, "aborts", (json_int_t)closures->aborts, "ended",
+        (json_int_t)closures->ended + (json_int_t)lingering->ended, "lingering",
+        (json_int_t)flowd_lingering_count(lingering), "reused", (json_int_t)closures->reused);
 }
