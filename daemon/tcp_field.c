@@ -58,10 +58,9 @@ enum {
 /* The kernel counts 1/256, which is 0.00390625. */
 #define GAIN(name, member, doc)                                                                    \
     ROW(name, COMPATIBLE, false, BBR, struct flowd_tcp_sample, member, 390625, 8, doc)
-#define COMPUTED(name_, sets_, part_, decimals_, doc_)                                             \
+#define COMPUTED(name_, sets_, part_, factor_, doc_)                                               \
     {                                                                                              \
-        .name = (name_), .sets = (sets_), .part = (part_), .factor = 1, .decimals = (decimals_),   \
-        .doc = (doc_)                                                                              \
+        .name = (name_), .sets = (sets_), .part = (part_), .factor = (factor_), .doc = (doc_)      \
     }
 
 /* clang-format off */
@@ -83,7 +82,7 @@ const struct flowd_tcp_field flowd_tcp_fields[] = {
     TIME("busy", LEAN_METRIC, busy_time, "Time with data to send in ms"),
     TIME("rwnd_limited", LEAN_METRIC, rwnd_limited, "Time in which the receiver's window held sending up, in ms"),
     TIME("sndbuf_limited", LEAN | FLOWD_TCP_COMPATIBLE, sndbuf_limited, "Time in which the send buffer held sending up, in ms"),
-    COMPUTED("send", METRIC, SEND_RATE, 0, "A window for each round trip, in bits/s"),
+    COMPUTED("send", METRIC, SEND_RATE, 1, "A window for each round trip, in bits/s"),
     TIME("rto", METRIC, rto, "Retransmission timeout in ms"),
     TIME("ato", METRIC, ato, "Delayed acknowledgement timeout in ms"),
     GAUGE("rcvmss", METRIC, rcv_mss, "Largest payload of a segment received, in bytes"),
@@ -109,7 +108,7 @@ const struct flowd_tcp_field flowd_tcp_fields[] = {
     SOCKET_MEMORY("skmem_opt_mem", 6, "Memory of socket options in bytes"),
     SOCKET_MEMORY("skmem_back_log", 7, "Backlog of packets not handled yet"),
     SOCKET_MEMORY("skmem_sock_drop", 8, "Packets dropped by the socket"),
-    COMPUTED("bbr_bw", COMPATIBLE, BBR_BANDWIDTH, 0, "Bandwidth that BBR reckons with in bits/s"),
+    COMPUTED("bbr_bw", COMPATIBLE, BBR_BANDWIDTH, 8, "Bandwidth that BBR reckons with in bits/s"),
     SPECIAL("bbr_mrtt", BBR, bbr.bbr_min_rtt, 3, "Smallest round-trip time that BBR reckons with in ms"),
     GAIN("bbr_pacing_gain", bbr.bbr_pacing_gain, "BBR's pacing gain"),
     GAIN("bbr_cwnd_gain", bbr.bbr_cwnd_gain, "BBR's window gain"),
@@ -226,11 +225,15 @@ static uint64_t read_bytes(const void *from, size_t size)
 static bool compute_send_rate(const struct flowd_tcp_sample *sample, uint64_t *rate)
 {
     const struct flowd_tcp_info *info = &sample->info;
+    double bits;
 
     if (sample->info_length < offsetof(struct flowd_tcp_info, advmss) || info->rtt == 0 ||
         info->snd_mss == 0 || info->snd_cwnd == 0)
         return false;
-    *rate = (uint64_t)((double)info->snd_cwnd * info->snd_mss * 8e6 / info->rtt);
+    bits = (double)info->snd_cwnd * info->snd_mss * 8e6 / info->rtt;
+    if (bits >= (double)INT64_MAX)
+        return false;
+    *rate = (uint64_t)bits;
     return true;
 }
 
@@ -242,17 +245,19 @@ static bool read_number(const struct flowd_tcp_field *field, const struct flowd_
     if (field->part == SEND_RATE)
         return compute_send_rate(sample, number);
     if (field->part == BBR_BANDWIDTH) {
-        *number = ((uint64_t)sample->bbr.bbr_bw_hi << 32 | (uint64_t)sample->bbr.bbr_bw_lo) * 8;
-        return sample->has & FLOWD_TCP_HAS_BBR;
+        *number = (uint64_t)sample->bbr.bbr_bw_hi << 32 | (uint64_t)sample->bbr.bbr_bw_lo;
+        if (!(sample->has & FLOWD_TCP_HAS_BBR))
+            return false;
+    } else {
+        part = part_of(field, sample);
+        if (part == NULL)
+            return false;
+        *number = read_bytes(part + field->offset, field->size);
     }
-    part = part_of(field, sample);
-    if (part == NULL)
-        return false;
-    *number = read_bytes(part + field->offset, field->size);
     if (field->mask != 0)
         *number = (*number >> field->shift) & field->mask;
-    /* A rate of all ones is none. */
-    if (*number > UINT64_MAX / field->factor)
+    /* A rate of all ones is none; and readers of JSON take no more than 63 bits. */
+    if (*number > INT64_MAX / field->factor)
         return false;
     *number *= field->factor;
     return true;
@@ -333,46 +338,67 @@ size_t flowd_tcp_options_format(const struct flowd_tcp_sample *sample,
     return (size_t)length - 1;
 }
 
-/*
- * Ends a member that began at start: takes it back where it made the object, with its closing
- * brace, longer than the end that it may have.
- */
-static bool keep_member(struct flowd_text *text, size_t start, size_t end)
-{
-    if (text->failed || text->length + 1 <= end)
-        return true;
-    text->length = start;
-    return false;
-}
+/* An object that must not become longer than its room. */
+struct writer {
+    struct flowd_text *text;
+    size_t end;       /* where the object has to end at the latest */
+    unsigned written; /* members */
+    bool blank;       /* write ": " and ", " */
+    bool full;        /* a member did not fit: none follows */
+};
 
-static size_t begin_member(struct flowd_text *text, const char *name, bool first, bool blank)
+static size_t begin_member(const struct writer *writer, const char *name)
 {
-    size_t start = text->length;
+    size_t start = writer->text->length;
 
-    if (!first)
-        flowd_text_puts(text, blank ? ", " : ",");
-    flowd_text_char(text, '"');
-    flowd_text_puts(text, name);
-    flowd_text_puts(text, blank ? "\": " : "\":");
+    if (writer->written > 0)
+        flowd_text_puts(writer->text, writer->blank ? ", " : ",");
+    flowd_text_char(writer->text, '"');
+    flowd_text_puts(writer->text, name);
+    flowd_text_puts(writer->text, writer->blank ? "\": " : "\":");
     return start;
 }
 
-static bool write_string(struct flowd_text *text, const char *name, const char *value,
-                         size_t length, size_t end, bool first, bool blank)
+/* Takes the member back if the object would be too long with its closing brace. */
+static void end_member(struct writer *writer, size_t start)
 {
-    size_t start = begin_member(text, name, first, blank);
-
-    flowd_text_json(text, value, length);
-    return keep_member(text, start, end);
+    writer->full = !writer->text->failed && writer->text->length + 1 > writer->end;
+    if (writer->full)
+        writer->text->length = start;
+    else
+        writer->written++;
 }
 
-static bool write_field(struct flowd_text *text, const struct flowd_tcp_field *field,
-                        const struct flowd_tcp_number *number, size_t end, bool first, bool blank)
+static void write_string(struct writer *writer, const char *name, const char *value, size_t length)
 {
-    size_t start = begin_member(text, field->name, first, blank);
+    size_t start;
 
-    flowd_tcp_number_write(text, number);
-    return keep_member(text, start, end);
+    if (writer->full)
+        return;
+    start = begin_member(writer, name);
+    flowd_text_json(writer->text, value, length);
+    end_member(writer, start);
+}
+
+static void write_field(struct writer *writer, const struct flowd_tcp_field *field,
+                        const struct flowd_tcp_number *number)
+{
+    size_t start;
+
+    if (writer->full)
+        return;
+    start = begin_member(writer, field->name);
+    flowd_tcp_number_write(writer->text, number);
+    end_member(writer, start);
+}
+
+static void write_names(struct writer *writer, const struct flowd_tcp_sample *sample)
+{
+    const char *state = flowd_tcp_state_name(sample->state);
+
+    write_string(writer, "state", state, strlen(state));
+    if (sample->congestion[0] != '\0')
+        write_string(writer, "cong", sample->congestion, strlen(sample->congestion));
 }
 
 /* How many fields before the names: what must be there whatever the room. */
@@ -381,28 +407,22 @@ static bool write_field(struct flowd_text *text, const struct flowd_tcp_field *f
 unsigned flowd_tcp_sample_write(struct flowd_text *text, const struct flowd_tcp_sample *sample,
                                 unsigned set, size_t size_max, bool blank)
 {
-    size_t end = size_max > SIZE_MAX - text->length ? SIZE_MAX : text->length + size_max;
-    const char *state = flowd_tcp_state_name(sample->state);
+    struct writer writer = {.text = text, .blank = blank};
     char options[FLOWD_TCP_OPTIONS_SIZE];
     struct flowd_tcp_number number;
-    unsigned written = 0;
 
+    writer.end = size_max > SIZE_MAX - text->length ? SIZE_MAX : text->length + size_max;
     flowd_text_char(text, '{');
     for (size_t i = 0; i < flowd_tcp_field_count; i++) {
         const struct flowd_tcp_field *field = &flowd_tcp_fields[i];
 
-        if (i == FIELDS_FIRST) {
-            written += write_string(text, "state", state, strlen(state), end, written == 0, blank);
-            if (sample->congestion[0] != '\0')
-                written += write_string(text, "cong", sample->congestion,
-                                        strlen(sample->congestion), end, written == 0, blank);
-        }
+        if (i == FIELDS_FIRST)
+            write_names(&writer, sample);
         if ((field->sets & set) && flowd_tcp_field_read(field, sample, &number))
-            written += write_field(text, field, &number, end, written == 0, blank);
+            write_field(&writer, field, &number);
     }
     if ((set & (FLOWD_TCP_COMPATIBLE | FLOWD_TCP_ALL)) && sample->info_length > 0)
-        written += write_string(text, "opts", options, flowd_tcp_options_format(sample, options),
-                                end, written == 0, blank);
+        write_string(&writer, "opts", options, flowd_tcp_options_format(sample, options));
     flowd_text_char(text, '}');
-    return written;
+    return writer.written;
 }

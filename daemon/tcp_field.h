@@ -67,10 +67,10 @@ size_t flowd_tcp_options_format(const struct flowd_tcp_sample *sample,
                                 char buffer[FLOWD_TCP_OPTIONS_SIZE]);
 
 /*
- * Appends a flat JSON object: "state", "cong", the fields of set that are known (numbers) and, in
- * FLOWD_TCP_COMPATIBLE and FLOWD_TCP_ALL, "opts". What would make it longer than size_max bytes is
- * left out, from the end of the table on; returns how many members were. blank: write ": " and ", "
- * as flowd 1.1 did.
+ * Appends a flat JSON object: the fields of set that are known (numbers), "state" and "cong" behind
+ * the first of them, and in FLOWD_TCP_COMPATIBLE and FLOWD_TCP_ALL "opts" at the end. The first
+ * member that would make it longer than size_max bytes is left out, and so is all that follows.
+ * Returns how many members there are. blank: write ": " and ", " as flowd 1.1 did.
  */
 unsigned flowd_tcp_sample_write(struct flowd_text *text, const struct flowd_tcp_sample *sample,
                                 unsigned set, size_t size_max, bool blank);

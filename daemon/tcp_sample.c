@@ -154,6 +154,11 @@ static bool knows(const struct flowd_tcp_sample *sample, size_t offset)
     return sample->info_length >= offset + sizeof(uint64_t);
 }
 
+bool flowd_tcp_sample_has_usage(const struct flowd_tcp_sample *sample)
+{
+    return knows(sample, offsetof(struct flowd_tcp_info, bytes_received));
+}
+
 uint64_t flowd_tcp_sample_sent(const struct flowd_tcp_sample *sample)
 {
     const struct flowd_tcp_info *info = &sample->info;

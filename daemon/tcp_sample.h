@@ -166,6 +166,8 @@ enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket)
 int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us,
                             struct flowd_tcp_socket *out);
 
+/* Whether the kernel gave the byte counts (Linux 4.1). */
+bool flowd_tcp_sample_has_usage(const struct flowd_tcp_sample *sample);
 /*
  * Bytes that this end has sent, each counted once however often it was sent, and received (where
  * the other end has closed, its FIN counts as one).
