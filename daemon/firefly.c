@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/tcp_field.h"
 #include "daemon/timestamp.h"
 
 #define PUTS(text, literal) flowd_text_append(text, literal, sizeof(literal) - 1)
@@ -72,10 +73,34 @@ static void put_context(struct flowd_text *text, const struct flowd_flow *flow)
     PUTS(text, "}");
 }
 
+/* The members behind the context, of a firefly that began at start. */
+static void put_statistics(struct flowd_text *text, size_t start,
+                           const struct flowd_firefly_statistics *statistics)
+{
+    const struct flowd_tcp_sample *sample = statistics->sample;
+    size_t used;
+
+    if (flowd_tcp_sample_has_usage(sample)) {
+        PUTS(text, ", \"usage\": {\"received\": ");
+        flowd_text_u64(text, flowd_tcp_sample_received(sample));
+        PUTS(text, ", \"sent\": ");
+        flowd_text_u64(text, flowd_tcp_sample_sent(sample));
+        PUTS(text, "}");
+    }
+    PUTS(text, ", \"netlink\": ");
+    /* One more is the brace that closes the firefly. */
+    used = text->length - start + 1;
+    (void)flowd_tcp_sample_write(text, sample, statistics->set,
+                                 used < statistics->size_max ? statistics->size_max - used : 0,
+                                 true);
+}
+
 void flowd_firefly_encode(struct flowd_text *text, const struct flowd_firefly_header *header,
                           const struct flowd_flow *flow, enum flowd_event_state state,
-                          int64_t now_us)
+                          const struct flowd_firefly_statistics *statistics, int64_t now_us)
 {
+    size_t start = text->length;
+
     if (header->syslog) {
         PUTS(text, PRIORITY);
         put_time(text, now_us);
@@ -89,6 +114,8 @@ void flowd_firefly_encode(struct flowd_text *text, const struct flowd_firefly_he
     put_flow_id(text, &flow->key);
     PUTS(text, ", ");
     put_context(text, flow);
+    if (statistics != NULL)
+        put_statistics(text, start, statistics);
     PUTS(text, "}");
 }
 

@@ -74,6 +74,10 @@ struct flowd_module {
     void (*general_tag)(const void *config, struct flowd_tag *tag);
     void (*take_general_tag)(void *config, const struct flowd_tag *tag, const char *path,
                              struct flowd_mistakes *mistakes);
+    /* The key of an option that is set and does nothing without an enricher; NULL: none is. May be
+     * NULL.
+     */
+    const char *(*wants_samples)(const void *config);
 
     /*
      * config (borrowed) stays valid and unchanged until stop() or the next reload() has returned.

@@ -1,6 +1,7 @@
 /*
- * The firefly backend: a datagram at the start and at the end of each flow, to the flow's
- * destination and to every collector.
+ * The firefly backend: a datagram at the start and at the end of each flow, and while it goes on
+ * where that is wanted, to the flow's destination and to every collector. Where the flow's TCP
+ * statistics are known, they are in it.
  *
  * Fireflies are best effort: one that can't be sent is counted and logged, and does not make the
  * event fail.
@@ -13,14 +14,30 @@
 #include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/module.h"
+#include "daemon/tcp_field.h"
 #include "daemon/timestamp.h"
 #include "sender.h"
 
 #define HOSTNAME_SIZE 256
+/* Instead of the flow's id, which is never 0: what becomes of the datagram is no status of the
+ * flow. */
+#define TAG_OF_NO_EVENT 0
 
 extern const struct flowd_module flowd_backend_firefly;
 
-enum mode { LEAN, COMPATIBLE, ALL };
+enum { LEAN, COMPATIBLE, ALL };
+static const char *const mode_names[] = {
+    [LEAN] = "lean", [COMPATIBLE] = "compatible", [ALL] = "", NULL};
+
+/* What a firefly tells of the flow's TCP statistics, by firefly_config.enrichment_mode. */
+static const struct mode {
+    unsigned set; /* FLOWD_TCP_... */
+    size_t size_max;
+} modes[] = {
+    [LEAN] = {FLOWD_TCP_LEAN, FLOWD_FIREFLY_SIZE_MAX},
+    [COMPATIBLE] = {FLOWD_TCP_COMPATIBLE, FLOWD_FIREFLY_SIZE_MAX},
+    [ALL] = {FLOWD_TCP_ALL, FLOWD_FIREFLY_SIZE_UDP},
+};
 
 struct firefly_config {
     int64_t destination_port;
@@ -75,7 +92,8 @@ static int read_collectors(const struct firefly_config *config, struct sockaddr_
 
 static void set_status(struct firefly *firefly, uint64_t id, enum status status)
 {
-    struct flowd_flow *flow = flowd_hub_find(firefly->context->hub, id);
+    struct flowd_flow *flow =
+        id != TAG_OF_NO_EVENT ? flowd_hub_find(firefly->context->hub, id) : NULL;
 
     /* One copy that went out is enough to say "sent". */
     if (flow != NULL && flow->backend[firefly->slot] != SENT)
@@ -165,32 +183,56 @@ static void stop(void *instance)
     free(firefly);
 }
 
-static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
+static bool has_receiver(const struct firefly *firefly)
 {
+    return firefly->config->send_to_destination || firefly->collector_count > 0;
+}
+
+/* Writes the firefly into firefly->text. Returns 0 or -ENOMEM. sample is NULL where none is known.
+ */
+static int compose(struct firefly *firefly, const struct flowd_flow *flow,
+                   enum flowd_event_state state, const struct flowd_tcp_sample *sample)
+{
+    const struct mode *mode = &modes[firefly->config->enrichment_mode];
     const struct flowd_firefly_header header = {.syslog = firefly->config->prepend_syslog,
                                                 .hostname = firefly->hostname};
-    struct flowd_text *text = &firefly->text;
+    const struct flowd_firefly_statistics statistics = {
+        .sample = sample, .set = mode->set, .size_max = mode->size_max};
+
+    flowd_text_clear(&firefly->text);
+    flowd_firefly_encode(&firefly->text, &header, flow, state, sample != NULL ? &statistics : NULL,
+                         flowd_timestamp_now_us());
+    return flowd_text_failed(&firefly->text) ? -ENOMEM : 0;
+}
+
+/* Queues firefly->text to everybody who gets the flow's fireflies. */
+static void queue_copies(struct firefly *firefly, const struct flowd_flow *flow, uint64_t tag)
+{
+    const struct flowd_text *text = &firefly->text;
     struct sockaddr_storage destination;
 
-    flow->backend[firefly->slot] = NOT_SENT;
-    if (!firefly->config->send_to_destination && firefly->collector_count == 0)
-        return;
-    flow->backend[firefly->slot] = QUEUED;
-    flowd_text_clear(text);
-    flowd_firefly_encode(text, &header, flow, state, flowd_timestamp_now_us());
-    if (flowd_text_failed(text)) {
-        flow->backend[firefly->slot] = DROPPED;
-        return;
-    }
     if (firefly->config->send_to_destination) {
         flowd_endpoint_make(flow->key.family, &flow->key.dst,
                             (uint16_t)firefly->config->destination_port, &destination);
-        flowd_sender_queue(firefly->sender, &destination, text->data, text->length, flow->id,
-                           false);
+        flowd_sender_queue(firefly->sender, &destination, text->data, text->length, tag, false);
     }
     for (size_t i = 0; i < firefly->collector_count; i++)
-        flowd_sender_queue(firefly->sender, &firefly->collectors[i], text->data, text->length,
-                           flow->id, true);
+        flowd_sender_queue(firefly->sender, &firefly->collectors[i], text->data, text->length, tag,
+                           true);
+}
+
+static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
+{
+    const struct flowd_tcp_sample *sample = flowd_hub_sample_of(firefly->context->hub, flow);
+
+    flow->backend[firefly->slot] = NOT_SENT;
+    if (!has_receiver(firefly))
+        return;
+    flow->backend[firefly->slot] = QUEUED;
+    if (compose(firefly, flow, state, sample) < 0)
+        flow->backend[firefly->slot] = DROPPED;
+    else
+        queue_copies(firefly, flow, flow->id);
 }
 
 static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
@@ -206,6 +248,18 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
 static void flow_end(void *instance, struct flowd_flow *flow)
 {
     queue(instance, flow, FLOWD_EVENT_END);
+}
+
+static void flow_sample(void *instance, struct flowd_flow *flow,
+                        const struct flowd_tcp_sample *sample)
+{
+    struct firefly *firefly = instance;
+
+    if (!firefly->config->enrich || !has_receiver(firefly))
+        return;
+    /* Without memory the next one tells more anyway. */
+    if (compose(firefly, flow, FLOWD_EVENT_ONGOING, sample) == 0)
+        queue_copies(firefly, flow, TAG_OF_NO_EVENT);
 }
 
 static void commit(void *instance)
@@ -258,8 +312,13 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
                                "%s.collectors: found \"%s\", wants a numeric address with or "
                                "without a port (names are not in this version of flowd)",
                                path, firefly->collectors.items[i]);
-    if (firefly->enrich)
-        flowd_mistakes_add(mistakes, "%s.enrich: true is not in this version of flowd", path);
+}
+
+static const char *wants_samples(const void *config)
+{
+    const struct firefly_config *firefly = config;
+
+    return firefly->enrich ? "enrich" : NULL;
 }
 
 /* sendToCollector, collectorAddress and collectorPort become one entry of collectors. */
@@ -304,8 +363,6 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
     json_object_del(object, "collectorPort");
 }
 
-static const char *const modes[] = {[LEAN] = "lean", [COMPATIBLE] = "compatible", [ALL] = "", NULL};
-
 #define AT(field) offsetof(struct firefly_config, field)
 
 static const struct flowd_option options[] = {
@@ -345,13 +402,15 @@ static const struct flowd_option options[] = {
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(enrich),
      .standard = "false",
-     .doc = "Send fireflies with TCP statistics while flows go on."},
+     .doc = "Send an ongoing firefly with TCP statistics each enrichers.period.",
+     .reload = true},
     {.key = "enrichmentMode",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(enrichment_mode),
      .standard = "\"lean\"",
-     .choices = modes,
-     .doc = "How much of the TCP statistics goes into a firefly."},
+     .choices = mode_names,
+     .doc = "Which TCP statistics stand in fireflies: the most useful, flowd 1.1's, or (\"\") all.",
+     .reload = true},
     {.key = "stun", .type = FLOWD_OPTION_LATER, .doc = "Public addresses of private ones."},
     {.key = NULL},
 };
@@ -364,10 +423,11 @@ static const struct flowd_backend_status statuses[] = {
 const struct flowd_module flowd_backend_firefly = {
     .kind = FLOWD_BACKEND,
     .name = "firefly",
-    .summary = "sends a firefly at the start and at the end of each flow",
+    .summary = "sends a firefly at the start and at the end of each flow, and while it goes on",
     .options = options,
     .config_size = sizeof(struct firefly_config),
     .check = check,
+    .wants_samples = wants_samples,
     .translate = translate,
     .start = start,
     .reload = reload,
@@ -377,6 +437,7 @@ const struct flowd_module flowd_backend_firefly = {
     .status_count = sizeof(statuses) / sizeof(statuses[0]),
     .flow_start = flow_start,
     .flow_end = flow_end,
+    .flow_sample = flow_sample,
     .commit = commit,
     .set_slot = set_slot,
 };

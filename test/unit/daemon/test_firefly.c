@@ -72,7 +72,7 @@ static void test_table(void **state)
         if (rows[i].state == FLOWD_EVENT_END)
             flow.end_us = START + 61000000;
         strcpy(flow.application, rows[i].application);
-        flowd_firefly_encode(&text, &header, &flow, rows[i].state, NOW);
+        flowd_firefly_encode(&text, &header, &flow, rows[i].state, NULL, NOW);
         flowd_text_char(&text, '\0');
         assert_string_equal(text.data, rows[i].text);
         flowd_text_fini(&text);
@@ -99,7 +99,7 @@ static void test_longest(void **state)
     flow.end_us = NOW;
     /* Control characters, which the hub refuses, would be the longest of all. */
     memset(flow.application, 0x01, FLOWD_APPLICATION_SIZE - 1);
-    flowd_firefly_encode(&text, &header, &flow, FLOWD_EVENT_END, NOW);
+    flowd_firefly_encode(&text, &header, &flow, FLOWD_EVENT_END, NULL, NOW);
     assert_in_range(text.length, 900, FLOWD_FIREFLY_SIZE_MAX);
     object = memchr(text.data, '{', text.length);
     assert_non_null(object);
