@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/hub.h"
+#include "daemon/tcp_field.h"
 #include "daemon/timestamp.h"
 
 static void put_address(struct flowd_text *text, uint8_t family, const struct in6_addr *address)
@@ -104,6 +105,30 @@ void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
     api_backends_write(text, hub, flow);
     if (!open)
         flowd_text_char(text, '}');
+}
+
+static void put_sample(struct flowd_text *text, const struct flowd_tcp_sample *sample)
+{
+    flowd_text_puts(text, ",\"sample\":");
+    if (flowd_tcp_sample_write(text, sample, FLOWD_TCP_ALL, SIZE_MAX, false) == 0 ||
+        flowd_text_failed(text))
+        return;
+    /* One more member, in the place of the closing brace. */
+    text->length--;
+    flowd_text_puts(text, ",\"time\":\"");
+    put_time(text, sample->taken_us);
+    flowd_text_puts(text, "\"}");
+}
+
+void api_flow_write_sampled(struct flowd_text *text, const struct flowd_hub *hub,
+                            const struct flowd_flow *flow)
+{
+    const struct flowd_tcp_sample *sample = flowd_hub_sample_of(hub, flow);
+
+    api_flow_write(text, hub, flow, true);
+    if (sample != NULL)
+        put_sample(text, sample);
+    flowd_text_char(text, '}');
 }
 
 void api_event_write(struct flowd_text *text, const struct flowd_event *event, bool open)

@@ -15,6 +15,9 @@ void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
                     const struct flowd_flow *flow, bool open);
 /* The same for an event that has no flow (the end of an unknown one). */
 void api_event_write(struct flowd_text *text, const struct flowd_event *event, bool open);
+/* Appends the whole flow, with its last sample ("sample") where one is known. */
+void api_flow_write_sampled(struct flowd_text *text, const struct flowd_hub *hub,
+                            const struct flowd_flow *flow);
 /* Appends flowd-go's form of an event. */
 void api_event_write_go(struct flowd_text *text, const struct flowd_event *event);
 /* Appends {"marker":"marked",...}. */

@@ -25,6 +25,7 @@ struct filter {
     unsigned seen; /* a bit for each parameter */
     uint64_t limit;
     uint64_t cursor;
+    bool samples;
     /* An activity's name means something within its experiment only, which may come later. */
     char activity_text[VALUE_SIZE];
 };
@@ -48,7 +49,7 @@ void api_flow_get(struct api *api, struct flowd_http_exchange *exchange,
         flowd_http_answer_problem(exchange, 404, NULL, NULL, "no live flow has this id");
         return;
     }
-    api_flow_write(flowd_http_body(exchange), api->context->hub, flow, false);
+    api_flow_write_sampled(flowd_http_body(exchange), api->context->hub, flow);
     flowd_http_answer(exchange, 200, json_media_type, NULL);
 }
 
@@ -61,10 +62,19 @@ static int read_number(const char *name, const char *value, uint64_t min, uint64
     return 0;
 }
 
+static int read_boolean(const char *name, const char *value, bool *out, struct flowd_error *err)
+{
+    *out = strcmp(value, "true") == 0;
+    if (!*out && strcmp(value, "false") != 0)
+        return flowd_fail(err, -EINVAL, "%s: \"%s\" is neither true nor false", name, value);
+    return 0;
+}
+
 /* Whether the parameter was seen before: two answers to one question are a mistake. */
 static bool is_repeated(const char *name, struct filter *filter)
 {
-    static const char *const names[] = {"experiment", "activity", "address", "limit", "cursor"};
+    static const char *const names[] = {"experiment", "activity", "address",
+                                        "limit",      "cursor",   "samples"};
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], name) != 0)
@@ -100,6 +110,8 @@ static int read_parameter(const struct api *api, const char *name, const char *v
         return flowd_fail(err, -EINVAL, "address: \"%s\" is no numeric IPv4 or IPv6 address",
                           value);
     }
+    if (strcmp(name, "samples") == 0)
+        return read_boolean(name, value, &filter->samples, err);
     if (strcmp(name, "limit") == 0)
         return read_number(name, value, 1, LIMIT_MAX, &filter->limit, err);
     if (strcmp(name, "cursor") == 0)
@@ -194,7 +206,10 @@ void api_flows_list(struct api *api, struct flowd_http_exchange *exchange,
             break;
         if (count++ > 0)
             flowd_text_char(body, ',');
-        api_flow_write(body, hub, flow, false);
+        if (filter.samples)
+            api_flow_write_sampled(body, hub, flow);
+        else
+            api_flow_write(body, hub, flow, false);
     }
     flowd_text_char(body, ']');
     /* The next page begins with the flow that did not fit on this one. */
