@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "daemon/address.h"
 
 #define PORT_STANDARD 7777
@@ -27,20 +27,12 @@ struct exchange {
     bool complete;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Waits until fd is ready or the deadline (CLOCK_MONOTONIC, ms) has passed. */
 static int wait_for(int fd, short events, int64_t deadline, struct flowd_error *err)
 {
     for (;;) {
         struct pollfd ready = {.fd = fd, .events = events};
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - clock_now_ms();
         int count = poll(&ready, 1, left > 0 ? (int)left : 0);
 
         if (count > 0)
@@ -238,7 +230,7 @@ int client_request(const struct client_endpoint *endpoint, const char *method, c
     struct exchange exchange = {.answer = answer};
     llhttp_settings_t settings;
     char authority[AUTHORITY_SIZE];
-    int64_t deadline = now_ms() + endpoint->timeout_ms;
+    int64_t deadline = clock_now_ms() + endpoint->timeout_ms;
     int fd = -1;
     int result = open_connection(endpoint, authority, deadline, &fd, err);
 

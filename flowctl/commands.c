@@ -10,18 +10,17 @@
 
 #include "daemon/flow.h"
 #include "daemon/integer.h"
+#include "request.h"
 #include "table.h"
+#include "top.h"
 
 /* A page of `list`: enough for one answer, small enough to be quick. */
 #define PAGE "10000"
 
-/* The reason in a problem (RFC 9457), or its title. */
-static const char *reason_of(const json_t *problem)
+static void print_json(const struct flowctl *flowctl, const json_t *json)
 {
-    const char *detail = json_string_value(json_object_get(problem, "detail"));
-    const char *title = json_string_value(json_object_get(problem, "title"));
-
-    return detail != NULL ? detail : title != NULL ? title : "no reason given";
+    json_dumpf(json, flowctl->out, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    fputc('\n', flowctl->out);
 }
 
 /*
@@ -31,36 +30,16 @@ static const char *reason_of(const json_t *problem)
 static json_t *request(const struct flowctl *flowctl, const char *method, const char *path,
                        const char *body)
 {
-    struct flowd_text answer = {0};
     struct flowd_error err;
-    json_t *json = NULL;
-    int status = 0;
+    json_t *answer;
 
-    if (client_request(&flowctl->endpoint, method, path, body, &status, &answer, &err) < 0) {
-        fprintf(flowctl->errors, "flowctl: %s\n", err.message);
-    } else {
-        json = json_loadb(answer.data != NULL ? answer.data : "", answer.length, JSON_DECODE_ANY,
-                          NULL);
-        if (json == NULL)
-            fprintf(flowctl->errors, "flowctl: status %d and no JSON: not flowd's API?\n", status);
-    }
-    flowd_text_fini(&answer);
-    if (json != NULL && (status < 200 || status > 299)) {
-        if (flowctl->json) {
-            json_dumpf(json, flowctl->out, JSON_COMPACT | JSON_ENCODE_ANY);
-            fputc('\n', flowctl->out);
-        }
-        fprintf(flowctl->errors, "flowctl: %s\n", reason_of(json));
-        json_decref(json);
-        json = NULL;
-    }
-    return json;
-}
-
-static void print_json(const struct flowctl *flowctl, const json_t *json)
-{
-    json_dumpf(json, flowctl->out, JSON_COMPACT | JSON_ENCODE_ANY);
-    fputc('\n', flowctl->out);
+    if (request_json(&flowctl->endpoint, method, path, body, &answer, &err) == 0)
+        return answer;
+    if (answer != NULL && flowctl->json)
+        print_json(flowctl, answer);
+    fprintf(flowctl->errors, "flowctl: %s\n", err.message);
+    json_decref(answer);
+    return NULL;
 }
 
 /* A number as a number, a name as a string: the API takes both for experiment and activity. */
@@ -212,19 +191,12 @@ static enum flowctl_exit status(const struct flowctl *flowctl, const char *name,
     return FLOWCTL_OK;
 }
 
-static enum flowctl_exit later(const struct flowctl *flowctl, const char *name, char **arguments)
-{
-    (void)arguments;
-    fprintf(flowctl->errors, "flowctl: %s is not in this version of flowd\n", name);
-    return FLOWCTL_USAGE;
-}
-
 const struct flowctl_command flowctl_commands[] = {
-    {"start", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, submit},
-    {"end", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, submit},
-    {"list", "", 0, list},
-    {"show", "ID", 1, show},
-    {"status", "", 0, status},
-    {"top", "", 0, later},
-    {NULL, NULL, 0, NULL},
+    {"start", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, false, submit},
+    {"end", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, false, submit},
+    {"list", "", 0, false, list},
+    {"show", "ID", 1, false, show},
+    {"status", "", 0, false, status},
+    {"top", "[--interval SECONDS] [--count N] [--sort KEY]", 0, true, top_run},
+    {NULL, NULL, 0, false, NULL},
 };

@@ -10,18 +10,35 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "daemon/integer.h"
 
 #define URL_STANDARD "http://127.0.0.1:7777"
 #define TIMEOUT_MS 15000
 #define TOKEN_SIZE 1024
 
-enum { OPTION_URL = 256, OPTION_UNIX, OPTION_TOKEN_FILE, OPTION_JSON, OPTION_VERSION };
+#define INTERVAL_STANDARD_MS 1000
+#define INTERVAL_MIN_MS 100
+#define INTERVAL_MAX_MS 3600000
+
+enum {
+    OPTION_URL = 256,
+    OPTION_UNIX,
+    OPTION_TOKEN_FILE,
+    OPTION_JSON,
+    OPTION_INTERVAL,
+    OPTION_COUNT,
+    OPTION_SORT,
+    OPTION_VERSION,
+};
 
 static const struct option long_options[] = {
     {"url", required_argument, NULL, OPTION_URL},
     {"unix", required_argument, NULL, OPTION_UNIX},
     {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
     {"json", no_argument, NULL, OPTION_JSON},
+    {"interval", required_argument, NULL, OPTION_INTERVAL},
+    {"count", required_argument, NULL, OPTION_COUNT},
+    {"sort", required_argument, NULL, OPTION_SORT},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -36,9 +53,68 @@ static void print_usage(FILE *out)
           "  --url URL           where flowd is (" URL_STANDARD ", or $FLOWD_URL)\n"
           "  --unix PATH         flowd's unix socket\n"
           "  --token-file FILE   the first line is the bearer token\n"
-          "  --json              print the API's answers\n"
-          "  --version, --help\n",
+          "  --json              print the API's answers; of top, one document a line\n"
+          "  --version, --help\n"
+          "\noptions of top:\n"
+          "  --interval SECONDS  between two refreshes (1; 0.1 to 3600)\n"
+          "  --count N           end after so many refreshes\n"
+          "  --sort KEY          rate, rtt or retransmissions\n",
           out);
+}
+
+static int read_interval(const char *text, struct flowctl_refresh *refresh)
+{
+    size_t whole = strcspn(text, ".");
+    uint64_t seconds, fraction = 0;
+    size_t digits = text[whole] == '.' ? strlen(text + whole + 1) : 0;
+
+    if (flowd_integer_parse(text, whole, 0, INTERVAL_MAX_MS / 1000, &seconds) < 0 || digits > 3 ||
+        (text[whole] == '.' &&
+         flowd_integer_parse(text + whole + 1, digits, 0, 999, &fraction) < 0))
+        return -EINVAL;
+    for (; digits > 0 && digits < 3; digits++)
+        fraction *= 10;
+    refresh->interval_ms = (int64_t)(seconds * 1000 + fraction);
+    return refresh->interval_ms >= INTERVAL_MIN_MS && refresh->interval_ms <= INTERVAL_MAX_MS
+               ? 0
+               : -ERANGE;
+}
+
+static int read_sort(const char *text, struct flowctl_refresh *refresh)
+{
+    static const char *const names[] = {[TOP_SORT_RATE] = "rate",
+                                        [TOP_SORT_RTT] = "rtt",
+                                        [TOP_SORT_RETRANSMISSIONS] = "retransmissions"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], text) != 0)
+            continue;
+        refresh->sort = (enum top_sort)i;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+/* Reads an option of the live view. Returns 0, or -EINVAL after saying what is wrong. */
+static int read_refresh(int option, const char *text, struct flowctl_refresh *refresh)
+{
+    refresh->given = true;
+    if (option == OPTION_INTERVAL && read_interval(text, refresh) == 0)
+        return 0;
+    if (option == OPTION_COUNT &&
+        flowd_integer_parse(text, strlen(text), 1, UINT32_MAX, &refresh->count) == 0)
+        return 0;
+    if (option == OPTION_SORT && read_sort(text, refresh) == 0)
+        return 0;
+    fprintf(stderr, "flowctl: %s \"%s\": wants %s\n",
+            option == OPTION_INTERVAL ? "--interval"
+            : option == OPTION_COUNT  ? "--count"
+                                      : "--sort",
+            text,
+            option == OPTION_INTERVAL ? "seconds, 0.1 to 3600"
+            : option == OPTION_COUNT  ? "a number of refreshes"
+                                      : "rate, rtt or retransmissions");
+    return -EINVAL;
 }
 
 /* Reads the first line of the file. */
@@ -71,6 +147,10 @@ static int run(const struct flowctl *flowctl, int count, char **words)
             fprintf(stderr, "usage: flowctl %s %s\n", command->name, command->arguments);
             return FLOWCTL_USAGE;
         }
+        if (flowctl->refresh.given && !command->refreshes) {
+            fprintf(stderr, "flowctl: --interval, --count and --sort are options of top\n");
+            return FLOWCTL_USAGE;
+        }
         return (int)command->run(flowctl, command->name, words + 1);
     }
     fprintf(stderr, "flowctl: unknown command \"%s\"; flowctl --help shows what there is\n",
@@ -86,6 +166,7 @@ int main(int argc, char **argv)
                                                       ? environment
                                                       : URL_STANDARD,
                                            .timeout_ms = TIMEOUT_MS},
+                              .refresh = {.interval_ms = INTERVAL_STANDARD_MS},
                               .out = stdout,
                               .errors = stderr};
     int option, status;
@@ -105,6 +186,12 @@ int main(int argc, char **argv)
             break;
         case OPTION_JSON:
             flowctl.json = true;
+            break;
+        case OPTION_INTERVAL:
+        case OPTION_COUNT:
+        case OPTION_SORT:
+            if (read_refresh(option, optarg, &flowctl.refresh) < 0)
+                return FLOWCTL_USAGE;
             break;
         case OPTION_VERSION:
             puts("flowctl " FLOWD_VERSION);

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/tcp_field.h"
+#include "printable.h"
+
 #define END_SIZE 64
 #define FLOW_FORMAT "%-16s %-5s %-46s %-46s %10s %8s  %s\n"
 
@@ -48,16 +51,27 @@ void table_flow(FILE *out, const json_t *flow)
             activity, text_of(flow, "startTime"));
 }
 
+/* What somebody else wrote gives the terminal no orders. */
+static void print_text(FILE *out, const char *string)
+{
+    struct flowd_text text = {0};
+
+    printable_append(&text, string, SIZE_MAX);
+    if (!flowd_text_failed(&text) && text.length > 0)
+        fwrite(text.data, 1, text.length, out);
+    flowd_text_fini(&text);
+}
+
 /* A value on one line: strings bare, everything else as JSON. */
 static void print_value(FILE *out, const json_t *value)
 {
     char *text;
 
     if (json_is_string(value)) {
-        fputs(json_string_value(value), out);
+        print_text(out, json_string_value(value));
         return;
     }
-    text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
     fputs(text != NULL ? text : "-", out);
     free(text);
 }
@@ -81,9 +95,37 @@ static void print_members(FILE *out, const json_t *object, const char *prefix)
     }
 }
 
+/* Each quantity with its unit, as the table of fields has it. */
+static void print_sample(FILE *out, const json_t *sample)
+{
+    const char *key;
+    json_t *value;
+
+    fprintf(out, "sample of %s:\n", text_of(sample, "time"));
+    json_object_foreach ((json_t *)sample, key, value) {
+        const struct flowd_tcp_field *field = flowd_tcp_field_find(key);
+
+        if (strcmp(key, "time") == 0)
+            continue;
+        fprintf(out, "  %s: ", key);
+        print_value(out, value);
+        if (field != NULL)
+            fprintf(out, "  (%s)", field->doc);
+        fputc('\n', out);
+    }
+}
+
 void table_details(FILE *out, const json_t *flow)
 {
-    print_members(out, flow, "");
+    json_t *sample = json_incref(json_object_get(flow, "sample"));
+    json_t *others = json_copy((json_t *)flow);
+
+    json_object_del(others, "sample");
+    print_members(out, others, "");
+    if (sample != NULL)
+        print_sample(out, sample);
+    json_decref(others);
+    json_decref(sample);
 }
 
 static void print_module(FILE *out, const json_t *module)
