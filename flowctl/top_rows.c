@@ -53,25 +53,15 @@ static void copy_text(const json_t *object, const char *key, char *buffer, size_
     snprintf(buffer, size, "%s", text != NULL ? text : "-");
 }
 
-/* Bytes that went out, each counted once: kernels before 4.19 only tell what was acknowledged. */
-static uint64_t sent_of(const json_t *sample)
-{
-    uint64_t sent = count_of(sample, "bytes_sent");
-    uint64_t again = count_of(sample, "bytes_retrans");
-
-    if (json_object_get(sample, "bytes_sent") == NULL)
-        return count_of(sample, "bytes_acked");
-    return sent > again ? sent - again : 0;
-}
-
 static bool read_counts(const json_t *sample, struct counts *counts)
 {
     const char *time = json_string_value(json_object_get(sample, "time"));
+    const json_t *usage = json_object_get(sample, "usage");
 
     if (time == NULL || flowd_timestamp_parse(time, strlen(time), &counts->taken_us) < 0)
         return false;
-    counts->sent = sent_of(sample);
-    counts->received = count_of(sample, "bytes_received");
+    counts->sent = count_of(usage, "sent");
+    counts->received = count_of(usage, "received");
     counts->retransmissions = count_of(sample, "retrans");
     return true;
 }
@@ -174,7 +164,8 @@ int top_rows_end(struct top_rows *rows, int64_t now_ms)
 
     rows->count = 0;
     rows->sent_rate = rows->received_rate = 0;
-    HASH_ITER (hh, rows->by_id, row, next) {
+    for (row = rows->by_id; row != NULL; row = next) {
+        next = row->hh.next;
         if (row->refresh == rows->refresh)
             continue;
         HASH_DEL(rows->by_id, row);
@@ -182,7 +173,7 @@ int top_rows_end(struct top_rows *rows, int64_t now_ms)
     }
     if (make_room(rows) < 0)
         return -ENOMEM;
-    HASH_ITER (hh, rows->by_id, row, next) {
+    for (row = rows->by_id; row != NULL; row = row->hh.next) {
         forget_old_rate(row, now_ms);
         rows->sorted[rows->count++] = row;
         if (!row->rated)

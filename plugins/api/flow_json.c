@@ -113,8 +113,15 @@ static void put_sample(struct flowd_text *text, const struct flowd_tcp_sample *s
     if (flowd_tcp_sample_write(text, sample, FLOWD_TCP_ALL, SIZE_MAX, false) == 0 ||
         flowd_text_failed(text))
         return;
-    /* One more member, in the place of the closing brace. */
+    /* More members, in the place of the closing brace. */
     text->length--;
+    if (flowd_tcp_sample_has_usage(sample)) {
+        flowd_text_puts(text, ",\"usage\":{\"received\":");
+        flowd_text_u64(text, flowd_tcp_sample_received(sample));
+        flowd_text_puts(text, ",\"sent\":");
+        flowd_text_u64(text, flowd_tcp_sample_sent(sample));
+        flowd_text_char(text, '}');
+    }
     flowd_text_puts(text, ",\"time\":\"");
     put_time(text, sample->taken_us);
     flowd_text_puts(text, "\"}");

@@ -50,8 +50,8 @@ def now():
 class Firefly:
     """One datagram; making one checks everything that holds for each of them."""
 
-    def __init__(self, datagram, sender):
-        assert len(datagram) <= 1400, f"{len(datagram)} bytes"
+    def __init__(self, datagram, sender, size_max=1400):
+        assert len(datagram) <= size_max, f"{len(datagram)} bytes"
         header = _HEADER.match(datagram)
         assert header, f"not a firefly's header: {datagram!r}"
         self.sender = sender
@@ -90,13 +90,14 @@ class Collector:
     `only`, datagrams that do not hold these bytes are not looked at: checking one takes its time.
     """
 
-    def __init__(self, namespace, address, port=10514, only=b""):
+    def __init__(self, namespace, address, port=10514, only=b"", size_max=1400):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket = namespace.socket(family, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
         self._socket.bind((address, port))
         self._socket.settimeout(0.05)
         self._only = only
+        self._size_max = size_max
         self._fireflies = []
         self._failure = None
         self._ending = False
@@ -121,7 +122,7 @@ class Collector:
                 except TimeoutError:
                     continue
                 if self._only in datagram:
-                    self._fireflies.append(Firefly(datagram, sender))
+                    self._fireflies.append(Firefly(datagram, sender, self._size_max))
         except BaseException as failure:  # pylint: disable=broad-except
             self._failure = failure
 

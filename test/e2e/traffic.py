@@ -110,6 +110,7 @@ class Tcp:
         self.source, self.sport = self.client.getsockname()[:2]
         self.target, self.port = self.listener.getsockname()[:2]
         self.server = None
+        self.sent_by_client = self.sent_by_server = 0
 
     def connect(self):
         self.client.settimeout(DEADLINE_S)
@@ -132,6 +133,8 @@ class Tcp:
         self._take(self.server, size)
         self.server.sendall(b"b" * reply)
         self._take(self.client, reply)
+        self.sent_by_client += size
+        self.sent_by_server += reply
         until(lambda: _unacknowledged(self.client) == 0 and _unacknowledged(self.server) == 0,
               "acknowledgements of a TCP exchange")
 

@@ -290,13 +290,22 @@ static void test_usage(void **state)
     struct flowd_tcp_sample sample = {
         .info_length = sizeof(sample.info),
         .info = {
-            .bytes_sent = 5000, .bytes_retrans = 1000, .bytes_acked = 3001, .bytes_received = 70}};
+            .bytes_sent = 5000, .bytes_retrans = 1000, .bytes_acked = 4002, .bytes_received = 70}};
 
     (void)state;
     assert_int_equal(flowd_tcp_sample_sent(&sample), 4000);
     assert_int_equal(flowd_tcp_sample_received(&sample), 70);
     sample.info.bytes_retrans = 6000;
     assert_int_equal(flowd_tcp_sample_sent(&sample), 0);
+    /* Dropped before they left the host, segments are counted as sent twice. */
+    sample.info.bytes_retrans = 1000;
+    sample.info.bytes_acked = 3001;
+    assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);
+    sample.info.unacked = 2;
+    sample.info.snd_mss = 400;
+    assert_int_equal(flowd_tcp_sample_sent(&sample), 3801);
+    sample.info.unacked = 3;
+    assert_int_equal(flowd_tcp_sample_sent(&sample), 4000);
     /* Before Linux 4.19 only what was acknowledged is known. */
     sample.info_length = offsetof(struct flowd_tcp_info, bytes_sent);
     assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);

@@ -1,0 +1,469 @@
+"""TCP statistics where users see them: in fireflies, in the API and in `flowctl top`."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import socket
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from api_client import Api, event
+from collector import Collector
+from conftest import base_config
+from flowd_process import FLOWCTL, one_shot
+from netns import Pair
+from traffic import Tcp
+from waiting import DEADLINE_S, until
+
+PERIOD_MS = 100
+COOKIE = 37  # bytes that iperf3 sends on each stream before the data
+DATA_PORT = 45000
+COLLECTOR_PORT = 10515
+# Of flowd 1.1, and in its units.
+LEAN = {"rtt", "minrtt", "bytes_sent", "bytes_acked", "bytes_received", "retrans", "cwnd", "mss"}
+
+
+@pytest.fixture
+def enriching(make_flowd, pair, directory):
+    """A daemon on the near side that samples and sends fireflies to the far side."""
+
+    def start(period=PERIOD_MS, enrichers=None, flows=None, **firefly):
+        config = base_config(directory)
+        config["enrichers"] = {"period": period, **({"netlink": {}} if enrichers is None else enrichers)}
+        config["flows"] = flows or {"endOnClose": True}
+        config["backends"] = {"firefly": {"sendToDestination": False,
+                                          "collectors": [f"{Pair.FAR4}:{COLLECTOR_PORT}"], **firefly}}
+        daemon = make_flowd(pair.near, config).start()
+        daemon.api = Api(pair.near)
+        return daemon
+
+    return start
+
+
+def collector(pair, size_max=1400):
+    return Collector(pair.far, Pair.FAR4, COLLECTOR_PORT, size_max=size_max)
+
+
+def sample_of(daemon, flow_id):
+    return daemon.api.get(f"/v1/flows/{flow_id}").expect(200).json.get("sample")
+
+
+def announce(daemon, connection, **members):
+    return daemon.api.post(event(connection.source, connection.sport, connection.target, connection.port,
+                                 protocol="tcp", **members)).expect(201).json["id"]
+
+
+# -- against iperf3 -------------------------------------------------------------------------------
+
+class Transfer:
+    """An iperf3 run from the near to the far side (or back) and the flow of its data stream."""
+
+    def __init__(self, pair, daemon, *arguments):
+        self._server = pair.far.popen(["iperf3", "-s", "-1", "-B", Pair.FAR, "--forceflush"],
+                                      stdout=subprocess.PIPE, text=True)
+        while "listening" not in self._server.stdout.readline():
+            assert self._server.poll() is None
+        self.flow_id = daemon.api.post(event(Pair.NEAR, DATA_PORT, Pair.FAR, 5201, protocol="tcp")).expect(
+            201).json["id"]
+        self._client = pair.near.popen(
+            ["iperf3", "-c", Pair.FAR, "-B", Pair.NEAR, "--cport", DATA_PORT, "-J", *arguments],
+            stdout=subprocess.PIPE, text=True)
+
+    def report(self):
+        said = json.loads(self._client.communicate(timeout=DEADLINE_S)[0])
+        assert "error" not in said, said
+        return said
+
+    def close(self):
+        for process in (self._client, self._server):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+@pytest.mark.parametrize("direction", ["sends", "receives"])
+def test_against_iperf3(enriching, pair, direction):
+    """Every byte that iperf3 says went over the connection is in the last sample and at the end."""
+    daemon = enriching(enrich=True)
+    size = 8 << 20
+    with collector(pair) as fireflies:
+        transfer = Transfer(pair, daemon, "-n", size, "-b", "50M", "-i", "0.2",
+                            *(["-R"] if direction == "receives" else []))
+        try:
+            until(lambda: sample_of(daemon, transfer.flow_id), "a sample")
+            said = transfer.report()
+        finally:
+            transfer.close()
+        end = fireflies.wait(1, "end")[0].document
+        ongoing = [one.document for one in fireflies.fireflies() if one.state == "ongoing"]
+    stream = said["end"]["streams"][0]
+    expected = {"sent": stream["sender"]["bytes"], "received": stream["receiver"]["bytes"]}
+    name, other = ("sent", "received") if direction == "sends" else ("received", "sent")
+    assert stream["sender"]["bytes"] == stream["receiver"]["bytes"] >= size
+    # The client sends the cookie whichever way the data goes.
+    for usage in (end["usage"], ongoing[-1]["usage"]):
+        extra = COOKIE if direction == "sends" else 0
+        assert 0 <= usage[name] - expected[name] - extra <= 2 or usage is not end["usage"], usage
+        assert usage[other] <= COOKIE + 2
+    counts = [one["usage"][name] for one in ongoing]
+    assert counts == sorted(counts) and len(set(counts)) >= 5
+    assert counts[-1] <= end["usage"][name]
+    if direction == "sends":
+        assert end["netlink"]["retrans"] == stream["sender"]["retransmits"]
+        times = [one["netlink"]["rtt"] for one in ongoing]
+        assert stream["sender"]["min_rtt"] / 4 <= sorted(times)[len(times) // 2] * 1000 <= \
+            stream["sender"]["max_rtt"] * 4
+
+
+def test_against_iperf3_with_losses(enriching, pair):
+    """Behind a narrow queue: retransmissions and the round-trip time of a queue that is full."""
+    pair.near.run("tc", "qdisc", "add", "dev", "veth0", "root", "tbf", "rate", "80mbit", "burst", "64k",
+                  "limit", "200k")
+    daemon = enriching(enrich=True)
+    with collector(pair) as fireflies:
+        transfer = Transfer(pair, daemon, "-t", "2", "-i", "0.2", "-C", "bbr")
+        try:
+            until(lambda: sample_of(daemon, transfer.flow_id), "a sample")
+            said = transfer.report()
+        finally:
+            transfer.close()
+        end = fireflies.wait(1, "end")[0].document
+        samples = [one.document for one in fireflies.fireflies() if one.state == "ongoing"]
+    intervals = [one["streams"][0] for one in said["intervals"]]
+    retransmits = said["end"]["streams"][0]["sender"]["retransmits"]
+    assert retransmits > 0, "the queue dropped nothing: nothing was tested"
+    assert samples[-1]["netlink"]["retrans"] <= end["netlink"]["retrans"]
+    assert samples[0]["netlink"]["retrans"] <= retransmits <= end["netlink"]["retrans"]
+    # Once the queue is full, both read the same round-trip times, though not at the same moments.
+    theirs = [one["rtt"] / 1000 for one in intervals[3:-1]]
+    ours = [one["netlink"]["rtt"] for one in samples[len(samples) // 3:]]
+    assert min(theirs) / 2 <= sorted(ours)[len(ours) // 2] <= max(theirs) * 2, (ours, theirs)
+    # Of what it wrote, iperf3 leaves some unsent; what the server got, this host has sent.
+    assert said["end"]["streams"][0]["receiver"]["bytes"] <= end["usage"]["sent"] <= \
+        said["end"]["streams"][0]["sender"]["bytes"] + COOKIE + 2
+
+
+# -- against ss ------------------------------------------------------------------------------------
+
+def bits(text):
+    return float(text[:-3]) if text.endswith("bps") else float(text)
+
+
+_MEMORY = {"r": "skmem_rmem_alloc", "rb": "skmem_rcv_buf", "t": "skmem_wmem_allow", "tb": "skmem_snd_buf",
+           "f": "skmem_fwd_alloc", "w": "skmem_wmem_queued", "o": "skmem_opt_mem", "bl": "skmem_back_log",
+           "d": "skmem_sock_drop"}
+_SINCE = {"lastsnd", "lastrcv", "lastack"}
+
+
+def parse_ss(text):
+    """One socket of `ss -tinemH` as {field: value}, with flowd's names."""
+    found = {}
+    for name, value in re.findall(r"(?<!\S)([a-z_]+):([0-9][0-9./,]*(?:bps|ms)?)(?!\S)", text):
+        if name == "rtt":
+            found["rtt"], found["rtt_var"] = map(float, value.split("/"))
+        elif name == "retrans":
+            found["retrans"] = float(value.split("/")[1])
+        elif name != "wscale":
+            found[name] = bits(value.removesuffix("ms"))
+    for name, value in re.findall(r"(?<!\S)(send|pacing_rate|delivery_rate) (\d+)bps", text):
+        found[name] = float(value)
+    for name, value in re.findall(r"([a-z]+)(\d+)", re.search(r"skmem:\(([^)]*)\)", text)[1]):
+        found[_MEMORY[name]] = float(value)
+    for name, value in re.findall(r"(bw|mrtt|pacing_gain|cwnd_gain):([0-9.]+)",
+                                  (re.search(r"bbr:\(([^)]*)\)", text) or [""])[0]):
+        found[f"bbr_{name}"] = float(value)
+    found["opts"] = re.search(r"\) ((?:ts|sack|ecn|[a-z]+) .*?wscale:\S+)", text)[1]
+    return found
+
+
+def test_against_ss(enriching, pair):
+    """100 connections, idle after they did different things: every field that both print agrees."""
+    daemon = enriching(period=200)
+    count = 100
+    sockets, flows = [], {}
+    listener = pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    sockets.append(listener)
+    try:
+        listener.bind((Pair.FAR, 0))
+        listener.listen(count)
+        port = listener.getsockname()[1]
+        for number in range(count):
+            client = pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            sockets.append(client)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr" if number % 2 else b"cubic")
+            client.bind((Pair.NEAR, 0))
+            client.connect((Pair.FAR, port))
+            server, _ = listener.accept()
+            sockets.append(server)
+            for sender, receiver, size in ((client, server, number * 700), (server, client, number * 90)):
+                sender.sendall(b"x" * size)
+                while size:
+                    size -= len(receiver.recv(size))
+            sport = client.getsockname()[1]
+            flows[sport] = daemon.api.post(event(Pair.NEAR, sport, Pair.FAR, port, protocol="tcp")).expect(
+                201).json["id"]
+
+        def settled():
+            """Two samples in a row that differ in nothing but in how long ago all happened."""
+            first, second = settled.last, {
+                one["srcPort"]: one.get("sample", {}) for one in
+                daemon.api.get("/v1/flows?samples=true&limit=1000").expect(200).json["flows"]}
+            settled.last = second
+            keep = lambda sample: {k: v for k, v in sample.items() if k not in _SINCE | {"time"}}
+            return len(second) == count and all(second.values()) and first and all(
+                keep(first.get(sport, {})) == keep(second[sport]) and
+                first[sport]["time"] != second[sport]["time"] for sport in second) and second
+
+        settled.last = None
+        samples = until(settled, "samples of idle connections", interval=0.5)
+        shown = pair.near.run("ss", "-tinemOH", "dport", "=", f":{port}").stdout.splitlines()
+        assert len(shown) == count
+        compared = set()
+        for line in shown:
+            sport = int(re.search(r"\]:(\d+) ", line)[1])
+            theirs, ours = parse_ss(line), samples[sport]
+            for name, value in theirs.items():
+                if name in _SINCE:
+                    assert 0 <= value - ours[name] < 10_000, (name, value, ours[name])
+                elif name == "opts":
+                    assert ours["opts"] == value
+                elif name in ours:
+                    # ss cuts some numbers to a few digits.
+                    assert ours[name] == pytest.approx(value, rel=1e-5, abs=0.0005), (name, line, ours)
+                else:
+                    continue
+                compared.add(name)
+        missing = {name for line in shown for name in parse_ss(line)} - compared
+        assert missing <= {"ino", "sk", "uid"}, missing
+        assert len(compared) >= 35, compared
+    finally:
+        for one in sockets:
+            one.close()
+
+
+# -- fireflies -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("mode,size_max,wanted,unwanted", [
+    ("lean", 1400, LEAN, {"skmem_snd_buf", "opts", "total_rto"}),
+    ("compatible", 1400, LEAN, {"total_rto"}),
+    ("", 65507, LEAN | {"opts", "skmem_snd_buf", "total_rto", "notsent"}, set())])
+def test_modes(enriching, pair, mode, size_max, wanted, unwanted):
+    daemon = enriching(enrich=True, enrichmentMode=mode)
+    with collector(pair, size_max) as fireflies, \
+            Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        connection.connect().exchange()
+        flow_id = announce(daemon, connection, application="x" * 55)
+        ongoing = fireflies.wait(3, "ongoing")
+        sample = sample_of(daemon, flow_id)
+    for one in ongoing:
+        statistics = one.document["netlink"]
+        assert wanted <= set(statistics), wanted - set(statistics)
+        assert not unwanted & set(statistics)
+        assert set(one.document["usage"]) == {"sent", "received"}
+        assert not any(isinstance(value, (dict, list)) for value in statistics.values())
+        assert set(statistics) <= set(sample) - {"time", "usage"}
+    if mode == "":
+        assert set(statistics) == set(sample) - {"time", "usage"}
+
+
+def test_what_is_left_out(enriching, pair):
+    """A long application leaves little room: the fields that stay are the first, in the same order."""
+    daemon = enriching(enrich=True, enrichmentMode="compatible")
+    orders = {}
+    with collector(pair) as fireflies:
+        for length in (1, 55):
+            with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+                connection.connect().exchange()
+                announce(daemon, connection, application="x" * length)
+                found = until(lambda: [one for one in fireflies.fireflies() if one.state == "ongoing" and
+                                       one.flow["src-port"] == connection.sport], "an ongoing one")
+                orders[length] = list(found[0].document["netlink"])
+                assert found[0].document["usage"]
+    assert orders[1][0] == orders[55][0] == "rtt"
+    assert len(orders[55]) < len(orders[1])
+    assert orders[55] == orders[1][:len(orders[55])]
+
+
+def test_ongoing_once_a_period(enriching, pair):
+    """As many as samples, none without enrich, and a start has no statistics before a sample."""
+    daemon = enriching(enrich=True, period=300)
+    with collector(pair) as fireflies, Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        connection.connect().exchange()
+        flow_id = announce(daemon, connection)
+        ongoing = fireflies.wait(5, "ongoing")
+        times = [one.current_time for one in ongoing]
+        # One may be late, and the next in time again.
+        assert (times[-1] - times[0]).total_seconds() > 0.3 * (len(times) - 1) - 0.3
+        daemon.config["backends"]["firefly"]["enrich"] = False
+        daemon.reload(daemon.config, "reloaded")
+        before = len([one for one in fireflies.fireflies() if one.state == "ongoing"])
+        taken = sample_of(daemon, flow_id)["time"]
+        until(lambda: sample_of(daemon, flow_id)["time"] > taken, "a sample")
+        taken = sample_of(daemon, flow_id)["time"]
+        until(lambda: sample_of(daemon, flow_id)["time"] > taken, "another sample")
+        daemon.api.delete(f"/v1/flows/{flow_id}")
+        end = fireflies.wait(1, "end")[0]
+        assert end.document["usage"]["sent"] == connection.sent_by_client
+        assert len([one for one in fireflies.fireflies() if one.state == "ongoing"]) <= before + 1
+    assert "usage" not in fireflies.wait(1, "start")[0].document
+
+
+@pytest.mark.parametrize("enrichers", [{}, {"netlink": {}}])
+@pytest.mark.parametrize("ended_by", ["close", "end"])
+def test_final_counts(enriching, pair, enrichers, ended_by):
+    """
+    A socket's close brings them with or without an enricher; an end that is announced brings them
+    where the socket is asked, which an enricher does.
+    """
+    daemon = enriching(period=60000, enrichers=enrichers)
+    with collector(pair) as fireflies:
+        with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+            flow_id = announce(daemon, connection.connect())
+            connection.exchange()
+            if ended_by == "end":
+                daemon.api.delete(f"/v1/flows/{flow_id}")
+                end = fireflies.wait(1, "end")[0].document
+        end = fireflies.wait(1, "end")[0].document
+    if ended_by == "end" and not enrichers:
+        assert "usage" not in end and "netlink" not in end
+    else:
+        assert 0 <= end["usage"]["sent"] - connection.sent_by_client <= 2
+        assert 0 <= end["usage"]["received"] - connection.sent_by_server <= 2
+        assert end["netlink"]["rtt"] > 0
+
+
+def test_udp_has_no_statistics(enriching, pair):
+    daemon = enriching(enrich=True)
+    with collector(pair) as fireflies:
+        flow = daemon.api.post(event(Pair.NEAR, 9, Pair.FAR, 9)).expect(201).json
+        daemon.api.delete(f"/v1/flows/{flow['id']}")
+        end = fireflies.wait(1, "end")[0].document
+    assert "usage" not in end and "netlink" not in end
+
+
+def test_enrich_needs_an_enricher(directory):
+    config = base_config(directory)
+    config["backends"] = {"firefly": {"enrich": True}}
+    path = directory / "config.json"
+    path.write_text(json.dumps(config))
+    done = one_shot(directory, "-c", path, "check")
+    assert done.returncode == 2 and "backends.firefly.enrich" in done.stderr + done.stdout, done
+
+
+# -- flowctl top -----------------------------------------------------------------------------------
+
+def top(pair, *arguments):
+    return pair.near.run(FLOWCTL, *arguments)
+
+
+def test_top_as_json(enriching, pair):
+    """Two refreshes of two flows, one that sends and one that is of no socket."""
+    daemon = enriching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        busy = announce(daemon, connection.connect())
+        idle = daemon.api.post(event(Pair.NEAR, 9, Pair.FAR, 9)).expect(201).json["id"]
+        process = pair.near.popen([FLOWCTL, "--json", "top", "--interval", "0.5", "--count", "4"],
+                                  stdout=subprocess.PIPE, text=True)
+        while process.poll() is None:
+            connection.exchange()
+            time.sleep(0.01)
+        done = process.communicate()[0]
+    documents = [json.loads(line) for line in done.splitlines()]
+    assert len(documents) == 4 and process.returncode == 0
+    assert all(one["live"] == 2 and {flow["id"] for flow in one["flows"]} == {busy, idle}
+               for one in documents)
+    first, last = documents[-1]["flows"]
+    assert first["id"] == busy, "the fastest first"
+    assert first["sentRate"] > 0 and first["receivedRate"] > 0 and first["rtt"] > 0
+    assert (first["experiment"], first["activity"]) == (2, 17)
+    assert documents[-1]["sentRate"] == first["sentRate"]
+    assert last["id"] == idle and "rtt" not in last and "sentRate" not in last
+    sent = [one["sent"] for document in documents for one in document["flows"] if "sent" in one]
+    assert sent == sorted(sent) and sent[-1] <= connection.sent_by_client
+
+
+def test_top_piped(enriching, pair):
+    """One table after the other, without orders to a terminal."""
+    daemon = enriching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        announce(daemon, connection.connect())
+        done = top(pair, "top", "--count", "2", "--interval", "0.2")
+    assert "\033" not in done.stdout
+    assert done.stdout.count(f"[{Pair.NEAR}]:{connection.sport}") == 2
+    assert done.stdout.count("RTT") == 2
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, namespace, *command, lines=24, columns=100):
+        self._main, side = pty.openpty()
+        os.set_blocking(self._main, False)
+        self.resize(lines, columns)
+        self.shown = b""
+        self.process = namespace.popen([*command], stdin=side, stdout=side, stderr=side,
+                                       start_new_session=True)
+        os.close(side)
+
+    def resize(self, lines, columns):
+        fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def read(self):
+        if select.select([self._main], [], [], 0.05)[0]:
+            try:
+                self.shown += os.read(self._main, 65536)
+            except OSError:
+                pass
+        return self.shown
+
+    def clear(self):
+        self.shown = b""
+
+    def type(self, keys):
+        os.write(self._main, keys)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._main)
+
+
+def test_top_on_a_terminal(enriching, pair):
+    """It shows, follows the size, obeys keys, and leaves the terminal as it was."""
+    daemon = enriching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        announce(daemon, connection.connect())
+        terminal = Terminal(pair.near, FLOWCTL, "top", "--interval", "0.2")
+        try:
+            port = f":{connection.sport}".encode()
+            until(lambda: port in terminal.read(), "the flow's row")
+            terminal.clear()
+            terminal.type(b"t")
+            until(lambda: port in terminal.read(), "it goes on")
+            daemon.stop()
+            until(lambda: b"flowctl" in terminal.read() or b"refused" in terminal.read(), "the reason")
+            assert terminal.process.poll() is None
+            terminal.clear()
+            terminal.type(b"q")
+            until(lambda: terminal.read() is not None and terminal.process.poll() is not None, "its end")
+            assert terminal.process.returncode == 0
+            assert b"\033[?1049l" in terminal.read() or b"\033[?25h" in terminal.read()
+        finally:
+            terminal.close()
+
+
+def test_top_errors(directory):
+    for arguments in (["--interval", "0"], ["--interval", "x"], ["--count", "0"], ["--sort", "name"]):
+        done = one_shot(directory, "top", *arguments, program=FLOWCTL)
+        assert done.returncode == 2 and arguments[0] in done.stderr, done
+    done = one_shot(directory, "list", "--count", "1", program=FLOWCTL)
+    assert done.returncode == 2 and "top" in done.stderr
