@@ -89,33 +89,43 @@ class Transfer:
             process.stdout.close()
 
 
+def transfer_wholly(pair, daemon, *arguments):
+    """
+    What iperf3 reports, and the flow's ongoing and end fireflies. iperf3 may end a test before its
+    server has read the last block; then it is done again, because it is not known how much went over.
+    """
+    for _ in range(5):
+        with collector(pair) as fireflies:
+            transfer = Transfer(pair, daemon, *arguments)
+            try:
+                until(lambda: sample_of(daemon, transfer.flow_id), "a sample")
+                said = transfer.report()
+            finally:
+                transfer.close()
+            end = fireflies.wait(1, "end")[0].document
+            ongoing = [one.document for one in fireflies.fireflies() if one.state == "ongoing"]
+        stream = said["end"]["streams"][0]
+        if stream["sender"]["bytes"] == stream["receiver"]["bytes"]:
+            return stream, ongoing, end
+    raise AssertionError("iperf3 lost the last block each time")
+
+
 @pytest.mark.parametrize("direction", ["sends", "receives"])
 def test_against_iperf3(enriching, pair, direction):
     """Every byte that iperf3 says went over the connection is in the last sample and at the end."""
     daemon = enriching(enrich=True)
     size = 8 << 20
-    with collector(pair) as fireflies:
-        transfer = Transfer(pair, daemon, "-n", size, "-b", "50M", "-i", "0.2",
-                            *(["-R"] if direction == "receives" else []))
-        try:
-            until(lambda: sample_of(daemon, transfer.flow_id), "a sample")
-            said = transfer.report()
-        finally:
-            transfer.close()
-        end = fireflies.wait(1, "end")[0].document
-        ongoing = [one.document for one in fireflies.fireflies() if one.state == "ongoing"]
-    stream = said["end"]["streams"][0]
-    expected = {"sent": stream["sender"]["bytes"], "received": stream["receiver"]["bytes"]}
+    stream, ongoing, end = transfer_wholly(
+        pair, daemon, "-n", size, "-b", "50M", "-l", "4K", *(["-R"] if direction == "receives" else []))
     name, other = ("sent", "received") if direction == "sends" else ("received", "sent")
-    assert stream["sender"]["bytes"] == stream["receiver"]["bytes"] >= size
+    assert stream["sender"]["bytes"] >= size
     # The client sends the cookie whichever way the data goes.
-    for usage in (end["usage"], ongoing[-1]["usage"]):
-        extra = COOKIE if direction == "sends" else 0
-        assert 0 <= usage[name] - expected[name] - extra <= 2 or usage is not end["usage"], usage
-        assert usage[other] <= COOKIE + 2
+    expected = stream["sender"]["bytes"] + (COOKIE if direction == "sends" else 0)
+    assert 0 <= end["usage"][name] - expected <= 2, (end["usage"], stream)
+    assert end["usage"][other] <= COOKIE + 2
     counts = [one["usage"][name] for one in ongoing]
     assert counts == sorted(counts) and len(set(counts)) >= 5
-    assert counts[-1] <= end["usage"][name]
+    assert expected / 2 < counts[-1] <= end["usage"][name]
     if direction == "sends":
         assert end["netlink"]["retrans"] == stream["sender"]["retransmits"]
         times = [one["netlink"]["rtt"] for one in ongoing]
