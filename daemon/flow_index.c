@@ -20,14 +20,16 @@ static struct flowd_flow_index_slot *slots_new(size_t count)
     return slots;
 }
 
-int flowd_flow_index_init(struct flowd_flow_index *index)
+int flowd_flow_index_init(struct flowd_flow_index *index, size_t record_size)
 {
     uint64_t seed;
 
     if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
         return -EIO;
-    *index = (struct flowd_flow_index){
-        .slots = slots_new(SLOTS_FIRST), .mask = SLOTS_FIRST - 1, .seed = seed};
+    *index = (struct flowd_flow_index){.slots = slots_new(SLOTS_FIRST),
+                                       .mask = SLOTS_FIRST - 1,
+                                       .seed = seed,
+                                       .record_size = record_size};
     return index->slots != NULL ? 0 : -ENOMEM;
 }
 
@@ -42,9 +44,10 @@ static uint32_t hash_of(const struct flowd_flow_index *index, const struct flowd
     return (uint32_t)flowd_flow_key_hash(key, index->seed);
 }
 
-uint32_t flowd_flow_index_find(const struct flowd_flow_index *index,
-                               const struct flowd_flow *records, const struct flowd_flow_key *key)
+uint32_t flowd_flow_index_find(const struct flowd_flow_index *index, const void *records,
+                               const struct flowd_flow_key *key)
 {
+    const char *first = records;
     uint32_t hash = hash_of(index, key);
 
     for (size_t at = hash & index->mask;; at = (at + 1) & index->mask) {
@@ -52,7 +55,8 @@ uint32_t flowd_flow_index_find(const struct flowd_flow_index *index,
 
         if (slot->record == FLOWD_FLOW_INDEX_NONE)
             return FLOWD_FLOW_INDEX_NONE;
-        if (slot->hash == hash && memcmp(&records[slot->record].key, key, sizeof(*key)) == 0)
+        if (slot->hash == hash &&
+            memcmp(first + slot->record * index->record_size, key, sizeof(*key)) == 0)
             return slot->record;
     }
 }

@@ -187,7 +187,7 @@ int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
     *report = (struct flowd_flow_table_report){0};
     if (table == NULL)
         return flowd_fail(err, ENOMEM, "flow table");
-    result = flowd_flow_index_init(&table->index);
+    result = flowd_flow_index_init(&table->index, sizeof(struct flowd_flow));
     if (result < 0) {
         free(table);
         return flowd_fail(err, -result, "flow table");

@@ -40,7 +40,7 @@ static void run_model(uint64_t seed)
     uint32_t random = 1;
 
     memset(present, 0, sizeof(present));
-    assert_int_equal(flowd_flow_index_init(&index), 0);
+    assert_int_equal(flowd_flow_index_init(&index, sizeof(records[0])), 0);
     index.seed = seed;
     for (uint32_t step = 0; step < STEPS; step++) {
         uint32_t number = sample_random(&random) % FLOWS;
@@ -81,7 +81,7 @@ static void test_run_that_wraps(void **state)
     enum { RUN = 40 };
 
     (void)state;
-    assert_int_equal(flowd_flow_index_init(&index), 0);
+    assert_int_equal(flowd_flow_index_init(&index, sizeof(records[0])), 0);
     for (uint32_t number = 0, key = 0; number < RUN; key++) {
         records[number].key = sample_key(key);
         if (((uint32_t)flowd_flow_key_hash(&records[number].key, index.seed) & index.mask) <
