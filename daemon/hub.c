@@ -420,6 +420,12 @@ void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct fl
     source->events[FLOWD_EVENT_END][FLOWD_ENDED]++;
 }
 
+void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow)
+{
+    if (flow->state == FLOWD_FLOW_LIVE)
+        flowd_flow_table_touch(hub->table, flow, flowd_timestamp_boot_us());
+}
+
 void flowd_hub_wait(struct flowd_hub *hub, struct flowd_waiter *waiter)
 {
     flowd_waiters_add(&hub->waiters, waiter);

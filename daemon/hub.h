@@ -74,6 +74,9 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
 void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
                    const struct flowd_tcp_sample *last);
 
+/* Notes that a live flow is known to go on, so that it does not time out; nobody is told. */
+void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow);
+
 /*
  * Takes a sample (copied) of a live flow's socket. Backends are told, unless they were less than
  * half a period (enrichers.period) ago.

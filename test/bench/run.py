@@ -46,12 +46,12 @@ def report(name, value, unit, target=None, at_least=True, **more):
 class Daemon:
     """One flowd in a namespace, ready when the constructor returns."""
 
-    def __init__(self, programs, namespace, place, backends, flows_max=262144, enrichers=None):
+    def __init__(self, programs, namespace, place, backends, flows_max=262144, enrichers=None, plugins=None):
         self.place = pathlib.Path(place)
         self.fifo = self.place / "fifo"
         config = {
             "stateDir": str(self.place / "state"), "flows": {"max": flows_max},
-            "plugins": {"namedPipe": {"pipePath": str(self.fifo)}, "api": {}},
+            "plugins": {"namedPipe": {"pipePath": str(self.fifo)}, "api": {}, **(plugins or {})},
             "backends": backends, "enrichers": enrichers or {},
         }
         path = self.place / "config.json"
@@ -307,6 +307,39 @@ def bench_sampling(bench):
            shares[50_000, 10_000, True] / max(shares[1_000, 10_000, True], 0.1), "ratio")
 
 
+def scan(bench, pair, ignored):
+    """The CPU that goes into a scan, and how long one takes, of connections that stay."""
+    networks = ["127.0.0.0/8", *(["fd00:f10::2/128"] if ignored else [])]
+    options = {"period": 1000, "ignorePrivate": False, "internalNetworks": networks}
+    with bench.daemon(marker=False, namespace=pair.near, plugins={"netlink": options}) as daemon:
+        api = Api(pair.near)
+
+        def said():
+            return next(one for one in api.status()["modules"] if one["name"] == "netlink")
+
+        shares, times = [], []
+        for _ in range(5):
+            shares.append(cpu_share(daemon, 2) * 100)
+            times.append(said()["lastScanMs"])
+        api.close()
+    return statistics.median(shares), statistics.median(times)
+
+
+def bench_scanning(bench):
+    """CPU for looking for new connections each second, where nothing changes."""
+    for count in (1_000, 50_000):
+        pair = Pair()
+        try:
+            held = Connections(bench, pair, count)
+            for ignored in (False, True):
+                share, took = scan(bench, pair, ignored)
+                what = "ignored by the kernel's filter" if ignored else "known"
+                report(f"scan each second, {count:,} connections {what}", share, "% of a core", scan_ms=took)
+            held.close()
+        finally:
+            pair.remove()
+
+
 def bench_start(bench):
     times = []
     for _ in range(15):
@@ -466,7 +499,8 @@ def bench_interface(bench):
 
 PARTS = {
     "marker": bench_marker, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
-    "memory": bench_memory, "sampling": bench_sampling, "start": bench_start, "throughput": bench_throughput,
+    "memory": bench_memory, "sampling": bench_sampling, "scanning": bench_scanning,
+    "start": bench_start, "throughput": bench_throughput,
     "interface": bench_interface,
 }
 

@@ -1,0 +1,548 @@
+/*
+ * A scan has two parts, both done bit by bit: the dump, in which new connections are announced as
+ * they are met, and the check of the known ones that the dump did not have.
+ *
+ * Two sockets have the same addresses and ports one after the other where a port is used again; the
+ * kernel's cookie tells them apart. Of a connection with both ends on this host only one end's
+ * socket is looked at: the one with the higher port, which is usually the one that connected.
+ */
+#include "scanner.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "connections.h"
+#include "daemon/host.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/sock_diag.h"
+#include "daemon/timestamp.h"
+#include "dump.h"
+#include "filter.h"
+#include "ignored.h"
+
+#define NAME "netlink"
+#define CHECKS_PER_TURN 8192
+#define BATCHES_PER_TURN 16
+
+enum stage {
+    WAITING,  /* for the next scan */
+    DUMPING,  /* connections are read */
+    CHECKING, /* those that were missing are asked for */
+};
+
+struct counters {
+    uint64_t scans;
+    uint64_t failed;
+    uint64_t interrupted;
+    uint64_t late; /* scans that took longer than the period */
+    uint64_t started;
+    uint64_t ended;
+    uint64_t refused;
+    uint64_t reused; /* addresses and ports of a known connection, with another socket */
+    uint64_t missed; /* connections that a dump did not have although they were there */
+    uint64_t seen;   /* connections in the last dump */
+    uint64_t ignored;
+    int64_t last_us; /* how long the last scan took */
+};
+
+struct flowd_netlink_scanner {
+    const struct flowd_context *context;
+    const struct flowd_netlink_config *config;
+    struct flowd_source *source;
+    struct flowd_netlink_ignored ignored;
+    struct flowd_connections connections;
+    struct flowd_netlink_dump *dump;
+    struct flowd_sock_diag *diag;
+    struct ev_timer timer;
+    enum stage stage;
+    uint32_t scan;       /* its number; 0: none has been */
+    int64_t begun_us;    /* CLOCK_BOOTTIME */
+    bool baseline;       /* what is met is known and not announced */
+    bool without_filter; /* the kernel does not take it */
+    bool refusal_told;   /* a tag that is refused is refused for each connection */
+    size_t at;           /* connections up to here are to be checked */
+    struct counters counters;
+    struct flowd_netlink_filter filter;
+};
+
+/* -- Flows ---------------------------------------------------------------------------------- */
+
+static struct flowd_flow_key reverse_of(const struct flowd_flow_key *key)
+{
+    struct flowd_flow_key reverse = *key;
+
+    reverse.src = key->dst;
+    reverse.dst = key->src;
+    reverse.src_port = key->dst_port;
+    reverse.dst_port = key->src_port;
+    return reverse;
+}
+
+static bool is_own(const struct flowd_netlink_scanner *scanner, const struct flowd_flow *flow)
+{
+    return strncmp(flow->source, scanner->source->name, FLOWD_SOURCE_SIZE) == 0;
+}
+
+/* Returns 0 and the flow's id, or 0 and id 0: it is refused for good; or -errno: try again. */
+static int start_flow(struct flowd_netlink_scanner *scanner, const struct flowd_flow_key *key,
+                      uint64_t *id)
+{
+    static struct flowd_log_limit limit;
+    const struct flowd_event event = {.state = FLOWD_EVENT_START,
+                                      .key = *key,
+                                      .experiment = (uint16_t)scanner->config->experiment,
+                                      .activity = (uint8_t)scanner->config->activity};
+    struct flowd_flow *flow = NULL;
+    struct flowd_error err;
+    int result = flowd_hub_submit(scanner->context->hub, scanner->source, &event, &flow, &err);
+
+    *id = 0;
+    if (result >= 0) {
+        scanner->counters.started++;
+        *id = flow->id;
+        return 0;
+    }
+    scanner->counters.refused++;
+    if (result != -EINVAL && result != -ERANGE) {
+        flowd_log_limited(&limit, FLOWD_LOG_WARNING, NAME, "a connection waits for its flow: %s",
+                          err.message);
+        return result;
+    }
+    if (!scanner->refusal_told)
+        flowd_err(NAME, "a connection is not marked: %s; others like it are counted only",
+                  err.message);
+    scanner->refusal_told = true;
+    return 0;
+}
+
+/* As start_flow(), where nobody else has announced the connection. */
+static int announce(struct flowd_netlink_scanner *scanner, const struct flowd_flow_key *key,
+                    uint64_t *id)
+{
+    const struct flowd_flow_key reverse = reverse_of(key);
+    const struct flowd_flow *flow = flowd_hub_find_key(scanner->context->hub, key);
+
+    if (flow == NULL)
+        flow = flowd_hub_find_key(scanner->context->hub, &reverse);
+    if (flow == NULL)
+        return start_flow(scanner, key, id);
+    *id = is_own(scanner, flow) ? flow->id : 0;
+    return 0;
+}
+
+/* The connection's live flow of ours; NULL: it has none (any more). */
+static struct flowd_flow *flow_of(struct flowd_netlink_scanner *scanner,
+                                  const struct flowd_connection *connection)
+{
+    struct flowd_flow *flow;
+
+    if (connection->flow == 0)
+        return NULL;
+    flow = flowd_hub_find(scanner->context->hub, connection->flow);
+    return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
+}
+
+static void end_flow(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
+{
+    struct flowd_flow *flow = flow_of(scanner, connection);
+    const struct flowd_tcp_sample *last;
+
+    connection->flow = 0;
+    if (flow == NULL)
+        return;
+    /* A socket that has taken the ports over must not be asked for the counts of this one. */
+    last = flowd_hub_sample_of(scanner->context->hub, flow);
+    if (last != NULL && last->cookie != connection->cookie)
+        last = NULL;
+    flowd_hub_end(scanner->context->hub, scanner->source, flow, last);
+    scanner->counters.ended++;
+}
+
+/* -- The dump ------------------------------------------------------------------------------- */
+
+static void forget(struct flowd_netlink_scanner *scanner, size_t number)
+{
+    end_flow(scanner, &scanner->connections.items[number]);
+    flowd_connections_remove(&scanner->connections, number);
+}
+
+/* The same connection as before. Where a tool has announced it meanwhile, its word counts. */
+static void keep(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
+{
+    const struct flowd_flow_key reverse = reverse_of(&connection->key);
+    struct flowd_flow *flow = flow_of(scanner, connection);
+    const struct flowd_flow *other;
+
+    if (flow == NULL) {
+        connection->flow = 0;
+        return;
+    }
+    other = flowd_hub_find_key(scanner->context->hub, &reverse);
+    if (other != NULL && other != flow && !is_own(scanner, other))
+        end_flow(scanner, connection);
+    else
+        flowd_hub_touch(scanner->context->hub, flow);
+}
+
+static void meet_known(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection,
+                       uint64_t cookie)
+{
+    bool reused = connection->cookie != 0 && connection->cookie != cookie;
+
+    if (connection->scan == scanner->scan)
+        return;
+    connection->scan = scanner->scan;
+    connection->cookie = connection->cookie != 0 ? connection->cookie : cookie;
+    if (!reused) {
+        keep(scanner, connection);
+        return;
+    }
+    scanner->counters.reused++;
+    end_flow(scanner, connection);
+    connection->cookie = cookie;
+    if (announce(scanner, &connection->key, &connection->flow) < 0)
+        forget(scanner, (size_t)(connection - scanner->connections.items));
+}
+
+/* Whether it is the second end of a connection that has both on this host. */
+static bool is_second_end(const struct flowd_netlink_scanner *scanner,
+                          const struct flowd_flow_key *key)
+{
+    if (!flowd_host_is_local(scanner->context->host, key->family, &key->dst))
+        return false;
+    if (key->src_port != key->dst_port)
+        return key->src_port < key->dst_port;
+    return memcmp(&key->src, &key->dst, sizeof(key->src)) < 0;
+}
+
+static void meet_new(struct flowd_netlink_scanner *scanner, const struct flowd_tcp_socket *socket)
+{
+    static struct flowd_log_limit limit;
+    struct flowd_connection connection = {
+        .key = socket->key, .cookie = socket->sample.cookie, .scan = scanner->scan};
+
+    if (!scanner->baseline && announce(scanner, &connection.key, &connection.flow) < 0)
+        return;
+    if (flowd_connections_add(&scanner->connections, &connection) == 0)
+        return;
+    /* Not known, it would never end; the next scan tries again. */
+    end_flow(scanner, &connection);
+    flowd_log_limited(&limit, FLOWD_LOG_ERROR, NAME, "out of memory: a connection is not marked");
+}
+
+static void on_found(void *context, const struct flowd_tcp_socket *socket)
+{
+    struct flowd_netlink_scanner *scanner = context;
+    size_t filtered = scanner->without_filter ? 0 : scanner->filter.networks;
+    struct flowd_connection *connection;
+
+    scanner->counters.seen++;
+    if (flowd_netlink_ignored_holds(&scanner->ignored, filtered, socket->key.family,
+                                    &socket->key.dst)) {
+        scanner->counters.ignored++;
+        return;
+    }
+    connection = flowd_connections_find(&scanner->connections, &socket->key);
+    if (connection != NULL)
+        meet_known(scanner, connection, socket->sample.cookie);
+    else if (!is_second_end(scanner, &socket->key))
+        meet_new(scanner, socket);
+}
+
+/* -- The check ------------------------------------------------------------------------------ */
+
+/* One batch of questions; numbers fall, so that a removal moves none that is still to come. */
+struct batch {
+    struct flowd_netlink_scanner *scanner;
+    struct flowd_sock_diag_query queries[FLOWD_SOCK_DIAG_BATCH];
+    size_t numbers[FLOWD_SOCK_DIAG_BATCH];
+    bool gone[FLOWD_SOCK_DIAG_BATCH];
+    size_t count;
+};
+
+/* Whether the socket is not that of the connection, or no connection's any more. */
+static bool is_other(const struct flowd_connection *connection,
+                     const struct flowd_tcp_socket *socket)
+{
+    switch (flowd_tcp_socket_life(socket)) {
+    case FLOWD_TCP_GONE:
+        return true;
+    case FLOWD_TCP_LINGERS: /* it has no cookie of its own */
+        return false;
+    case FLOWD_TCP_CONNECTED:
+        break;
+    }
+    return connection->cookie != 0 && connection->cookie != socket->sample.cookie;
+}
+
+static void take_answer(void *context, size_t index, int error,
+                        const struct flowd_tcp_socket *socket)
+{
+    struct batch *batch = context;
+    struct flowd_netlink_scanner *scanner = batch->scanner;
+    struct flowd_connection *connection = &scanner->connections.items[batch->numbers[index]];
+
+    batch->gone[index] = error == -ENOENT || (error == 0 && is_other(connection, socket));
+    if (error < 0 || batch->gone[index])
+        return;
+    scanner->counters.missed++;
+    if (flowd_tcp_socket_life(socket) == FLOWD_TCP_CONNECTED)
+        connection->cookie = socket->sample.cookie;
+    keep(scanner, connection);
+}
+
+static void ask(struct batch *batch)
+{
+    flowd_sock_diag_ask(batch->scanner->diag, batch->queries, batch->count, take_answer, batch);
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->gone[i])
+            forget(batch->scanner, batch->numbers[i]);
+    batch->count = 0;
+}
+
+/* Looks at the connection at number; asks for it if the dump did not have it. */
+static void check(struct batch *batch, size_t number)
+{
+    struct flowd_netlink_scanner *scanner = batch->scanner;
+    const struct flowd_connection *connection = &scanner->connections.items[number];
+
+    if (connection->scan == scanner->scan)
+        return;
+    batch->numbers[batch->count] = number;
+    batch->gone[batch->count] = false;
+    batch->queries[batch->count++] =
+        (struct flowd_sock_diag_query){.key = &connection->key, .local_is_src = true};
+}
+
+static void schedule(struct flowd_netlink_scanner *scanner, enum stage stage, double after_s)
+{
+    scanner->stage = stage;
+    ev_timer_stop(scanner->context->loop, &scanner->timer);
+    ev_timer_set(&scanner->timer, after_s, 0);
+    ev_timer_start(scanner->context->loop, &scanner->timer);
+}
+
+/* Waits for what is left of the period. */
+static void conclude(struct flowd_netlink_scanner *scanner)
+{
+    int64_t period_us = scanner->config->period_ms * 1000;
+    int64_t left_us;
+
+    scanner->counters.last_us = flowd_timestamp_boot_us() - scanner->begun_us;
+    left_us = period_us - scanner->counters.last_us;
+    if (left_us < 0)
+        scanner->counters.late++;
+    schedule(scanner, WAITING, left_us > 0 ? (double)left_us / 1e6 : 0);
+}
+
+static void continue_check(struct flowd_netlink_scanner *scanner)
+{
+    struct batch batch = {.scanner = scanner};
+    unsigned batches = 0;
+
+    for (int i = 0; i < CHECKS_PER_TURN && batches < BATCHES_PER_TURN && scanner->at > 0; i++) {
+        check(&batch, --scanner->at);
+        if (batch.count == FLOWD_SOCK_DIAG_BATCH) {
+            ask(&batch);
+            batches++;
+        }
+    }
+    if (batch.count > 0)
+        ask(&batch);
+    if (scanner->at > 0)
+        schedule(scanner, CHECKING, 0);
+    else
+        conclude(scanner);
+}
+
+/* -- The scan ------------------------------------------------------------------------------- */
+
+static void begin(struct flowd_netlink_scanner *scanner);
+
+static void drop_filter(struct flowd_netlink_scanner *scanner)
+{
+    scanner->without_filter = true;
+    flowd_warning(NAME, "the kernel does not take the filter of networks: flowd does without, "
+                        "which costs more");
+}
+
+static void on_failure(struct flowd_netlink_scanner *scanner, int error)
+{
+    static struct flowd_log_limit limit;
+
+    if (error == -EINVAL && !scanner->without_filter && scanner->filter.length > 0) {
+        drop_filter(scanner);
+        begin(scanner);
+        return;
+    }
+    scanner->counters.failed++;
+    flowd_log_limited(&limit, FLOWD_LOG_WARNING, NAME,
+                      "a scan failed, the next one makes it good: %s", strerror(-error));
+    conclude(scanner);
+}
+
+static void on_done(void *context, int error, bool interrupted)
+{
+    struct flowd_netlink_scanner *scanner = context;
+
+    if (error < 0) {
+        on_failure(scanner, error);
+        return;
+    }
+    scanner->counters.scans++;
+    scanner->counters.interrupted += interrupted;
+    scanner->at = scanner->connections.count;
+    if (!scanner->baseline) {
+        schedule(scanner, CHECKING, 0);
+        return;
+    }
+    /* What it may have skipped was there too. */
+    scanner->baseline = interrupted;
+    conclude(scanner);
+}
+
+static void begin(struct flowd_netlink_scanner *scanner)
+{
+    bool filtered = !scanner->without_filter && scanner->filter.length > 0;
+    int result;
+
+    scanner->stage = DUMPING;
+    scanner->scan = scanner->scan < UINT32_MAX ? scanner->scan + 1 : 1;
+    scanner->begun_us = flowd_timestamp_boot_us();
+    scanner->counters.seen = scanner->counters.ignored = 0;
+    result = flowd_netlink_dump_start(scanner->dump, filtered ? &scanner->filter : NULL);
+    if (result < 0)
+        on_failure(scanner, result);
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct flowd_netlink_scanner *scanner = watcher->data;
+
+    (void)loop;
+    (void)events;
+    if (scanner->stage == CHECKING)
+        continue_check(scanner);
+    else
+        begin(scanner);
+}
+
+/* -- Life ----------------------------------------------------------------------------------- */
+
+/* The flows that an earlier process announced are known, whether their connection is met or not. */
+static int adopt_flows(struct flowd_netlink_scanner *scanner)
+{
+    const struct flowd_flow *flow;
+    uint32_t cursor = 0;
+    int result = 0;
+
+    while (result == 0 && (flow = flowd_hub_next(scanner->context->hub, &cursor)) != NULL) {
+        const struct flowd_connection connection = {.key = flow->key, .flow = flow->id};
+
+        if (is_own(scanner, flow))
+            result = flowd_connections_add(&scanner->connections, &connection);
+    }
+    return result;
+}
+
+static int set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err)
+{
+    const struct flowd_netlink_config *config = scanner->config;
+    const struct flowd_netlink_dump_reader reader = {
+        .context = scanner, .found = on_found, .done = on_done};
+    int result;
+
+    scanner->source = flowd_hub_source(scanner->context->hub, NAME);
+    if (scanner->source == NULL)
+        return flowd_fail(err, ENOMEM, "scanner");
+    result = flowd_netlink_ignored_init(&scanner->ignored, &config->internal_networks,
+                                        config->ignore_private, err);
+    if (result < 0)
+        return result;
+    flowd_netlink_filter_compile(scanner->ignored.networks, scanner->ignored.count,
+                                 &scanner->filter);
+    result = flowd_connections_init(&scanner->connections);
+    if (result == 0)
+        result = adopt_flows(scanner);
+    if (result < 0)
+        return flowd_fail(err, -result, "scanner");
+    result = flowd_sock_diag_new(0, &scanner->diag, err);
+    if (result == 0)
+        result = flowd_netlink_dump_new(scanner->context->loop, &reader, &scanner->dump, err);
+    return result;
+}
+
+int flowd_netlink_scanner_new(const struct flowd_context *context,
+                              const struct flowd_netlink_config *config,
+                              struct flowd_netlink_scanner **out, struct flowd_error *err)
+{
+    struct flowd_netlink_scanner *scanner = calloc(1, sizeof(*scanner));
+    int result;
+
+    if (scanner == NULL)
+        return flowd_fail(err, ENOMEM, "scanner");
+    scanner->context = context;
+    scanner->config = config;
+    scanner->baseline = true;
+    ev_timer_init(&scanner->timer, on_timer, 0, 0);
+    scanner->timer.data = scanner;
+    result = set_up(scanner, err);
+    if (result < 0) {
+        flowd_netlink_scanner_free(scanner);
+        return result;
+    }
+    /* At once, so that whatever is established after flowd has said that it is ready is new. */
+    begin(scanner);
+    while (scanner->stage == DUMPING)
+        flowd_netlink_dump_finish(scanner->dump);
+    *out = scanner;
+    return 0;
+}
+
+void flowd_netlink_scanner_free(struct flowd_netlink_scanner *scanner)
+{
+    ev_timer_stop(scanner->context->loop, &scanner->timer);
+    flowd_netlink_dump_free(scanner->dump);
+    flowd_sock_diag_free(scanner->diag);
+    if (scanner->connections.index.slots != NULL)
+        flowd_connections_fini(&scanner->connections);
+    flowd_netlink_ignored_fini(&scanner->ignored);
+    free(scanner);
+}
+
+void flowd_netlink_scanner_reload(struct flowd_netlink_scanner *scanner,
+                                  const struct flowd_netlink_config *config)
+{
+    scanner->config = config;
+    if (scanner->stage == WAITING)
+        schedule(scanner, WAITING, (double)config->period_ms / 1000);
+}
+
+static void set_count(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+void flowd_netlink_scanner_status(const struct flowd_netlink_scanner *scanner, json_t *object)
+{
+    const struct counters *counters = &scanner->counters;
+
+    set_count(object, "known", scanner->connections.count);
+    set_count(object, "seen", counters->seen);
+    set_count(object, "ignored", counters->ignored);
+    set_count(object, "started", counters->started);
+    set_count(object, "ended", counters->ended);
+    set_count(object, "refused", counters->refused);
+    set_count(object, "reused", counters->reused);
+    set_count(object, "missed", counters->missed);
+    set_count(object, "scans", counters->scans);
+    set_count(object, "failed", counters->failed);
+    set_count(object, "interrupted", counters->interrupted);
+    set_count(object, "late", counters->late);
+    json_object_set_new(object, "lastScanMs", json_real((double)counters->last_us / 1000));
+    set_count(object, "networks", scanner->ignored.count);
+    set_count(object, "networksInKernel", scanner->without_filter ? 0 : scanner->filter.networks);
+}
