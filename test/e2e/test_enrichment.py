@@ -1,15 +1,9 @@
 """TCP statistics where users see them: in fireflies, in the API and in `flowctl top`."""
 
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import socket
-import struct
 import subprocess
-import termios
 import time
 
 import pytest
@@ -409,66 +403,6 @@ def test_top_piped(enriching, pair):
     assert "\033" not in done.stdout
     assert done.stdout.count(f"[{Pair.NEAR}]:{connection.sport}") == 2
     assert done.stdout.count("RTT") == 2
-
-
-class Terminal:
-    """A program on a terminal of its own."""
-
-    def __init__(self, namespace, *command, lines=24, columns=100):
-        self._main, side = pty.openpty()
-        os.set_blocking(self._main, False)
-        self.resize(lines, columns)
-        self.shown = b""
-        self.process = namespace.popen([*command], stdin=side, stdout=side, stderr=side,
-                                       start_new_session=True)
-        os.close(side)
-
-    def resize(self, lines, columns):
-        fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-    def read(self):
-        if select.select([self._main], [], [], 0.05)[0]:
-            try:
-                self.shown += os.read(self._main, 65536)
-            except OSError:
-                pass
-        return self.shown
-
-    def clear(self):
-        self.shown = b""
-
-    def type(self, keys):
-        os.write(self._main, keys)
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._main)
-
-
-def test_top_on_a_terminal(enriching, pair):
-    """It shows, follows the size, obeys keys, and leaves the terminal as it was."""
-    daemon = enriching()
-    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
-        announce(daemon, connection.connect())
-        terminal = Terminal(pair.near, FLOWCTL, "top", "--interval", "0.2")
-        try:
-            port = f":{connection.sport}".encode()
-            until(lambda: port in terminal.read(), "the flow's row")
-            terminal.clear()
-            terminal.type(b"t")
-            until(lambda: port in terminal.read(), "it goes on")
-            daemon.stop()
-            until(lambda: b"flowctl" in terminal.read() or b"refused" in terminal.read(), "the reason")
-            assert terminal.process.poll() is None
-            terminal.clear()
-            terminal.type(b"q")
-            until(lambda: terminal.read() is not None and terminal.process.poll() is not None, "its end")
-            assert terminal.process.returncode == 0
-            assert b"\033[?1049l" in terminal.read() or b"\033[?25h" in terminal.read()
-        finally:
-            terminal.close()
 
 
 def test_top_errors(directory):
