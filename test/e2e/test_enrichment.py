@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import struct
 import subprocess
 import time
 
@@ -342,6 +343,35 @@ def test_final_counts(enriching, pair, enrichers, ended_by):
         assert 0 <= end["usage"]["sent"] - connection.sent_by_client <= 2
         assert 0 <= end["usage"]["received"] - connection.sent_by_server <= 2
         assert end["netlink"]["rtt"] > 0
+
+
+@pytest.mark.parametrize("who", ["near", "far"])
+def test_an_aborted_connection(enriching, pair, who):
+    """What was under way may not have arrived: it does not count, and so no count ever goes down."""
+    daemon = enriching(enrich=True)
+    with collector(pair) as fireflies, Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        announce(daemon, connection.connect())
+        connection.exchange()
+        pair.far.ip("-6", "route", "add", "blackhole", Pair.NEAR)
+        connection.client.sendall(b"x" * 8000)
+        until(lambda: [one for one in fireflies.fireflies()
+                       if one.state == "ongoing" and one.document["netlink"]["bytes_sent"] > 8000],
+              "a sample with bytes under way")
+        aborting = connection.client if who == "near" else connection.server
+        aborting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if who == "far":
+            pair.far.ip("-6", "route", "del", "blackhole", Pair.NEAR)
+        aborting.close()
+        if who == "far":
+            with pytest.raises(ConnectionResetError):
+                connection.client.recv(1)
+            connection.client.close()
+        end = fireflies.wait(1, "end")[0].document
+        counts = [one.document["usage"]["sent"] for one in fireflies.fireflies() if one.state == "ongoing"]
+    counts.append(end["usage"]["sent"])
+    assert counts == sorted(counts), counts
+    if who == "near":
+        assert 0 <= counts[-1] - connection.sent_by_client <= 2, counts
 
 
 def test_udp_has_no_statistics(enriching, pair):
