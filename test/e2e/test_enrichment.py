@@ -13,6 +13,7 @@ from api_client import Api, event
 from collector import Collector
 from conftest import base_config
 from flowd_process import FLOWCTL, one_shot
+from long_path import LongPath
 from netns import Pair
 from traffic import Tcp
 from waiting import DEADLINE_S, until
@@ -21,6 +22,7 @@ PERIOD_MS = 100
 COOKIE = 37  # bytes that iperf3 sends on each stream before the data
 DATA_PORT = 45000
 COLLECTOR_PORT = 10515
+LONG_DELAY_S = 0.1  # one way
 # Of flowd 1.1, and in its units.
 LEAN = {"rtt", "minrtt", "bytes_sent", "bytes_acked", "bytes_received", "retrans", "cwnd", "mss"}
 
@@ -61,14 +63,14 @@ class Transfer:
     """An iperf3 run from the near to the far side (or back) and the flow of its data stream."""
 
     def __init__(self, pair, daemon, *arguments):
-        self._server = pair.far.popen(["iperf3", "-s", "-1", "-B", Pair.FAR, "--forceflush"],
+        self._server = pair.far.popen(["iperf3", "-s", "-1", "-B", pair.FAR, "--forceflush"],
                                       stdout=subprocess.PIPE, text=True)
         while "listening" not in self._server.stdout.readline():
             assert self._server.poll() is None
-        self.flow_id = daemon.api.post(event(Pair.NEAR, DATA_PORT, Pair.FAR, 5201, protocol="tcp")).expect(
+        self.flow_id = daemon.api.post(event(pair.NEAR, DATA_PORT, pair.FAR, 5201, protocol="tcp")).expect(
             201).json["id"]
         self._client = pair.near.popen(
-            ["iperf3", "-c", Pair.FAR, "-B", Pair.NEAR, "--cport", DATA_PORT, "-J", *arguments],
+            ["iperf3", "-c", pair.FAR, "-B", pair.NEAR, "--cport", DATA_PORT, "-J", *arguments],
             stdout=subprocess.PIPE, text=True)
 
     def report(self):
@@ -126,6 +128,57 @@ def test_against_iperf3(enriching, pair, direction):
         times = [one["netlink"]["rtt"] for one in ongoing]
         assert stream["sender"]["min_rtt"] / 4 <= sorted(times)[len(times) // 2] * 1000 <= \
             stream["sender"]["max_rtt"] * 4
+
+
+class Losses:
+    """Loses some data packets, and lets all but the data take longer, so that no data comes too late."""
+
+    def __init__(self, *numbers):
+        self._numbers, self._count = numbers, 0
+
+    def __call__(self, packet):
+        ports = struct.unpack_from("!HH", packet, 40)
+        if packet[6] != socket.IPPROTO_TCP or DATA_PORT not in ports:
+            return LONG_DELAY_S / 2
+        self._count += len(packet) > 500
+        return None if len(packet) > 500 and self._count in self._numbers else 0
+
+
+def test_the_last_sample(make_flowd, directory):
+    """
+    Far away iperf3 exchanges results for several periods after the last byte was acknowledged: the
+    last samples, in the API and in fireflies, say what its report says.
+    """
+    config = base_config(directory)
+    config["enrichers"] = {"period": PERIOD_MS, "netlink": {}}
+    config["backends"] = {"firefly": {"enrich": True, "sendToDestination": False,
+                                      "collectors": [f"[{LongPath.NEAR}]:{COLLECTOR_PORT}"]}}
+    with LongPath(LONG_DELAY_S, Losses(20, 21, 60)) as path, \
+            Collector(path.near, LongPath.NEAR, COLLECTOR_PORT) as fireflies:
+        daemon = make_flowd(path.near, config).start()
+        daemon.api = Api(path.near)
+        transfer = Transfer(path, daemon, "-n", 256 << 10, "-b", "1500K", "-l", "1K", "-N")
+        samples = []
+        try:
+            while (answer := daemon.api.get(f"/v1/flows/{transfer.flow_id}")).status == 200:
+                samples.append(answer.json.get("sample"))
+                time.sleep(0.01)
+            said = transfer.report()
+        finally:
+            transfer.close()
+        end = fireflies.wait(1, "end")[0].document
+        ongoing = [one.document for one in fireflies.fireflies() if one.state == "ongoing"][-1]
+        daemon.stop()
+    stream = said["end"]["streams"][0]
+    assert stream["sender"]["bytes"] == stream["receiver"]["bytes"] == 256 << 10
+    assert stream["sender"]["retransmits"] >= 3
+    for usage, statistics in ((samples[-1]["usage"], samples[-1]), (ongoing["usage"], ongoing["netlink"]),
+                              (end["usage"], end["netlink"])):
+        assert 0 <= usage["sent"] - (256 << 10) - COOKIE <= 2, usage
+        assert usage["received"] <= 2
+        assert statistics["retrans"] == stream["sender"]["retransmits"]
+        assert statistics["rtt"] == pytest.approx(stream["sender"]["mean_rtt"] / 1000, rel=0.1)
+        assert statistics["rtt"] >= 2000 * LONG_DELAY_S
 
 
 def test_against_iperf3_with_losses(enriching, pair):
