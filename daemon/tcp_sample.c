@@ -161,18 +161,18 @@ bool flowd_tcp_sample_has_usage(const struct flowd_tcp_sample *sample)
 
 /*
  * A segment that the host's own queueing discipline drops is counted as sent, and not as sent again
- * when it is sent again. So what was acknowledged and what is under way set a bound.
+ * when it is sent again; and of a connection that was aborted nobody knows how much of what was
+ * under way arrived. So what was acknowledged is the bound, which is why the count never goes down.
  */
 uint64_t flowd_tcp_sample_sent(const struct flowd_tcp_sample *sample)
 {
     const struct flowd_tcp_info *info = &sample->info;
-    uint64_t bound = info->bytes_acked + (uint64_t)info->unacked * info->snd_mss;
     uint64_t sent;
 
     if (!knows(sample, offsetof(struct flowd_tcp_info, bytes_retrans)))
         return info->bytes_acked;
     sent = info->bytes_sent >= info->bytes_retrans ? info->bytes_sent - info->bytes_retrans : 0;
-    return sent < bound ? sent : bound;
+    return sent < info->bytes_acked ? sent : info->bytes_acked;
 }
 
 uint64_t flowd_tcp_sample_received(const struct flowd_tcp_sample *sample)

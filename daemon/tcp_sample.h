@@ -169,8 +169,8 @@ int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us
 /* Whether the kernel gave the byte counts (Linux 4.1). */
 bool flowd_tcp_sample_has_usage(const struct flowd_tcp_sample *sample);
 /*
- * Bytes that this end has sent, each counted once however often it was sent, and received (where
- * the other end has closed, its FIN counts as one).
+ * Bytes that this end has sent and the other end has acknowledged, each counted once however often
+ * it was sent, and those received (where the other end has closed, its FIN counts as one).
  */
 uint64_t flowd_tcp_sample_sent(const struct flowd_tcp_sample *sample);
 uint64_t flowd_tcp_sample_received(const struct flowd_tcp_sample *sample);

@@ -143,8 +143,8 @@ static void put_totals(struct flowd_text *text, const struct top_rows *rows,
 
     quantity_format(rows->sent_rate, sent);
     quantity_format(rows->received_rate, received);
-    flowd_text_printf(text, "%zu flows, sending %sbit/s, receiving %sbit/s - ", rows->count, sent,
-                      received);
+    flowd_text_printf(text, "%zu %s, sending %sbit/s, receiving %sbit/s - ", rows->count,
+                      rows->count == 1 ? "flow" : "flows", sent, received);
     printable_append(text, view->where, SIZE_MAX);
 }
 

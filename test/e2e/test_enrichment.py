@@ -1,15 +1,10 @@
 """TCP statistics where users see them: in fireflies, in the API and in `flowctl top`."""
 
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import socket
 import struct
 import subprocess
-import termios
 import time
 
 import pytest
@@ -18,6 +13,7 @@ from api_client import Api, event
 from collector import Collector
 from conftest import base_config
 from flowd_process import FLOWCTL, one_shot
+from long_path import LongPath
 from netns import Pair
 from traffic import Tcp
 from waiting import DEADLINE_S, until
@@ -26,6 +22,7 @@ PERIOD_MS = 100
 COOKIE = 37  # bytes that iperf3 sends on each stream before the data
 DATA_PORT = 45000
 COLLECTOR_PORT = 10515
+LONG_DELAY_S = 0.1  # one way
 # Of flowd 1.1, and in its units.
 LEAN = {"rtt", "minrtt", "bytes_sent", "bytes_acked", "bytes_received", "retrans", "cwnd", "mss"}
 
@@ -66,14 +63,14 @@ class Transfer:
     """An iperf3 run from the near to the far side (or back) and the flow of its data stream."""
 
     def __init__(self, pair, daemon, *arguments):
-        self._server = pair.far.popen(["iperf3", "-s", "-1", "-B", Pair.FAR, "--forceflush"],
+        self._server = pair.far.popen(["iperf3", "-s", "-1", "-B", pair.FAR, "--forceflush"],
                                       stdout=subprocess.PIPE, text=True)
         while "listening" not in self._server.stdout.readline():
             assert self._server.poll() is None
-        self.flow_id = daemon.api.post(event(Pair.NEAR, DATA_PORT, Pair.FAR, 5201, protocol="tcp")).expect(
+        self.flow_id = daemon.api.post(event(pair.NEAR, DATA_PORT, pair.FAR, 5201, protocol="tcp")).expect(
             201).json["id"]
         self._client = pair.near.popen(
-            ["iperf3", "-c", Pair.FAR, "-B", Pair.NEAR, "--cport", DATA_PORT, "-J", *arguments],
+            ["iperf3", "-c", pair.FAR, "-B", pair.NEAR, "--cport", DATA_PORT, "-J", *arguments],
             stdout=subprocess.PIPE, text=True)
 
     def report(self):
@@ -131,6 +128,57 @@ def test_against_iperf3(enriching, pair, direction):
         times = [one["netlink"]["rtt"] for one in ongoing]
         assert stream["sender"]["min_rtt"] / 4 <= sorted(times)[len(times) // 2] * 1000 <= \
             stream["sender"]["max_rtt"] * 4
+
+
+class Losses:
+    """Loses some data packets, and lets all but the data take longer, so that no data comes too late."""
+
+    def __init__(self, *numbers):
+        self._numbers, self._count = numbers, 0
+
+    def __call__(self, packet):
+        ports = struct.unpack_from("!HH", packet, 40)
+        if packet[6] != socket.IPPROTO_TCP or DATA_PORT not in ports:
+            return LONG_DELAY_S / 2
+        self._count += len(packet) > 500
+        return None if len(packet) > 500 and self._count in self._numbers else 0
+
+
+def test_the_last_sample(make_flowd, directory):
+    """
+    Far away iperf3 exchanges results for several periods after the last byte was acknowledged: the
+    last samples, in the API and in fireflies, say what its report says.
+    """
+    config = base_config(directory)
+    config["enrichers"] = {"period": PERIOD_MS, "netlink": {}}
+    config["backends"] = {"firefly": {"enrich": True, "sendToDestination": False,
+                                      "collectors": [f"[{LongPath.NEAR}]:{COLLECTOR_PORT}"]}}
+    with LongPath(LONG_DELAY_S, Losses(20, 21, 60)) as path, \
+            Collector(path.near, LongPath.NEAR, COLLECTOR_PORT) as fireflies:
+        daemon = make_flowd(path.near, config).start()
+        daemon.api = Api(path.near)
+        transfer = Transfer(path, daemon, "-n", 256 << 10, "-b", "1500K", "-l", "1K", "-N")
+        samples = []
+        try:
+            while (answer := daemon.api.get(f"/v1/flows/{transfer.flow_id}")).status == 200:
+                samples.append(answer.json.get("sample"))
+                time.sleep(0.01)
+            said = transfer.report()
+        finally:
+            transfer.close()
+        end = fireflies.wait(1, "end")[0].document
+        ongoing = [one.document for one in fireflies.fireflies() if one.state == "ongoing"][-1]
+        daemon.stop()
+    stream = said["end"]["streams"][0]
+    assert stream["sender"]["bytes"] == stream["receiver"]["bytes"] == 256 << 10
+    assert stream["sender"]["retransmits"] >= 3
+    for usage, statistics in ((samples[-1]["usage"], samples[-1]), (ongoing["usage"], ongoing["netlink"]),
+                              (end["usage"], end["netlink"])):
+        assert 0 <= usage["sent"] - (256 << 10) - COOKIE <= 2, usage
+        assert usage["received"] <= 2
+        assert statistics["retrans"] == stream["sender"]["retransmits"]
+        assert statistics["rtt"] == pytest.approx(stream["sender"]["mean_rtt"] / 1000, rel=0.1)
+        assert statistics["rtt"] >= 2000 * LONG_DELAY_S
 
 
 def test_against_iperf3_with_losses(enriching, pair):
@@ -350,6 +398,35 @@ def test_final_counts(enriching, pair, enrichers, ended_by):
         assert end["netlink"]["rtt"] > 0
 
 
+@pytest.mark.parametrize("who", ["near", "far"])
+def test_an_aborted_connection(enriching, pair, who):
+    """What was under way may not have arrived: it does not count, and so no count ever goes down."""
+    daemon = enriching(enrich=True)
+    with collector(pair) as fireflies, Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        announce(daemon, connection.connect())
+        connection.exchange()
+        pair.far.ip("-6", "route", "add", "blackhole", Pair.NEAR)
+        connection.client.sendall(b"x" * 8000)
+        until(lambda: [one for one in fireflies.fireflies()
+                       if one.state == "ongoing" and one.document["netlink"]["bytes_sent"] > 8000],
+              "a sample with bytes under way")
+        aborting = connection.client if who == "near" else connection.server
+        aborting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if who == "far":
+            pair.far.ip("-6", "route", "del", "blackhole", Pair.NEAR)
+        aborting.close()
+        if who == "far":
+            with pytest.raises(ConnectionResetError):
+                connection.client.recv(1)
+            connection.client.close()
+        end = fireflies.wait(1, "end")[0].document
+        counts = [one.document["usage"]["sent"] for one in fireflies.fireflies() if one.state == "ongoing"]
+    counts.append(end["usage"]["sent"])
+    assert counts == sorted(counts), counts
+    if who == "near":
+        assert 0 <= counts[-1] - connection.sent_by_client <= 2, counts
+
+
 def test_udp_has_no_statistics(enriching, pair):
     daemon = enriching(enrich=True)
     with collector(pair) as fireflies:
@@ -409,66 +486,6 @@ def test_top_piped(enriching, pair):
     assert "\033" not in done.stdout
     assert done.stdout.count(f"[{Pair.NEAR}]:{connection.sport}") == 2
     assert done.stdout.count("RTT") == 2
-
-
-class Terminal:
-    """A program on a terminal of its own."""
-
-    def __init__(self, namespace, *command, lines=24, columns=100):
-        self._main, side = pty.openpty()
-        os.set_blocking(self._main, False)
-        self.resize(lines, columns)
-        self.shown = b""
-        self.process = namespace.popen([*command], stdin=side, stdout=side, stderr=side,
-                                       start_new_session=True)
-        os.close(side)
-
-    def resize(self, lines, columns):
-        fcntl.ioctl(self._main, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-    def read(self):
-        if select.select([self._main], [], [], 0.05)[0]:
-            try:
-                self.shown += os.read(self._main, 65536)
-            except OSError:
-                pass
-        return self.shown
-
-    def clear(self):
-        self.shown = b""
-
-    def type(self, keys):
-        os.write(self._main, keys)
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._main)
-
-
-def test_top_on_a_terminal(enriching, pair):
-    """It shows, follows the size, obeys keys, and leaves the terminal as it was."""
-    daemon = enriching()
-    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
-        announce(daemon, connection.connect())
-        terminal = Terminal(pair.near, FLOWCTL, "top", "--interval", "0.2")
-        try:
-            port = f":{connection.sport}".encode()
-            until(lambda: port in terminal.read(), "the flow's row")
-            terminal.clear()
-            terminal.type(b"t")
-            until(lambda: port in terminal.read(), "it goes on")
-            daemon.stop()
-            until(lambda: b"flowctl" in terminal.read() or b"refused" in terminal.read(), "the reason")
-            assert terminal.process.poll() is None
-            terminal.clear()
-            terminal.type(b"q")
-            until(lambda: terminal.read() is not None and terminal.process.poll() is not None, "its end")
-            assert terminal.process.returncode == 0
-            assert b"\033[?1049l" in terminal.read() or b"\033[?25h" in terminal.read()
-        finally:
-            terminal.close()
 
 
 def test_top_errors(directory):

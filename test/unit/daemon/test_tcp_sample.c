@@ -301,11 +301,10 @@ static void test_usage(void **state)
     sample.info.bytes_retrans = 1000;
     sample.info.bytes_acked = 3001;
     assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);
+    /* What is under way may still be lost. */
     sample.info.unacked = 2;
     sample.info.snd_mss = 400;
-    assert_int_equal(flowd_tcp_sample_sent(&sample), 3801);
-    sample.info.unacked = 3;
-    assert_int_equal(flowd_tcp_sample_sent(&sample), 4000);
+    assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);
     /* Before Linux 4.19 only what was acknowledged is known. */
     sample.info_length = offsetof(struct flowd_tcp_info, bytes_sent);
     assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);
