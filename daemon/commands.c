@@ -22,6 +22,7 @@ static void report_fini(struct flowd_options_report *report)
 {
     flowd_mistakes_fini(&report->mistakes);
     flowd_mistakes_fini(&report->deprecations);
+    flowd_mistakes_fini(&report->warnings);
 }
 
 /* Reads the configuration and prints every mistake. Returns owned, or NULL. */
@@ -38,6 +39,8 @@ static struct flowd_configuration *read_configuration(const struct flowd_command
     } else {
         for (size_t i = 0; i < report.deprecations.count; i++)
             fprintf(line->errors, "flowd: deprecated: %s\n", report.deprecations.lines[i]);
+        for (size_t i = 0; i < report.warnings.count; i++)
+            fprintf(line->errors, "flowd: warning: %s\n", report.warnings.lines[i]);
     }
     report_fini(&report);
     return configuration;

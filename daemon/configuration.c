@@ -329,9 +329,12 @@ static bool has_enricher(const struct flowd_configuration *configuration)
     return false;
 }
 
-/* Who waits for samples needs somebody who takes them. */
+/*
+ * Who waits for samples needs somebody who takes them. No mistake: flowd-go takes such a
+ * configuration too.
+ */
 static void check_samples(const struct flowd_configuration *configuration,
-                          struct flowd_mistakes *mistakes)
+                          struct flowd_mistakes *warnings)
 {
     for (size_t i = 0; i < configuration->module_count && !has_enricher(configuration); i++) {
         const struct flowd_module_settings *entry = &configuration->modules[i];
@@ -340,9 +343,9 @@ static void check_samples(const struct flowd_configuration *configuration,
         if (entry->enabled && entry->module->wants_samples != NULL)
             key = entry->module->wants_samples(entry->values);
         if (key != NULL)
-            flowd_mistakes_add(mistakes,
-                               "%s.%s.%s: needs an enricher, which takes the samples: "
-                               "\"enrichers\": {\"netlink\": {}}",
+            flowd_mistakes_add(warnings,
+                               "%s.%s.%s: does nothing without an enricher, which takes the "
+                               "samples: \"enrichers\": {\"netlink\": {}}",
                                flowd_module_section(entry->module), entry->module->name, key);
     }
 }
@@ -405,7 +408,7 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
     share_general_tag(configuration, &report->mistakes);
-    check_samples(configuration, &report->mistakes);
+    check_samples(configuration, &report->warnings);
     if (flowd_mistakes_any(&report->mistakes)) {
         flowd_configuration_free(configuration);
         return -EINVAL;

@@ -254,6 +254,7 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
         flowd_err("config", "reload refused: nothing was changed");
     } else {
         log_lines(FLOWD_LOG_WARNING, &report.deprecations, "deprecated: ");
+        log_lines(FLOWD_LOG_WARNING, &report.warnings, "");
         flowd_configuration_merge(daemon->configuration, fresh, &refused);
         log_lines(FLOWD_LOG_ERROR, &refused, "reload refused: ");
         if (refused.out_of_memory) {
@@ -268,6 +269,7 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
     flowd_mistakes_fini(&refused);
     flowd_mistakes_fini(&report.mistakes);
     flowd_mistakes_fini(&report.deprecations);
+    flowd_mistakes_fini(&report.warnings);
 }
 
 static void on_terminate(struct ev_loop *loop, struct ev_signal *watcher, int events)
