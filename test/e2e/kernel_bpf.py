@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import os
+import pathlib
 import socket
 import struct
 
@@ -135,6 +136,20 @@ class ConnectionCounter:
     def close(self):
         for descriptor in (self._link, self._program, self._map):
             os.close(descriptor)
+
+
+def watched_in_kernel(daemon):
+    """How many entries the program's map of watched connections has."""
+    entries = []
+    for path in pathlib.Path(f"/proc/{daemon.pid}/fdinfo").iterdir():
+        held = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        if "map_id" not in held:
+            continue
+        number = held["map_id"].strip()
+        if json.loads(run(["bpftool", "-j", "map", "show", "id", number]).stdout)["name"] == "flowd_watched":
+            entries.append(len(json.loads(run(["bpftool", "-j", "map", "dump", "id", number]).stdout)))
+    assert len(entries) == 1, entries
+    return entries[0]
 
 
 # What a program may ask of an Ethernet frame: (offset, bytes, mask, value), in network byte order.

@@ -10,7 +10,7 @@ from api_client import Api, event
 from cgroups import inside, made, mount_point, sockops_programs
 from conftest import base_config
 from flowd_process import sanitizer_environment
-from kernel_bpf import ConnectionCounter
+from kernel_bpf import ConnectionCounter, watched_in_kernel
 from netns import Pair
 from test_failures import REFUSE, WITHOUT_PERFMON, detail, holds
 from traffic import Iperf3, Tcp
@@ -26,17 +26,16 @@ PROGRAM = "flowd_connections"
 def finding(make_flowd, pair, directory):
     """A daemon with the plugin on the near side, with its API client. Its API is out of the range."""
 
-    def start(prefix=(), end_on_close=False, backends=None, namespace=None, **options):
+    def start(prefix=(), end_on_close=False, enrichers=None, **options):
         config = base_config(directory)
         config["flows"] = {"endOnClose": end_on_close}
-        config["backends"] = backends or {}
+        config["enrichers"] = enrichers or {}
         config["plugins"]["iperf3"] = options or {"minDestinationPort": 8000, "minSourcePort": 8000}
-        namespace = namespace or pair.near
         # A sanitizer keeps freed memory for a while; that is not the daemon's.
         environment = sanitizer_environment(directory)
         environment["ASAN_OPTIONS"] += ":quarantine_size_mb=1"
-        daemon = make_flowd(namespace, config, prefix=prefix, environment=environment).start()
-        daemon.api = Api(namespace)
+        daemon = make_flowd(pair.near, config, prefix=prefix, environment=environment).start()
+        daemon.api = Api(pair.near)
         return daemon
 
     return start
@@ -319,10 +318,10 @@ class Churn:
                 (client if turn % 2 else accepted).close()
 
 
-@pytest.mark.parametrize("end_on_close", [True, False])
-def test_fifty_thousand_short_connections(finding, pair, end_on_close):
+@pytest.mark.parametrize("end_on_close,enrichers", [(True, {"skops": {}}), (False, {})])
+def test_fifty_thousand_short_connections(finding, pair, end_on_close, enrichers):
     """As many ends as starts, nothing left, and memory does not grow with what has passed."""
-    daemon = finding(**LISTENERS, end_on_close=end_on_close)
+    daemon = finding(**LISTENERS, end_on_close=end_on_close, enrichers=enrichers)
     number = 50_000
     pair.near.sysctl("net.ipv4.tcp_max_tw_buckets", 1 << 18)
     with Churn(pair) as churn:
@@ -335,6 +334,8 @@ def test_fifty_thousand_short_connections(finding, pair, end_on_close):
     status = daemon.api.status()
     assert status["flows"]["ended"] == number and status["flows"]["live"] == 0
     assert daemon.api.module("iperf3")["lost"] == 0
+    if enrichers:
+        assert watched_in_kernel(daemon) == 0
     assert resident_kib(daemon) - before < 4096
 
 
