@@ -22,6 +22,9 @@
 
 extern const struct flowd_module flowd_enricher_skops;
 
+/* Bytes. A sample that finds no room is followed by another. */
+#define RING_SIZE (1u << 20)
+
 enum strategy { POLL, TRANSITION };
 
 struct skops_config {
@@ -103,6 +106,7 @@ static int start(const struct flowd_context *context, const void *values, void *
         .remote_ports = {0, UINT16_MAX},
         .period_ms = context->sample_period_ms,
         .watched_max = context->flows_max < UINT32_MAX ? (uint32_t)context->flows_max : UINT32_MAX,
+        .ring_size = RING_SIZE,
         .debug = config->debug,
     };
     const struct flowd_sockops_listener listener = {
