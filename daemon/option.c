@@ -31,6 +31,12 @@ static void strings_fini(struct flowd_strings *strings)
     *strings = (struct flowd_strings){0};
 }
 
+static void integers_fini(struct flowd_integers *integers)
+{
+    free(integers->items);
+    *integers = (struct flowd_integers){0};
+}
+
 void flowd_options_fini(const struct flowd_option *table, void *values)
 {
     for (const struct flowd_option *option = table; option->key != NULL; option++) {
@@ -41,6 +47,8 @@ void flowd_options_fini(const struct flowd_option *table, void *values)
             *string = NULL;
         } else if (option->type == FLOWD_OPTION_STRINGS) {
             strings_fini(place_of(option, values));
+        } else if (option->type == FLOWD_OPTION_INTEGERS) {
+            integers_fini(place_of(option, values));
         }
     }
 }
@@ -176,6 +184,30 @@ static int read_strings(const struct flowd_option *option, const char *path, jso
     return 0;
 }
 
+static int read_integers(const struct flowd_option *option, const char *path, json_t *value,
+                         struct flowd_integers *out, struct flowd_mistakes *mistakes)
+{
+    struct flowd_integers integers = {.count = json_array_size(value)};
+    int result = 0;
+
+    if (!json_is_array(value)) {
+        mistake(mistakes, path, option->key, value, "an array of integers");
+        return -EINVAL;
+    }
+    integers.items = calloc(integers.count > 0 ? integers.count : 1, sizeof(*integers.items));
+    if (integers.items == NULL) {
+        mistakes->out_of_memory = true;
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < integers.count && result == 0; i++)
+        result = read_integer(option, path, json_array_get(value, i), &integers.items[i], mistakes);
+    if (result < 0)
+        integers_fini(&integers);
+    else
+        *out = integers;
+    return result;
+}
+
 static int read_string(const struct flowd_option *option, const char *path, json_t *value,
                        char **out, struct flowd_mistakes *mistakes)
 {
@@ -216,6 +248,8 @@ static int read_value(const struct flowd_option *option, const char *path, json_
             return read_strings(option, path, value, place, &report->mistakes);
         mistake(&report->mistakes, path, option->key, value, "an array of strings");
         return -EINVAL;
+    case FLOWD_OPTION_INTEGERS:
+        return read_integers(option, path, value, place, &report->mistakes);
     case FLOWD_OPTION_MODE:
         return read_mode(option, path, value, place, &report->mistakes);
     case FLOWD_OPTION_IGNORED:
@@ -334,6 +368,15 @@ static json_t *strings_json(const struct flowd_strings *strings)
     return array;
 }
 
+static json_t *integers_json(const struct flowd_integers *integers)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < integers->count; i++)
+        json_array_append_new(array, json_integer(integers->items[i]));
+    return array;
+}
+
 static json_t *value_json(const struct flowd_option *option, const void *place)
 {
     char mode[8];
@@ -349,6 +392,8 @@ static json_t *value_json(const struct flowd_option *option, const void *place)
         return json_string(option->choices[*(const int *)place]);
     case FLOWD_OPTION_STRINGS:
         return strings_json(place);
+    case FLOWD_OPTION_INTEGERS:
+        return integers_json(place);
     case FLOWD_OPTION_MODE:
         snprintf(mode, sizeof(mode), "%04o", (unsigned)*(const int64_t *)place & 0777u);
         return json_string(mode);
@@ -402,6 +447,8 @@ static size_t value_size(const struct flowd_option *option)
         return sizeof(int);
     case FLOWD_OPTION_STRINGS:
         return sizeof(struct flowd_strings);
+    case FLOWD_OPTION_INTEGERS:
+        return sizeof(struct flowd_integers);
     case FLOWD_OPTION_IGNORED:
     case FLOWD_OPTION_LATER:
         break;

@@ -16,19 +16,26 @@
 #include "daemon/mistakes.h"
 
 enum flowd_option_type {
-    FLOWD_OPTION_BOOL,    /* bool */
-    FLOWD_OPTION_INTEGER, /* int64_t, min..max */
-    FLOWD_OPTION_STRING,  /* char *, owned by the struct, never NULL */
-    FLOWD_OPTION_CHOICE,  /* int: index into choices (in any case) */
-    FLOWD_OPTION_STRINGS, /* struct flowd_strings */
-    FLOWD_OPTION_MODE,    /* int64_t: permission bits, written as an octal string such as "0660" */
-    FLOWD_OPTION_IGNORED, /* accepted from another program's configuration, without effect */
-    FLOWD_OPTION_LATER,   /* part of the interface, but not in this version: a mistake */
+    FLOWD_OPTION_BOOL,     /* bool */
+    FLOWD_OPTION_INTEGER,  /* int64_t, min..max */
+    FLOWD_OPTION_STRING,   /* char *, owned by the struct, never NULL */
+    FLOWD_OPTION_CHOICE,   /* int: index into choices (in any case) */
+    FLOWD_OPTION_STRINGS,  /* struct flowd_strings */
+    FLOWD_OPTION_INTEGERS, /* struct flowd_integers, each in min..max */
+    FLOWD_OPTION_MODE,     /* int64_t: permission bits, written as an octal string such as "0660" */
+    FLOWD_OPTION_IGNORED,  /* accepted from another program's configuration, without effect */
+    FLOWD_OPTION_LATER,    /* part of the interface, but not in this version: a mistake */
 };
 
 /* A list of strings; both levels are owned by the struct that holds it. */
 struct flowd_strings {
     char **items;
+    size_t count;
+};
+
+/* A list of integers, owned by the struct that holds it. */
+struct flowd_integers {
+    int64_t *items;
     size_t count;
 };
 

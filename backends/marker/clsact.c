@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "evidence.h"
 #include "explain.h"
+#include "loader/evidence.h"
 
 #define HANDLE 0xf10du
 #define PRIORITY_LAST 8u
@@ -182,7 +182,7 @@ static int make_qdisc(int index, bool *made, struct flowd_error *err)
     struct place place = {.index = index};
     int result;
 
-    marker_evidence_reset();
+    flowd_evidence_reset();
     result = bpf_tc_hook_create(&hook);
     *made = result == 0;
     if (result == 0)
@@ -211,7 +211,7 @@ int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flo
     result = marker_clsact_read(index, &filters);
     if (result < 0)
         return flowd_fail(err, -result, "listing filters");
-    marker_evidence_reset();
+    flowd_evidence_reset();
     if (filters.own) {
         result = attach_at(program_fd, index, filters.own_priority, true);
         return result < 0 ? explain(MARKER_STAGE_FILTER, index, result, err) : 0;

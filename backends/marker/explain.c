@@ -127,7 +127,7 @@ static const struct {
                                      0, SHOW},
 };
 
-static bool older(const struct marker_surroundings *surroundings, const unsigned than[2])
+static bool older(const struct flowd_surroundings *surroundings, const unsigned than[2])
 {
     const unsigned *kernel = surroundings->kernel;
 
@@ -140,11 +140,11 @@ static bool is_refusal(int error)
 }
 
 /* Where the process stands, not what it asked for. */
-static enum marker_reason refusal(const struct marker_surroundings *surroundings)
+static enum marker_reason refusal(const struct flowd_surroundings *surroundings)
 {
     /* Unprivileged bpf(2) that is switched off looks like a filter in old kernels. */
-    if (surroundings->seccomp_filter && surroundings->bpf_call != MARKER_BPF_ANSWERS &&
-        !(surroundings->user_namespace && surroundings->bpf_call == MARKER_BPF_REFUSED))
+    if (surroundings->seccomp_filter && surroundings->bpf_call != FLOWD_BPF_ANSWERS &&
+        !(surroundings->user_namespace && surroundings->bpf_call == FLOWD_BPF_REFUSED))
         return MARKER_REASON_SECCOMP;
     return surroundings->user_namespace ? MARKER_REASON_USER_NAMESPACE
                                         : MARKER_REASON_SECURITY_MODULE;
@@ -158,7 +158,7 @@ static bool has_one(const char *text, const char *const signs[], size_t count)
     return false;
 }
 
-static bool is_old_for(const char *verifier, const struct marker_surroundings *surroundings)
+static bool is_old_for(const char *verifier, const struct flowd_surroundings *surroundings)
 {
     static const char *const helpers[] = {"unknown func ", "cannot use helper"};
     /* Of instructions and rules; in a kernel that should know them it is another fault. */
@@ -171,7 +171,7 @@ static bool is_old_for(const char *verifier, const struct marker_surroundings *s
 }
 
 static enum marker_reason old_kernel(const struct marker_failure *failure,
-                                     const struct marker_surroundings *surroundings)
+                                     const struct flowd_surroundings *surroundings)
 {
     return failure->strategy == FLOWD_MARKER_LABEL || older(surroundings, label_kernel)
                ? MARKER_REASON_OLD_KERNEL
@@ -180,7 +180,7 @@ static enum marker_reason old_kernel(const struct marker_failure *failure,
 
 /* What the verifier's last words mean. */
 static enum marker_reason verifier_reason(const struct marker_failure *failure,
-                                          const struct marker_surroundings *surroundings)
+                                          const struct flowd_surroundings *surroundings)
 {
     const char *verifier = failure->evidence->verifier;
 
@@ -188,7 +188,7 @@ static enum marker_reason verifier_reason(const struct marker_failure *failure,
         return surroundings->cap_perfmon ? MARKER_REASON_DEBUG_UNAVAILABLE
                                          : MARKER_REASON_DEBUG_PRIVILEGE;
     if (strstr(verifier, "bpf_probe_read") != NULL &&
-        surroundings->lockdown == MARKER_LOCKDOWN_CONFIDENTIALITY)
+        surroundings->lockdown == FLOWD_LOCKDOWN_CONFIDENTIALITY)
         return MARKER_REASON_LOCKDOWN;
     if (is_old_for(verifier, surroundings))
         return old_kernel(failure, surroundings);
@@ -196,7 +196,7 @@ static enum marker_reason verifier_reason(const struct marker_failure *failure,
 }
 
 static enum marker_reason load_reason(const struct marker_failure *failure,
-                                      const struct marker_surroundings *surroundings)
+                                      const struct flowd_surroundings *surroundings)
 {
     bool map = strstr(failure->evidence->warning, "failed to create") != NULL;
     bool memlock =
@@ -211,7 +211,7 @@ static enum marker_reason load_reason(const struct marker_failure *failure,
             return reason;
         if (memlock && failure->error == EPERM)
             return MARKER_REASON_MEMLOCK;
-        return surroundings->lockdown != MARKER_LOCKDOWN_NONE ? MARKER_REASON_LOCKDOWN : reason;
+        return surroundings->lockdown != FLOWD_LOCKDOWN_NONE ? MARKER_REASON_LOCKDOWN : reason;
     }
     switch (failure->error) {
     case ENOSYS:
@@ -272,7 +272,7 @@ static enum marker_reason tcx_reason(int error)
 }
 
 static enum marker_reason attach_reason(const struct marker_failure *failure,
-                                        const struct marker_surroundings *surroundings)
+                                        const struct flowd_surroundings *surroundings)
 {
     bool missing = failure->error == ENOENT || failure->error == EOPNOTSUPP;
     bool qdisc = failure->stage == MARKER_STAGE_QDISC;
@@ -292,7 +292,7 @@ static enum marker_reason attach_reason(const struct marker_failure *failure,
 }
 
 enum marker_reason marker_explain_reason(const struct marker_failure *failure,
-                                         const struct marker_surroundings *surroundings)
+                                         const struct flowd_surroundings *surroundings)
 {
     switch (failure->stage) {
     case MARKER_STAGE_LOAD:
@@ -345,7 +345,7 @@ static uint64_t map_bytes(const struct marker_failure *failure)
 }
 
 static void say_facts(struct words *words, unsigned facts, const struct marker_failure *failure,
-                      const struct marker_surroundings *surroundings)
+                      const struct flowd_surroundings *surroundings)
 {
     const char *interface = failure->interface != NULL ? failure->interface : "";
     const char *evidence = failure->evidence->verifier[0] != '\0' ? failure->evidence->verifier
@@ -377,7 +377,7 @@ static void say_facts(struct words *words, unsigned facts, const struct marker_f
 }
 
 int marker_explain(const struct marker_failure *failure,
-                   const struct marker_surroundings *surroundings, struct flowd_error *err)
+                   const struct flowd_surroundings *surroundings, struct flowd_error *err)
 {
     enum marker_reason reason = marker_explain_reason(failure, surroundings);
     bool loading = failure->stage == MARKER_STAGE_LOAD || failure->stage == MARKER_STAGE_MAP;
@@ -391,9 +391,9 @@ int marker_explain(const struct marker_failure *failure,
 
 int marker_explain_here(struct marker_failure failure, struct flowd_error *err)
 {
-    struct marker_surroundings surroundings;
+    struct flowd_surroundings surroundings;
 
-    marker_surroundings_read(&surroundings);
-    failure.evidence = marker_evidence_heard();
+    flowd_surroundings_read(&surroundings);
+    failure.evidence = flowd_evidence_heard();
     return marker_explain(&failure, &surroundings, err);
 }

@@ -12,8 +12,8 @@
 
 #include "daemon/error.h"
 #include "ebpf/marker.h"
-#include "evidence.h"
-#include "surroundings.h"
+#include "loader/evidence.h"
+#include "loader/surroundings.h"
 
 enum marker_stage {
     MARKER_STAGE_LOAD,   /* maps and programs */
@@ -25,9 +25,9 @@ enum marker_stage {
 
 struct marker_failure {
     enum marker_stage stage;
-    int error;                              /* a positive errno */
-    const struct marker_evidence *evidence; /* borrowed, not NULL */
-    const char *interface;                  /* where it was to be attached; NULL or "": not known */
+    int error;                             /* a positive errno */
+    const struct flowd_evidence *evidence; /* borrowed, not NULL */
+    const char *interface;                 /* where it was to be attached; NULL or "": not known */
     enum flowd_marker_strategy strategy;
     uint32_t entries; /* of the flow map */
     uint32_t key_size;
@@ -69,14 +69,14 @@ enum marker_reason {
 
 /* The most probable reason. */
 enum marker_reason marker_explain_reason(const struct marker_failure *failure,
-                                         const struct marker_surroundings *surroundings);
+                                         const struct flowd_surroundings *surroundings);
 
 /*
  * Writes what failed, why, and what to do, into err. Returns -errno; of a failure to load it is
  * -EPERM wherever the process lacks a right, so that flowd goes on without the marker.
  */
 int marker_explain(const struct marker_failure *failure,
-                   const struct marker_surroundings *surroundings, struct flowd_error *err);
+                   const struct flowd_surroundings *surroundings, struct flowd_error *err);
 
 /* The same with the surroundings as they are and what libbpf said since the last reset. */
 int marker_explain_here(struct marker_failure failure, struct flowd_error *err);

@@ -11,8 +11,8 @@
 
 #include "clsact.h"
 #include "daemon/log.h"
-#include "evidence.h"
 #include "explain.h"
+#include "loader/evidence.h"
 #include "tcx.h"
 
 /* The pinned link of the interface with the program put into it, or -errno. */
@@ -39,7 +39,7 @@ static int attach_tcx(struct marker_attach *attach, struct marker_interface *int
     if (fd < 0) {
         int result;
 
-        marker_evidence_reset();
+        flowd_evidence_reset();
         fd = marker_tcx_attach(program_fd, interface->index);
         if (fd < 0)
             return marker_explain_here((struct marker_failure){.stage = MARKER_STAGE_TCX,

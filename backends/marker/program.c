@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
-#include "evidence.h"
 #include "explain.h"
+#include "loader/evidence.h"
 #include "marker.skel.h"
 
 #define NAME_OF(macro) NAME_OF_TOKEN(macro)
@@ -34,7 +34,7 @@
 
 void marker_program_route_messages(void)
 {
-    marker_evidence_listen();
+    flowd_evidence_listen();
 }
 
 int marker_program_check_privileges(struct flowd_error *err)
@@ -233,7 +233,7 @@ static int load(struct marker_program *program, const struct marker_program_sett
     int btf = -1;
     int result;
 
-    marker_evidence_reset();
+    flowd_evidence_reset();
     if (!path_mtu) {
         btf = make_empty_btf();
         if (btf < 0)

@@ -46,7 +46,8 @@ def report(name, value, unit, target=None, at_least=True, **more):
 class Daemon:
     """One flowd in a namespace, ready when the constructor returns."""
 
-    def __init__(self, programs, namespace, place, backends, flows_max=262144, enrichers=None, plugins=None):
+    def __init__(self, programs, namespace, place, backends, flows_max=262144, enrichers=None,
+                 plugins=None):
         self.place = pathlib.Path(place)
         self.fifo = self.place / "fifo"
         config = {
@@ -497,10 +498,78 @@ def bench_interface(bench):
                packets_left_unmarked_percent=missed)
 
 
+def short_connections(pair, number, port):
+    """Makes and closes connections from near to far; returns microseconds for each."""
+    with pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener, pair.near.entered():
+        listener.bind((Pair.FAR, port))
+        listener.listen(16)
+        begin = time.monotonic()
+        for _ in range(number):
+            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+                client.connect((Pair.FAR, port))
+                listener.accept()[0].close()
+        return (time.monotonic() - begin) * 1e6 / number
+
+
+def exchanges(pair, number, port):
+    """Small messages there and back over one connection; returns microseconds for each."""
+    with pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener, \
+            pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+        listener.bind((Pair.FAR, port))
+        listener.listen(1)
+        client.connect((Pair.FAR, port))
+        with listener.accept()[0] as server:
+            begin = time.monotonic()
+            for _ in range(number):
+                client.sendall(b"a")
+                server.recv(1)
+                server.sendall(b"b")
+                client.recv(1)
+            return (time.monotonic() - begin) * 1e6 / number
+
+
+def program_runs(name):
+    """Runs and nanoseconds of the programs of this name, where the kernel counts them."""
+    shown = subprocess.run(["bpftool", "-j", "prog", "show"], stdout=subprocess.PIPE, check=True)
+    mine = [one for one in json.loads(shown.stdout) if one.get("name") == name]
+    return sum(one.get("run_cnt", 0) for one in mine), sum(one.get("run_time_ns", 0) for one in mine)
+
+
+def bench_sockops(bench):
+    """What connections and messages cost more where an sk_ops program sees them, beside none."""
+    cases = {
+        "connection, plugins.iperf3": (short_connections, 4000, "flowd_connections", {
+            "plugins": {"iperf3": {"minDestinationPort": 8000, "maxDestinationPort": 9000}}}),
+        "message, enrichers.skops, one of its flows": (exchanges, 20000, "flowd_samples", {
+            "plugins": {"iperf3": {"minDestinationPort": 8000, "maxDestinationPort": 9000}},
+            "enrichers": {"period": 10, "skops": {}}}),
+        "message, enrichers.skops, no flow": (exchanges, 20000, "flowd_samples", {
+            "enrichers": {"period": 10, "skops": {}}}),
+    }
+    for case, (load, number, program, settings) in cases.items():
+        rounds = []
+        for turn in range(3):
+            pair = Pair()
+            try:
+                alone = load(pair, number, 8000 + turn)
+                with tempfile.TemporaryDirectory(dir=bench.place) as place:
+                    daemon = Daemon(bench.programs, pair.near, place, {}, **settings)
+                    seen = load(pair, number, 8100 + turn)
+                    with run_times():
+                        load(pair, number, 8200 + turn)
+                        runs, nanoseconds = program_runs(program)
+                    daemon.stop()
+                rounds.append((seen, alone, nanoseconds / runs))
+            finally:
+                pair.remove()
+        seen, alone, run = (statistics.median(column) for column in zip(*rounds))
+        report(f"sk_ops: {case}", seen, "us", None, without=alone, ratio=seen / alone, program_ns=run)
+
+
 PARTS = {
     "marker": bench_marker, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
     "memory": bench_memory, "sampling": bench_sampling, "scanning": bench_scanning,
-    "start": bench_start, "throughput": bench_throughput,
+    "sockops": bench_sockops, "start": bench_start, "throughput": bench_throughput,
     "interface": bench_interface,
 }
 

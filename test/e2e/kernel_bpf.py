@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import os
+import pathlib
 import socket
 import struct
 
@@ -15,7 +16,8 @@ from netns import run
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 _MAP_CREATE, _MAP_LOOKUP, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 0, 1, 5, 6, 7
 _PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _PROG_QUERY, _MAP_LOOKUP_BATCH, _LINK_CREATE = 13, 15, 16, 24, 28
-_MAP_TYPE_ARRAY, _PROG_TYPE_SCHED_CLS = 2, 3
+_MAP_TYPE_ARRAY, _PROG_TYPE_SCHED_CLS, _PROG_TYPE_SOCK_OPS = 2, 3, 13
+_CGROUP_SOCK_OPS = 3
 TCX_INGRESS, TCX_EGRESS = 46, 47
 _F_BEFORE = 1 << 3
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
@@ -36,11 +38,11 @@ def _instruction(code, destination=0, source=0, offset=0, immediate=0):
     return struct.pack("<BBhi", code, source << 4 | destination, offset, immediate)
 
 
-def _load(instructions):
+def _load(instructions, kind=_PROG_TYPE_SCHED_CLS):
     code = ctypes.create_string_buffer(instructions, len(instructions))
     licence = ctypes.create_string_buffer(b"GPL")
     return _bpf(_PROG_LOAD, struct.pack(
-        "<IIQQ", _PROG_TYPE_SCHED_CLS, len(instructions) // 8, ctypes.addressof(code),
+        "<IIQQ", kind, len(instructions) // 8, ctypes.addressof(code),
         ctypes.addressof(licence)))
 
 
@@ -98,6 +100,56 @@ class Counter:
         for descriptor in (self._link, self.program, self._map):
             if descriptor is not None:
                 os.close(descriptor)
+
+
+class ConnectionCounter:
+    """An sk_ops program at a cgroup that counts the connections established to one local port."""
+
+    _PASSIVE_ESTABLISHED, _LOCAL_PORT = 5, 68
+
+    def __init__(self, cgroup, port):
+        self._map = _bpf(_MAP_CREATE, struct.pack("<IIII", _MAP_TYPE_ARRAY, 4, 8, 1))
+        self._program = _load(b"".join((
+            _instruction(0x61, 2, 1, 0),                              # r2 = what happens
+            _instruction(0x55, 2, 0, 11, self._PASSIVE_ESTABLISHED),  # another thing: to the verdict
+            _instruction(0x61, 2, 1, self._LOCAL_PORT),               # r2 = the local port
+            _instruction(0x55, 2, 0, 9, port),                        # another one: to the verdict
+            _instruction(0x62, 10, 0, -4, 0),                         # *(u32 *)(r10 - 4) = 0
+            _instruction(0xBF, 2, 10),                                # r2 = r10
+            _instruction(0x07, 2, 0, 0, -4),                          # r2 += -4
+            _instruction(0x18, 1, 1, 0, self._map),                   # r1 = the map
+            _instruction(0),
+            _instruction(0x85, immediate=1),                          # call map_lookup_elem
+            _instruction(0x15, 0, 0, 2, 0),                           # if r0 == 0 skip two
+            _instruction(0xB7, 1, 0, 0, 1),                           # r1 = 1
+            _instruction(0xDB, 0, 1, 0, 0),                           # lock *(u64 *)r0 += r1
+            _instruction(0xB7, 0, 0, 0, 1),                           # r0 = 1
+            _instruction(0x95),                                       # exit
+        )), _PROG_TYPE_SOCK_OPS)
+        directory = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+        self._link = _bpf(_LINK_CREATE, struct.pack("<IIII", self._program, directory, _CGROUP_SOCK_OPS, 0))
+        os.close(directory)
+
+    def count(self):
+        return _count(self._map)
+
+    def close(self):
+        for descriptor in (self._link, self._program, self._map):
+            os.close(descriptor)
+
+
+def watched_in_kernel(daemon):
+    """How many entries the program's map of watched connections has."""
+    entries = []
+    for path in pathlib.Path(f"/proc/{daemon.pid}/fdinfo").iterdir():
+        held = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        if "map_id" not in held:
+            continue
+        number = held["map_id"].strip()
+        if json.loads(run(["bpftool", "-j", "map", "show", "id", number]).stdout)["name"] == "flowd_watched":
+            entries.append(len(json.loads(run(["bpftool", "-j", "map", "dump", "id", number]).stdout)))
+    assert len(entries) == 1, entries
+    return entries[0]
 
 
 # What a program may ask of an Ethernet frame: (offset, bytes, mask, value), in network byte order.

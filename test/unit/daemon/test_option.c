@@ -19,6 +19,7 @@ struct values {
     char *word;
     int choice;
     struct flowd_strings list;
+    struct flowd_integers ids;
     int64_t mode;
 };
 
@@ -51,6 +52,12 @@ static const struct flowd_option table[] = {
      .type = FLOWD_OPTION_STRINGS,
      .offset = AT(list),
      .standard = "[\"a\", \"b\"]"},
+    {.key = "ids",
+     .type = FLOWD_OPTION_INTEGERS,
+     .offset = AT(ids),
+     .standard = "[0, 7]",
+     .min = 0,
+     .max = 9},
     {.key = "mode", .type = FLOWD_OPTION_MODE, .offset = AT(mode), .standard = "\"0660\""},
     {.key = "ignored", .type = FLOWD_OPTION_IGNORED},
     {.key = "tomorrow", .type = FLOWD_OPTION_LATER},
@@ -74,6 +81,7 @@ static void forget(struct values *values, struct flowd_options_report *report)
     flowd_options_fini(table, values);
     assert_null(values->word);
     assert_null(values->list.items);
+    assert_null(values->ids.items);
     flowd_mistakes_fini(&report->mistakes);
     flowd_mistakes_fini(&report->deprecations);
     flowd_mistakes_fini(&report->warnings);
@@ -88,6 +96,8 @@ static void assert_defaults(const struct values *values)
     assert_int_equal(values->choice, GREEN);
     assert_int_equal(values->list.count, 2);
     assert_string_equal(values->list.items[1], "b");
+    assert_int_equal(values->ids.count, 2);
+    assert_int_equal(values->ids.items[1], 7);
     assert_int_equal(values->mode, 0660);
 }
 
@@ -128,6 +138,10 @@ static const struct {
     {"{\"list\": \"a\"}", "section.list: found \"a\", wants an array of strings"},
     {"{\"list\": [\"a\", 1]}", "section.list: found [\"a\",1], wants an array of strings"},
     {"{\"list\": {}}", "section.list: found {}, wants an array of strings"},
+    {"{\"ids\": 1}", "section.ids: found 1, wants an array of integers"},
+    {"{\"ids\": {}}", "section.ids: found {}, wants an array of integers"},
+    {"{\"ids\": [1, 10]}", "section.ids: found 10, wants an integer in 0-9"},
+    {"{\"ids\": [\"1\"]}", "section.ids: found \"1\", wants an integer in 0-9"},
     {"{\"mode\": 432}",
      "section.mode: found 432, wants permission bits as an octal string such as \"0660\""},
     {"{\"mode\": \"0680\"}",
@@ -224,7 +238,7 @@ static void test_json_and_back(void **state)
 {
     static const char text[] =
         "{\"flag\": false, \"number\": 10, \"any\": -9000000000, \"word\": "
-        "\"caf\xc3\xa9\", \"choice\": \"\", \"list\": [], \"mode\": \"0007\"}";
+        "\"caf\xc3\xa9\", \"choice\": \"\", \"list\": [], \"ids\": [9, 0, 9], \"mode\": \"0007\"}";
     struct flowd_options_report report;
     struct values values, copy;
     json_t *first, *second, *wanted = json_loads(text, 0, NULL);
@@ -261,10 +275,11 @@ static void test_compare_and_copy(void **state)
 
     (void)state;
     read_text("{}", &values, &report);
-    read_text("{\"flag\": false, \"word\": \"v\", \"list\": [\"b\", \"a\"], \"mode\": \"0600\"}",
+    read_text("{\"flag\": false, \"word\": \"v\", \"list\": [\"b\", \"a\"], \"ids\": [7, 0], "
+              "\"mode\": \"0600\"}",
               &other, &other_report);
     flowd_options_compare(table, &values, &other, count_change, keys);
-    assert_string_equal(keys, "flag word list mode ");
+    assert_string_equal(keys, "flag word list ids mode ");
     for (const struct flowd_option *option = table; option->type != FLOWD_OPTION_IGNORED; option++)
         assert_int_equal(flowd_option_copy(option, &values, &other), 0);
     keys[0] = '\0';

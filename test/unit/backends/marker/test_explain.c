@@ -25,7 +25,7 @@ struct row {
     const char *name;
     struct marker_failure failure;
     const char *warning, *verifier;
-    struct marker_surroundings surroundings;
+    struct flowd_surroundings surroundings;
     enum marker_reason reason;
     int result; /* a positive errno */
     const char *words[4];
@@ -34,24 +34,24 @@ struct row {
 static const struct row rows[] = {
     {"seccomp, EPERM",
      {.stage = MARKER_STAGE_LOAD, .error = EPERM},
-     .surroundings = {NORMAL, LINUX(6, 1), .bpf_call = MARKER_BPF_REFUSED, .seccomp_filter = true},
+     .surroundings = {NORMAL, LINUX(6, 1), .bpf_call = FLOWD_BPF_REFUSED, .seccomp_filter = true},
      .reason = MARKER_REASON_SECCOMP,
      .result = EPERM,
      .words = {"seccomp", "SystemCallFilter", "--cap-add BPF"}},
     {"seccomp, ENOSYS",
      {.stage = MARKER_STAGE_LOAD, .error = ENOSYS},
-     .surroundings = {NORMAL, LINUX(6, 1), .bpf_call = MARKER_BPF_ABSENT, .seccomp_filter = true},
+     .surroundings = {NORMAL, LINUX(6, 1), .bpf_call = FLOWD_BPF_ABSENT, .seccomp_filter = true},
      .reason = MARKER_REASON_SECCOMP,
      .result = EPERM},
     {"seccomp in a user namespace, ENOSYS",
      {.stage = MARKER_STAGE_LOAD, .error = ENOSYS},
-     .surroundings = {NORMAL, LINUX(6, 1), .bpf_call = MARKER_BPF_ABSENT, .seccomp_filter = true,
+     .surroundings = {NORMAL, LINUX(6, 1), .bpf_call = FLOWD_BPF_ABSENT, .seccomp_filter = true,
                       .user_namespace = true},
      .reason = MARKER_REASON_SECCOMP,
      .result = EPERM},
     {"seccomp, TCX",
      {.stage = MARKER_STAGE_TCX, .error = EPERM},
-     .surroundings = {NORMAL, LINUX(6, 6), .bpf_call = MARKER_BPF_REFUSED, .seccomp_filter = true},
+     .surroundings = {NORMAL, LINUX(6, 6), .bpf_call = FLOWD_BPF_REFUSED, .seccomp_filter = true},
      .reason = MARKER_REASON_SECCOMP,
      .result = EPERM,
      .words = {"TCX"}},
@@ -68,7 +68,7 @@ static const struct row rows[] = {
      .words = {"user namespace", "host's root", "--cap-add"}},
     {"user namespace, where bpf(2) is for the privileged only, and a filter",
      {.stage = MARKER_STAGE_LOAD, .error = EPERM},
-     .surroundings = {NORMAL, LINUX(5, 10), .bpf_call = MARKER_BPF_REFUSED, .user_namespace = true,
+     .surroundings = {NORMAL, LINUX(5, 10), .bpf_call = FLOWD_BPF_REFUSED, .user_namespace = true,
                       .seccomp_filter = true},
      .reason = MARKER_REASON_USER_NAMESPACE,
      .result = EPERM},
@@ -103,20 +103,20 @@ static const struct row rows[] = {
      .words = {"Too many open files"}},
     {"no bpf(2)",
      {.stage = MARKER_STAGE_LOAD, .error = ENOSYS},
-     .surroundings = {.memlock_bytes = UINT64_MAX, LINUX(6, 1), .bpf_call = MARKER_BPF_ABSENT},
+     .surroundings = {.memlock_bytes = UINT64_MAX, LINUX(6, 1), .bpf_call = FLOWD_BPF_ABSENT},
      .reason = MARKER_REASON_NO_BPF,
      .result = ENOSYS,
      .words = {"without bpf(2)", "CONFIG_BPF_SYSCALL", "6.1.0"}},
     {"lockdown",
      {.stage = MARKER_STAGE_LOAD, .error = EPERM},
-     .surroundings = {NORMAL, LINUX(4, 18), .lockdown = MARKER_LOCKDOWN_INTEGRITY},
+     .surroundings = {NORMAL, LINUX(4, 18), .lockdown = FLOWD_LOCKDOWN_INTEGRITY},
      .reason = MARKER_REASON_LOCKDOWN,
      .result = EPERM,
      .words = {"lockdown", "lockdown=integrity", "/sys/kernel/security/lockdown"}},
     {"lockdown forbids a helper",
      {.stage = MARKER_STAGE_LOAD, .error = EINVAL, .strategy = FLOWD_MARKER_HOP_BY_HOP},
      .verifier = "program of this type cannot use helper bpf_probe_read_kernel#113",
-     .surroundings = {NORMAL, LINUX(6, 1), .lockdown = MARKER_LOCKDOWN_CONFIDENTIALITY},
+     .surroundings = {NORMAL, LINUX(6, 1), .lockdown = FLOWD_LOCKDOWN_CONFIDENTIALITY},
      .reason = MARKER_REASON_LOCKDOWN,
      .result = EPERM,
      .words = {"bpf_probe_read_kernel"}},
@@ -308,7 +308,7 @@ static const struct row rows[] = {
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-static void explain(const struct row *row, const struct marker_evidence *evidence,
+static void explain(const struct row *row, const struct flowd_evidence *evidence,
                     struct flowd_error *err)
 {
     struct marker_failure failure = row->failure;
@@ -322,9 +322,9 @@ static void explain(const struct row *row, const struct marker_evidence *evidenc
         fail_msg("%s: %d instead of %d", row->name, result, -row->result);
 }
 
-static void set(char text[static MARKER_EVIDENCE_SIZE], const char *value)
+static void set(char text[static FLOWD_EVIDENCE_SIZE], const char *value)
 {
-    snprintf(text, MARKER_EVIDENCE_SIZE, "%s", value != NULL ? value : "");
+    snprintf(text, FLOWD_EVIDENCE_SIZE, "%s", value != NULL ? value : "");
 }
 
 static void test_each_reason(void **state)
@@ -332,7 +332,7 @@ static void test_each_reason(void **state)
     (void)state;
     for (size_t i = 0; i < ROWS; i++) {
         const struct row *row = &rows[i];
-        struct marker_evidence evidence;
+        struct flowd_evidence evidence;
         struct flowd_error err;
 
         set(evidence.warning, row->warning);
@@ -364,7 +364,7 @@ static void test_messages_fit(void **state)
     (void)state;
     for (size_t i = 0; i < ROWS; i++) {
         struct row row = rows[i];
-        struct marker_evidence evidence;
+        struct flowd_evidence evidence;
         struct flowd_error err;
         struct flowd_error brief;
         size_t length;
@@ -374,12 +374,12 @@ static void test_messages_fit(void **state)
         explain(&row, &evidence, &brief);
         memset(row.surroundings.release, 'r', sizeof(row.surroundings.release) - 1);
         row.failure.interface = "interface012345";
-        for (size_t j = strlen(evidence.warning); j > 0 && j < MARKER_EVIDENCE_SIZE - 1; j++)
+        for (size_t j = strlen(evidence.warning); j > 0 && j < FLOWD_EVIDENCE_SIZE - 1; j++)
             evidence.warning[j] = 'w';
-        for (size_t j = strlen(evidence.verifier); j > 0 && j < MARKER_EVIDENCE_SIZE - 1; j++)
+        for (size_t j = strlen(evidence.verifier); j > 0 && j < FLOWD_EVIDENCE_SIZE - 1; j++)
             evidence.verifier[j] = 'v';
-        evidence.warning[MARKER_EVIDENCE_SIZE - 1] = '\0';
-        evidence.verifier[MARKER_EVIDENCE_SIZE - 1] = '\0';
+        evidence.warning[FLOWD_EVIDENCE_SIZE - 1] = '\0';
+        evidence.verifier[FLOWD_EVIDENCE_SIZE - 1] = '\0';
         explain(&row, &evidence, &err);
         length = strlen(err.message);
         if (length > FLOWD_ERROR_SIZE - 1 - MARKER_EXPLANATION_PREFIX)

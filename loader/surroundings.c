@@ -1,7 +1,7 @@
 /*
  * Reads what surrounds the process from /proc, /sys and a bpf(2) call that does nothing.
  */
-#include "surroundings.h"
+#include "loader/surroundings.h"
 
 #include <cap-ng.h>
 #include <errno.h>
@@ -36,25 +36,24 @@ static void read_text(const char *path, char *text, size_t size)
         close(fd);
 }
 
-bool marker_surroundings_in_user_namespace(const char *link)
+bool flowd_surroundings_in_user_namespace(const char *link)
 {
     return link[0] != '\0' && strcmp(link, INITIAL_USER_NAMESPACE) != 0;
 }
 
-bool marker_surroundings_has_filter(const char *process_status)
+bool flowd_surroundings_has_filter(const char *process_status)
 {
     const char *line = strstr(process_status, "\nSeccomp:\t");
 
     return line != NULL && line[strlen("\nSeccomp:\t")] == '2';
 }
 
-enum marker_lockdown marker_surroundings_lockdown(const char *lockdown)
+enum flowd_lockdown flowd_surroundings_lockdown(const char *lockdown)
 {
     /* All levels stand there, the one in force in brackets. */
     if (strstr(lockdown, "[confidentiality]") != NULL)
-        return MARKER_LOCKDOWN_CONFIDENTIALITY;
-    return strstr(lockdown, "[integrity]") != NULL ? MARKER_LOCKDOWN_INTEGRITY
-                                                   : MARKER_LOCKDOWN_NONE;
+        return FLOWD_LOCKDOWN_CONFIDENTIALITY;
+    return strstr(lockdown, "[integrity]") != NULL ? FLOWD_LOCKDOWN_INTEGRITY : FLOWD_LOCKDOWN_NONE;
 }
 
 static size_t digits(const char *text)
@@ -62,7 +61,7 @@ static size_t digits(const char *text)
     return strspn(text, "0123456789");
 }
 
-void marker_surroundings_set_release(struct marker_surroundings *surroundings, const char *release)
+void flowd_surroundings_set_release(struct flowd_surroundings *surroundings, const char *release)
 {
     size_t major = digits(release);
     size_t minor = release[major] == '.' ? digits(release + major + 1) : 0;
@@ -77,15 +76,15 @@ void marker_surroundings_set_release(struct marker_surroundings *surroundings, c
     surroundings->kernel[1] = (unsigned)numbers[1];
 }
 
-static enum marker_bpf_call try_bpf_call(void)
+static enum flowd_bpf_call try_bpf_call(void)
 {
     unsigned char attributes[64] = {0};
 
     if (syscall(SYS_bpf, NO_COMMAND, attributes, sizeof(attributes)) >= 0)
-        return MARKER_BPF_ANSWERS;
+        return FLOWD_BPF_ANSWERS;
     if (errno == ENOSYS)
-        return MARKER_BPF_ABSENT;
-    return errno == EPERM || errno == EACCES ? MARKER_BPF_REFUSED : MARKER_BPF_ANSWERS;
+        return FLOWD_BPF_ABSENT;
+    return errno == EPERM || errno == EACCES ? FLOWD_BPF_REFUSED : FLOWD_BPF_ANSWERS;
 }
 
 /* CAP_SYS_ADMIN stands for it. */
@@ -95,9 +94,9 @@ static bool has_perfmon(void)
            capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 }
 
-void marker_surroundings_read(struct marker_surroundings *surroundings)
+void flowd_surroundings_read(struct flowd_surroundings *surroundings)
 {
-    struct marker_surroundings found = {.memlock_bytes = UINT64_MAX};
+    struct flowd_surroundings found = {.memlock_bytes = UINT64_MAX};
     char text[STATUS_SIZE];
     struct utsname name;
     struct rlimit limit;
@@ -107,15 +106,15 @@ void marker_surroundings_read(struct marker_surroundings *surroundings)
     found.bpf_in_kernel = access(BPF_SETTING, F_OK) == 0;
     length = readlink("/proc/self/ns/user", text, sizeof(text) - 1);
     text[length > 0 ? length : 0] = '\0';
-    found.user_namespace = marker_surroundings_in_user_namespace(text);
+    found.user_namespace = flowd_surroundings_in_user_namespace(text);
     read_text("/proc/self/status", text, sizeof(text));
-    found.seccomp_filter = marker_surroundings_has_filter(text);
+    found.seccomp_filter = flowd_surroundings_has_filter(text);
     read_text("/sys/kernel/security/lockdown", text, sizeof(text));
-    found.lockdown = marker_surroundings_lockdown(text);
+    found.lockdown = flowd_surroundings_lockdown(text);
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         found.memlock_bytes = limit.rlim_cur;
     found.cap_perfmon = has_perfmon();
     if (uname(&name) == 0)
-        marker_surroundings_set_release(&found, name.release);
+        flowd_surroundings_set_release(&found, name.release);
     *surroundings = found;
 }

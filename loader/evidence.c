@@ -2,7 +2,7 @@
  * libbpf's messages: see evidence.h. libbpf's handler has no context, so what was heard is this
  * file's own.
  */
-#include "evidence.h"
+#include "loader/evidence.h"
 
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -21,7 +21,7 @@
 /* As much of a verifier's log as helps; the whole may have a hundred thousand lines. */
 #define LINES_LOGGED 40
 
-static struct marker_evidence heard;
+static struct flowd_evidence heard;
 
 static int on_message(enum libbpf_print_level level, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
@@ -46,7 +46,7 @@ static bool says_nothing(const char *line)
 }
 
 /* The last line of the verifier's log that says what is wrong. */
-static void note_verifier(struct marker_evidence *evidence, const char *log)
+static void note_verifier(struct flowd_evidence *evidence, const char *log)
 {
     const char *found = "";
     size_t found_length = 0;
@@ -66,7 +66,7 @@ static void note_verifier(struct marker_evidence *evidence, const char *log)
     snprintf(evidence->verifier, sizeof(evidence->verifier), "%.*s", (int)found_length, found);
 }
 
-void marker_evidence_note(struct marker_evidence *evidence, const char *message)
+void flowd_evidence_note(struct flowd_evidence *evidence, const char *message)
 {
     const char *log = strstr(message, LOG_BEGINS);
 
@@ -95,7 +95,7 @@ static void log_lines(const char *message)
         size_t length = strcspn(from, "\n");
 
         if (length > 0)
-            flowd_debug("marker", "%.*s", (int)length, from);
+            flowd_debug("bpf", "%.*s", (int)length, from);
         from += length + (from[length] == '\n');
     }
 }
@@ -112,24 +112,24 @@ static int on_message(enum libbpf_print_level level, const char *format, va_list
     if (length < 0)
         return 0;
     if (level == LIBBPF_WARN)
-        marker_evidence_note(&heard, message);
+        flowd_evidence_note(&heard, message);
     log_lines(message);
     free(message);
     errno = saved;
     return length;
 }
 
-void marker_evidence_listen(void)
+void flowd_evidence_listen(void)
 {
     libbpf_set_print(on_message);
 }
 
-void marker_evidence_reset(void)
+void flowd_evidence_reset(void)
 {
-    heard = (struct marker_evidence){{0}, {0}};
+    heard = (struct flowd_evidence){{0}, {0}};
 }
 
-const struct marker_evidence *marker_evidence_heard(void)
+const struct flowd_evidence *flowd_evidence_heard(void)
 {
     return &heard;
 }

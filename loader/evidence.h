@@ -3,22 +3,22 @@
  */
 #pragma once
 
-#define MARKER_EVIDENCE_SIZE 160
+#define FLOWD_EVIDENCE_SIZE 160
 
-struct marker_evidence {
-    char warning[MARKER_EVIDENCE_SIZE];  /* libbpf's first warning, or "" */
-    char verifier[MARKER_EVIDENCE_SIZE]; /* the verifier's last words, or "" */
+struct flowd_evidence {
+    char warning[FLOWD_EVIDENCE_SIZE];  /* libbpf's first warning, or "" */
+    char verifier[FLOWD_EVIDENCE_SIZE]; /* the verifier's last words, or "" */
 };
 
 /*
  * Takes what tells something out of one message of libbpf, which may be a whole log of the
  * verifier. The first of each kind stays: what follows it are consequences.
  */
-void marker_evidence_note(struct marker_evidence *evidence, const char *message);
+void flowd_evidence_note(struct flowd_evidence *evidence, const char *message);
 
 /* Sends what libbpf says to flowd's log, at debug level, and keeps the evidence from here on. */
-void marker_evidence_listen(void);
+void flowd_evidence_listen(void);
 /* Forgets what was said; before something that may fail. */
-void marker_evidence_reset(void);
+void flowd_evidence_reset(void);
 /* What was said since then. Borrowed, and changes with the next call into libbpf. */
-const struct marker_evidence *marker_evidence_heard(void);
+const struct flowd_evidence *flowd_evidence_heard(void);

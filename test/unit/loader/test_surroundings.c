@@ -12,37 +12,37 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
-#include "surroundings.h"
+#include "loader/surroundings.h"
 
 static void test_user_namespace(void **state)
 {
     (void)state;
-    assert_false(marker_surroundings_in_user_namespace("user:[4026531837]"));
-    assert_true(marker_surroundings_in_user_namespace("user:[4026532281]"));
+    assert_false(flowd_surroundings_in_user_namespace("user:[4026531837]"));
+    assert_true(flowd_surroundings_in_user_namespace("user:[4026532281]"));
     /* /proc is not there. */
-    assert_false(marker_surroundings_in_user_namespace(""));
+    assert_false(flowd_surroundings_in_user_namespace(""));
 }
 
 static void test_seccomp_filter(void **state)
 {
     (void)state;
     assert_true(
-        marker_surroundings_has_filter("NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
+        flowd_surroundings_has_filter("NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
     assert_false(
-        marker_surroundings_has_filter("NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t2\n"));
-    assert_false(marker_surroundings_has_filter(""));
+        flowd_surroundings_has_filter("NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t2\n"));
+    assert_false(flowd_surroundings_has_filter(""));
 }
 
 static void test_lockdown(void **state)
 {
     (void)state;
-    assert_int_equal(marker_surroundings_lockdown("[none] integrity confidentiality\n"),
-                     MARKER_LOCKDOWN_NONE);
-    assert_int_equal(marker_surroundings_lockdown("none [integrity] confidentiality\n"),
-                     MARKER_LOCKDOWN_INTEGRITY);
-    assert_int_equal(marker_surroundings_lockdown("none integrity [confidentiality]\n"),
-                     MARKER_LOCKDOWN_CONFIDENTIALITY);
-    assert_int_equal(marker_surroundings_lockdown(""), MARKER_LOCKDOWN_NONE);
+    assert_int_equal(flowd_surroundings_lockdown("[none] integrity confidentiality\n"),
+                     FLOWD_LOCKDOWN_NONE);
+    assert_int_equal(flowd_surroundings_lockdown("none [integrity] confidentiality\n"),
+                     FLOWD_LOCKDOWN_INTEGRITY);
+    assert_int_equal(flowd_surroundings_lockdown("none integrity [confidentiality]\n"),
+                     FLOWD_LOCKDOWN_CONFIDENTIALITY);
+    assert_int_equal(flowd_surroundings_lockdown(""), FLOWD_LOCKDOWN_NONE);
 }
 
 static void test_release(void **state)
@@ -59,9 +59,9 @@ static void test_release(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct marker_surroundings surroundings = {.kernel = {9, 9}};
+        struct flowd_surroundings surroundings = {.kernel = {9, 9}};
 
-        marker_surroundings_set_release(&surroundings, rows[i].release);
+        flowd_surroundings_set_release(&surroundings, rows[i].release);
         assert_string_equal(surroundings.release, rows[i].release);
         assert_int_equal(surroundings.kernel[0], rows[i].major);
         assert_int_equal(surroundings.kernel[1], rows[i].minor);
@@ -70,12 +70,12 @@ static void test_release(void **state)
 
 static void test_own(void **state)
 {
-    struct marker_surroundings surroundings;
+    struct flowd_surroundings surroundings;
     struct utsname name;
     struct rlimit limit;
 
     (void)state;
-    marker_surroundings_read(&surroundings);
+    flowd_surroundings_read(&surroundings);
     assert_int_equal(uname(&name), 0);
     assert_int_equal(strncmp(surroundings.release, name.release, sizeof(surroundings.release) - 1),
                      0);

@@ -1,0 +1,212 @@
+/*
+ * The skops enricher: TCP statistics of live flows as the kernel comes by, with an sk_ops program.
+ *
+ * With the strategy "poll" the program samples a watched socket when its round-trip time is
+ * measured, at most once a period; with "transition" where its state changes. In both it is sampled
+ * when it is closed. The flow's connection is watched whichever end of it is here; where both are,
+ * samples of the source's socket count.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/flow_socket.h"
+#include "daemon/host.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/module.h"
+#include "daemon/tcp_sample.h"
+#include "sockops/cgroup.h"
+#include "sockops/sockops.h"
+
+extern const struct flowd_module flowd_enricher_skops;
+
+/* Bytes. A sample that finds no room is followed by another. */
+#define RING_SIZE (1u << 20)
+
+enum strategy { POLL, TRANSITION };
+
+struct skops_config {
+    char *cgroup_path;
+    int strategy;
+    bool debug;
+};
+
+struct skops {
+    const struct flowd_context *context;
+    struct flowd_sockops *sockops;
+    uint64_t watched; /* connections; one may be announced in both directions */
+    uint64_t sampled;
+    uint64_t without_flow;
+};
+
+static struct flowd_flow *find(struct skops *skops, const struct flowd_flow_key *key, bool reversed)
+{
+    struct flowd_flow_key wanted = *key;
+    struct flowd_flow *flow;
+
+    if (reversed) {
+        wanted.src = key->dst;
+        wanted.dst = key->src;
+        wanted.src_port = key->dst_port;
+        wanted.dst_port = key->src_port;
+    }
+    flow = flowd_hub_find_key(skops->context->hub, &wanted);
+    return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
+}
+
+static void show(struct skops *skops, struct flowd_flow *flow,
+                 const struct flowd_sockops_event *told)
+{
+    skops->sampled++;
+    /* A socket that is closed is not the flow's end: others may hold that it goes on. */
+    if (told->happening == FLOWD_SOCKOPS_ENDS)
+        flowd_hub_keep_sample(skops->context->hub, flow, &told->sample);
+    else
+        flowd_hub_sample(skops->context->hub, flow, &told->sample);
+}
+
+/* A connection may have been announced from either end, and even from both. */
+static void on_told(void *context, const struct flowd_sockops_event *told)
+{
+    struct skops *skops = context;
+    struct flowd_flow *as_source = find(skops, &told->key, false);
+    struct flowd_flow *as_destination = find(skops, &told->key, true);
+
+    if (as_source == NULL && as_destination == NULL)
+        skops->without_flow++;
+    if (as_source != NULL)
+        show(skops, as_source, told);
+    if (as_destination != NULL &&
+        !(flowd_flow_socket_ends(skops->context->host, &as_destination->key) & FLOWD_LOCAL_SRC))
+        show(skops, as_destination, told);
+}
+
+static void on_lost(void *context, uint64_t records, uint64_t closes)
+{
+    static struct flowd_log_limit limit;
+
+    (void)context;
+    (void)closes;
+    flowd_log_limited(&limit, FLOWD_LOG_WARNING, "skops",
+                      "%llu samples came faster than flowd could take them",
+                      (unsigned long long)records);
+}
+
+static int start(const struct flowd_context *context, const void *values, void **instance,
+                 struct flowd_error *err)
+{
+    const struct skops_config *config = values;
+    struct skops *skops = calloc(1, sizeof(*skops));
+    const struct flowd_sockops_settings settings = {
+        .duty = config->strategy == TRANSITION ? FLOWD_SOCKOPS_TRANSITIONS : FLOWD_SOCKOPS_POLLING,
+        .cgroup_path = config->cgroup_path,
+        .local_ports = {0, UINT16_MAX},
+        .remote_ports = {0, UINT16_MAX},
+        .period_ms = context->sample_period_ms,
+        .watched_max = context->flows_max < UINT32_MAX ? (uint32_t)context->flows_max : UINT32_MAX,
+        .ring_size = RING_SIZE,
+        .debug = config->debug,
+    };
+    const struct flowd_sockops_listener listener = {
+        .told = on_told, .lost = on_lost, .context = skops};
+    int result;
+
+    if (skops == NULL)
+        return flowd_fail(err, ENOMEM, "enricher");
+    skops->context = context;
+    result = flowd_sockops_new(context->loop, &settings, &listener, &skops->sockops, err);
+    if (result < 0) {
+        free(skops);
+        return result;
+    }
+    if (flowd_sockops_visit_existing(skops->sockops) < 0)
+        flowd_info("skops", "this kernel lets no program look at connections that are there: only "
+                            "those that begin from now on are sampled");
+    *instance = skops;
+    return 0;
+}
+
+static void stop(void *instance)
+{
+    struct skops *skops = instance;
+
+    flowd_sockops_free(skops->sockops);
+    free(skops);
+}
+
+static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+{
+    static struct flowd_log_limit limit;
+    struct skops *skops = instance;
+    int result;
+
+    (void)restored;
+    if (flow->key.protocol != IPPROTO_TCP)
+        return;
+    result = flowd_sockops_watch(skops->sockops, &flow->key);
+    if (result == 0)
+        skops->watched++;
+    else if (result != -EEXIST)
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "skops", "a flow is not sampled: %s",
+                          strerror(-result));
+}
+
+static void flow_end(void *instance, struct flowd_flow *flow)
+{
+    struct skops *skops = instance;
+
+    if (flow->key.protocol != IPPROTO_TCP || find(skops, &flow->key, false) != NULL ||
+        find(skops, &flow->key, true) != NULL)
+        return;
+    if (flowd_sockops_unwatch(skops->sockops, &flow->key) == 0)
+        skops->watched--;
+}
+
+static void status(const void *instance, json_t *object)
+{
+    const struct skops *skops = instance;
+
+    json_object_set_new(object, "watched", json_integer((json_int_t)skops->watched));
+    json_object_set_new(object, "samples", json_integer((json_int_t)skops->sampled));
+    json_object_set_new(object, "withoutFlow", json_integer((json_int_t)skops->without_flow));
+    flowd_sockops_status(skops->sockops, object);
+}
+
+#define AT(member) offsetof(struct skops_config, member)
+
+static const char *const strategies[] = {[POLL] = "poll", [TRANSITION] = "transition", NULL};
+static const struct flowd_option options[] = {
+    {.key = "cgroupPath",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(cgroup_path),
+     .standard = "\"" FLOWD_CGROUP_STANDARD "\"",
+     .doc = "Directory of the cgroup2 file system: sockets of processes in it and below it are "
+            "sampled; where the standard one is none, flowd looks for it."},
+    {.key = "strategy",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(strategy),
+     .standard = "\"poll\"",
+     .choices = strategies,
+     .doc = "When sockets are sampled: about once a period, or where their state changes."},
+    {.key = "debugMode",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(debug),
+     .standard = "false",
+     .doc = "Trace each sample to trace_pipe."},
+    {.key = NULL},
+};
+
+const struct flowd_module flowd_enricher_skops = {
+    .kind = FLOWD_ENRICHER,
+    .name = "skops",
+    .summary = "samples the TCP statistics of live flows with sk_ops",
+    .options = options,
+    .config_size = sizeof(struct skops_config),
+    .start = start,
+    .stop = stop,
+    .status = status,
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+};

@@ -1,0 +1,40 @@
+/*
+ * What decides whether the kernel lets this process load and attach BPF programs.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum flowd_bpf_call {
+    FLOWD_BPF_ANSWERS, /* bpf(2) reaches the kernel */
+    FLOWD_BPF_REFUSED, /* EPERM or EACCES to any command */
+    FLOWD_BPF_ABSENT,  /* ENOSYS */
+};
+
+enum flowd_lockdown {
+    FLOWD_LOCKDOWN_NONE, /* also if the kernel does not tell */
+    FLOWD_LOCKDOWN_INTEGRITY,
+    FLOWD_LOCKDOWN_CONFIDENTIALITY,
+};
+
+struct flowd_surroundings {
+    enum flowd_bpf_call bpf_call;
+    bool bpf_in_kernel;  /* the kernel is built with bpf(2) */
+    bool user_namespace; /* not the initial one: capabilities don't count for BPF */
+    bool seccomp_filter;
+    enum flowd_lockdown lockdown;
+    uint64_t memlock_bytes; /* RLIMIT_MEMLOCK, UINT64_MAX: no limit */
+    bool cap_perfmon;       /* or CAP_SYS_ADMIN */
+    char release[32];       /* uname -r */
+    unsigned kernel[2];     /* its first two numbers; 0.0: not known */
+};
+
+/* Asks the kernel; what can't be asked is taken to be harmless. */
+void flowd_surroundings_read(struct flowd_surroundings *surroundings);
+
+/* The parsers, for tests. Texts are what the kernel's files hold, or what its links point to. */
+bool flowd_surroundings_in_user_namespace(const char *link);
+bool flowd_surroundings_has_filter(const char *process_status);
+enum flowd_lockdown flowd_surroundings_lockdown(const char *lockdown);
+void flowd_surroundings_set_release(struct flowd_surroundings *surroundings, const char *release);
