@@ -163,6 +163,12 @@ static void close_listener(struct flowd_http_listener *listener)
     close(listener->fd);
 }
 
+void flowd_http_server_limit(struct flowd_http_server *server, unsigned connections)
+{
+    if (connections < server->connections_max)
+        server->connections_max = connections;
+}
+
 void flowd_http_server_free(struct flowd_http_server *server)
 {
     if (server == NULL)
