@@ -17,6 +17,7 @@
 #include "daemon/text.h"
 
 struct ev_loop;
+struct flowd_metrics;
 struct flowd_http_server;
 /* One request that is to be answered once. */
 struct flowd_http_exchange;
@@ -116,6 +117,9 @@ flowd_http_server_counters(const struct flowd_http_server *server);
 unsigned flowd_http_server_connections(const struct flowd_http_server *server);
 /* The buffers of all connections hold so much that large answers should wait (503). */
 bool flowd_http_server_crowded(const struct flowd_http_server *server);
+/* The server's counters as metrics, with its name as the label "server". */
+void flowd_http_server_metrics(const struct flowd_http_server *server,
+                               struct flowd_metrics *metrics);
 
 /*
  * The text that the next answer will have as its body, emptied. It belongs to the server, so it is
