@@ -22,6 +22,7 @@
 #include "daemon/hub.h"
 #include "daemon/lingering.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/recovery.h"
 #include "daemon/sock_diag.h"
 #include "daemon/tcp_sample.h"
@@ -280,4 +281,25 @@ json_t *flowd_closures_status(const struct flowd_closures *closures)
         "losses", (json_int_t)closures->losses, "aborts", (json_int_t)closures->aborts, "ended",
         (json_int_t)closures->ended + (json_int_t)lingering->ended, "lingering",
         (json_int_t)flowd_lingering_count(lingering), "reused", (json_int_t)closures->reused);
+}
+
+void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics)
+{
+    static const struct flowd_metric notifications = {
+        "flowd_closure_notifications_total", FLOWD_METRIC_COUNTER,
+        "Closed TCP sockets that the kernel told of, whether of a flow or not."};
+    static const struct flowd_metric losses = {
+        "flowd_closure_losses_total", FLOWD_METRIC_COUNTER,
+        "Times that the kernel dropped such notifications; every flow was looked at then."};
+    static const struct flowd_metric ended = {"flowd_closure_ended_flows_total",
+                                              FLOWD_METRIC_COUNTER,
+                                              "Flows that ended with their socket."};
+    static const struct flowd_metric reused = {
+        "flowd_closure_reused_flows_total", FLOWD_METRIC_COUNTER,
+        "Flows that went on because another connection had the same addresses and ports."};
+
+    flowd_metrics_add(metrics, &notifications, closures->notifications, NULL);
+    flowd_metrics_add(metrics, &losses, closures->losses, NULL);
+    flowd_metrics_add(metrics, &ended, closures->ended, NULL);
+    flowd_metrics_add(metrics, &reused, closures->reused, NULL);
 }

@@ -14,6 +14,7 @@
 
 struct flowd_closures;
 struct flowd_context;
+struct flowd_metrics;
 
 /* Begins to listen. Returns 0 and *out (owned), or -errno: the kernel does not tell. */
 int flowd_closures_new(const struct flowd_context *context, struct flowd_closures **out,
@@ -21,3 +22,5 @@ int flowd_closures_new(const struct flowd_context *context, struct flowd_closure
 void flowd_closures_free(struct flowd_closures *closures);
 /* "closures" of the status. Returns owned or NULL. */
 json_t *flowd_closures_status(const struct flowd_closures *closures);
+/* The same as metrics. */
+void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "daemon/closures.h"
+#include "daemon/daemon_metrics.h"
 #include "daemon/flow_table.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
@@ -362,6 +363,13 @@ static json_t *status_json(const struct flowd_context *context)
     return status;
 }
 
+static void write_metrics(const struct flowd_context *context, struct flowd_metrics *metrics)
+{
+    const struct daemon *daemon = (const struct daemon *)context;
+
+    flowd_daemon_metrics(context, &daemon->running, daemon->closures, metrics);
+}
+
 static int readiness(const struct flowd_context *context, struct flowd_error *err)
 {
     const struct daemon *daemon = (const struct daemon *)context;
@@ -468,7 +476,9 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     int result;
 
     daemon.running.started_us = flowd_timestamp_boot_us();
+    daemon.running.started_at_us = flowd_timestamp_now_us();
     daemon.context.status = status_json;
+    daemon.context.metrics = write_metrics;
     daemon.context.ready = readiness;
     apply_log(&daemon);
     flowd_info("daemon", "flowd %s starts with %s", FLOWD_VERSION, path);

@@ -584,6 +584,12 @@ const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct f
     return status->name;
 }
 
+void flowd_hub_totals(const struct flowd_hub *hub, uint64_t *started, uint64_t *ended)
+{
+    *started = hub->started_total;
+    *ended = hub->ended_total;
+}
+
 json_t *flowd_hub_status(const struct flowd_hub *hub)
 {
     return json_pack("{s:{s:I, s:I, s:I, s:I}, s:o}", "flows", "live",

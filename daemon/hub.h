@@ -97,6 +97,8 @@ void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_waiter *waiter);
 /* Live flows. The pointers are good until the end of the loop turn. */
 size_t flowd_hub_live(const struct flowd_hub *hub);
 size_t flowd_hub_max(const struct flowd_hub *hub);
+/* Flows that have started and ended since this process did. */
+void flowd_hub_totals(const struct flowd_hub *hub, uint64_t *started, uint64_t *ended);
 /* The flow with this id if it is live or ended in this turn, else NULL. */
 struct flowd_flow *flowd_hub_find(struct flowd_hub *hub, uint64_t id);
 /* The flow in record index (flowd_flow_index) if it is live or ended in this turn, else NULL. */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/metrics.h"
+
 const char *const flowd_result_names[FLOWD_RESULTS] = {"started", "known",   "restarted",
                                                        "ended",   "unknown", "refused"};
 
@@ -59,4 +61,34 @@ json_t *flowd_source_json(const struct flowd_source *list)
     for (const struct flowd_source *source = list; source != NULL; source = source->next)
         json_object_set_new(events, source->name, source_json(source));
     return events;
+}
+
+/* What can become of an event in each state; a counter that is there from the start shows its first
+ * event too. */
+static bool is_possible(int state, int result)
+{
+    bool ends = result == FLOWD_ENDED || result == FLOWD_UNKNOWN;
+
+    return result == FLOWD_REFUSED || ends == (state == FLOWD_EVENT_END);
+}
+
+void flowd_source_metrics(const struct flowd_source *list, struct flowd_metrics *metrics)
+{
+    static const struct flowd_metric events = {"flowd_events_total", FLOWD_METRIC_COUNTER,
+                                               "Flow events, and what became of them."};
+    static const struct flowd_metric malformed = {"flowd_malformed_inputs_total",
+                                                  FLOWD_METRIC_COUNTER,
+                                                  "Input that was no flow event at all."};
+
+    for (const struct flowd_source *source = list; source != NULL; source = source->next) {
+        for (int state = 0; state < FLOWD_EVENT_STATES; state++)
+            for (int result = 0; result < FLOWD_RESULTS; result++)
+                if (is_possible(state, result) || source->events[state][result] > 0)
+                    flowd_metrics_add(metrics, &events, source->events[state][result],
+                                      FLOWD_LABELS("plugin", source->name, "state",
+                                                   flowd_event_state_names[state], "result",
+                                                   flowd_result_names[result]));
+        flowd_metrics_add(metrics, &malformed, source->malformed,
+                          FLOWD_LABELS("plugin", source->name));
+    }
 }

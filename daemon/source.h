@@ -9,6 +9,8 @@
 
 #include "daemon/flow.h"
 
+struct flowd_metrics;
+
 /* What became of an event. */
 enum flowd_result {
     FLOWD_STARTED,   /* a new flow */
@@ -34,3 +36,5 @@ struct flowd_source *flowd_source_find(struct flowd_source **list, const char *n
 void flowd_source_free_all(struct flowd_source **list);
 /* "events" of the status. Returns owned or NULL. */
 json_t *flowd_source_json(const struct flowd_source *list);
+/* The same as metrics. */
+void flowd_source_metrics(const struct flowd_source *list, struct flowd_metrics *metrics);

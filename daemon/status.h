@@ -23,7 +23,8 @@ struct flowd_running {
     struct flowd_running_module modules[FLOWD_MODULES_MAX];
     size_t count;
     bool ready;
-    int64_t started_us; /* CLOCK_BOOTTIME */
+    int64_t started_us;    /* CLOCK_BOOTTIME */
+    int64_t started_at_us; /* CLOCK_REALTIME */
 };
 
 /* Returns owned, NULL: no memory. */

@@ -13,6 +13,7 @@
 #include "daemon/firefly.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/module.h"
 #include "daemon/tcp_field.h"
 #include "daemon/timestamp.h"
@@ -299,6 +300,31 @@ static void status(const void *instance, json_t *object)
     json_object_set_new(object, "toCollectors", totals_json(&firefly->to_collectors));
 }
 
+static void add_totals(struct flowd_metrics *out, const char *destination,
+                       const struct totals *totals)
+{
+    static const struct flowd_metric fireflies = {"flowd_fireflies_total", FLOWD_METRIC_COUNTER,
+                                                  "Fireflies, and what became of them."};
+
+    flowd_metrics_add(out, &fireflies, totals->sent,
+                      FLOWD_LABELS("destination", destination, "result", "sent"));
+    flowd_metrics_add(out, &fireflies, totals->failed,
+                      FLOWD_LABELS("destination", destination, "result", "failed"));
+    flowd_metrics_add(out, &fireflies, totals->dropped,
+                      FLOWD_LABELS("destination", destination, "result", "dropped"));
+}
+
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    static const struct flowd_metric waiting = {"flowd_fireflies_waiting", FLOWD_METRIC_GAUGE,
+                                                "Fireflies that the network has not taken yet."};
+    const struct firefly *firefly = instance;
+
+    add_totals(out, "destination", &firefly->to_destination);
+    add_totals(out, "collector", &firefly->to_collectors);
+    flowd_metrics_add(out, &waiting, flowd_sender_waiting(firefly->sender), NULL);
+}
+
 static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
 {
     const struct firefly_config *firefly = config;
@@ -433,6 +459,7 @@ const struct flowd_module flowd_backend_firefly = {
     .reload = reload,
     .stop = stop,
     .status = status,
+    .metrics = metrics,
     .statuses = statuses,
     .status_count = sizeof(statuses) / sizeof(statuses[0]),
     .flow_start = flow_start,

@@ -14,6 +14,7 @@
 
 #include "daemon/hub.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/module.h"
 #include "daemon/text.h"
 #include "daemon/timestamp.h"
@@ -311,6 +312,19 @@ static void status(const void *instance, json_t *object)
     json_object_set_new(object, "lost", json_integer((json_int_t)log->lost));
 }
 
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    static const struct flowd_metric lines = {"flowd_flow_log_lines_total", FLOWD_METRIC_COUNTER,
+                                              "Lines of the flow log; lost: they had no room."};
+    static const struct flowd_metric waiting = {"flowd_flow_log_waiting_lines", FLOWD_METRIC_GAUGE,
+                                                "Lines that wait for room on the disk."};
+    const struct flow_log *log = instance;
+
+    flowd_metrics_add(out, &lines, log->written, FLOWD_LABELS("result", "written"));
+    flowd_metrics_add(out, &lines, log->lost, FLOWD_LABELS("result", "lost"));
+    flowd_metrics_add(out, &waiting, count_lines(&log->lines), NULL);
+}
+
 static const char *const formats[] = {[TEXT] = "text", [JSON] = "json", NULL};
 
 static const struct flowd_option options[] = {
@@ -343,6 +357,7 @@ const struct flowd_module flowd_backend_log = {
     .reload = reload,
     .stop = stop,
     .status = status,
+    .metrics = metrics,
     .statuses = statuses,
     .status_count = sizeof(statuses) / sizeof(statuses[0]),
     .flow_start = flow_start,

@@ -15,6 +15,7 @@
 #include "program.h"
 
 struct flowd_host;
+struct flowd_metrics;
 struct marker_interface;
 
 struct marker_attach {
@@ -80,3 +81,5 @@ const struct marker_interface *marker_attach_first_failed(const struct marker_at
 
 /* The "interfaces" of the status, with their counters. Returns owned, NULL: no memory. */
 json_t *marker_attach_json(const struct marker_attach *attach);
+/* The same as metrics. */
+void marker_attach_metrics(const struct marker_attach *attach, struct flowd_metrics *metrics);

@@ -1,7 +1,9 @@
 /*
- * What the status says of the target interfaces.
+ * What the status and the metrics say of the target interfaces.
  */
 #include "attach.h"
+
+#include "daemon/metrics.h"
 
 static const char *const state_names[] = {
     [MARKER_INTERFACE_WAITING] = "waiting",
@@ -57,4 +59,44 @@ json_t *marker_attach_json(const struct marker_attach *attach)
         json_array_append_new(list, object);
     }
     return list;
+}
+
+static void add_packets(const struct marker_attach *attach,
+                        const struct marker_interface *interface, struct flowd_metrics *metrics)
+{
+    static const struct flowd_metric packets = {
+        "flowd_marker_packets_total", FLOWD_METRIC_COUNTER,
+        "Packets that left, and whether they bear a mark; those of no flow have no interface."};
+    uint32_t slot = interface != NULL ? (uint32_t)interface->index % FLOWD_MARKER_INTERFACE_SLOTS
+                                      : FLOWD_MARKER_SHARED_SLOT;
+    const char *name = interface != NULL ? interface->name : "";
+    struct flowd_marker_counters counters;
+
+    if (marker_program_counters(attach->program, slot, &counters) < 0)
+        return;
+    for (unsigned verdict = 0; interface != NULL && verdict < FLOWD_MARKER_VERDICTS; verdict++)
+        if (verdict_names[verdict] != NULL)
+            flowd_metrics_add(metrics, &packets, counters.packets[verdict],
+                              FLOWD_LABELS("interface", name, "result", verdict_names[verdict]));
+    if (interface == NULL)
+        flowd_metrics_add(metrics, &packets, counters.packets[FLOWD_MARKER_NO_FLOW],
+                          FLOWD_LABELS("interface", name, "result", "no-flow"));
+}
+
+void marker_attach_metrics(const struct marker_attach *attach, struct flowd_metrics *metrics)
+{
+    static const struct flowd_metric interfaces = {"flowd_marker_interfaces", FLOWD_METRIC_GAUGE,
+                                                   "Target interfaces by their state."};
+    uint64_t states[sizeof(state_names) / sizeof(state_names[0])] = {0};
+
+    for (size_t i = 0; i < attach->count; i++) {
+        const struct marker_interface *interface = &attach->interfaces[i];
+
+        states[interface->state]++;
+        if (interface->state == MARKER_INTERFACE_ATTACHED)
+            add_packets(attach, interface, metrics);
+    }
+    add_packets(attach, NULL, metrics);
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        flowd_metrics_add(metrics, &interfaces, states[i], FLOWD_LABELS("state", state_names[i]));
 }

@@ -19,6 +19,7 @@
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/module.h"
 #include "entries.h"
 #include "pins.h"
@@ -383,6 +384,20 @@ static void marker_status_top(const void *instance, json_t *status)
         json_object_set_new(status, "interfaces", list);
 }
 
+static void marker_metrics(const void *instance, struct flowd_metrics *metrics)
+{
+    static const struct flowd_metric entries = {"flowd_marker_entries", FLOWD_METRIC_GAUGE,
+                                                "Entries in the kernel's map of marks."};
+    static const struct flowd_metric failed = {
+        "flowd_marker_failed_entries", FLOWD_METRIC_GAUGE,
+        "Entries that the kernel refused; they are tried again."};
+    const struct marker *marker = instance;
+
+    marker_attach_metrics(&marker->attach, metrics);
+    flowd_metrics_add(metrics, &entries, marker->entries.keys - marker->entries.failed.count, NULL);
+    flowd_metrics_add(metrics, &failed, marker->entries.failed.count, NULL);
+}
+
 static int marker_clean_up(const void *config, const struct flowd_strings *interfaces,
                            struct flowd_mistakes *removed, struct flowd_error *err)
 {
@@ -404,6 +419,7 @@ const struct flowd_module flowd_backend_marker = {
     .ready = marker_ready,
     .status = marker_status,
     .status_top = marker_status_top,
+    .metrics = marker_metrics,
     .clean = marker_clean_up,
     .statuses = statuses,
     .status_count = MARKER_STATUSES,

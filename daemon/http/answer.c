@@ -78,26 +78,25 @@ struct flowd_text *flowd_http_body(struct flowd_http_exchange *exchange)
     return body;
 }
 
-void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
-                             const char *content_type, const char *headers, const char *body,
-                             size_t length)
+void flowd_http_answer_head(struct flowd_http_exchange *exchange, int status,
+                            const char *content_type, const char *headers, size_t length)
 {
-    struct flowd_http_server *server = exchange->server;
     struct flowd_text *out = &exchange->out;
-    size_t begin = out->length;
 
-    if (exchange->state != FLOWD_HTTP_PENDING)
-        return;
     flowd_text_puts(out, "HTTP/1.1 ");
     flowd_text_u64(out, (uint64_t)status);
     flowd_text_char(out, ' ');
     flowd_text_puts(out, flowd_http_status_phrase(status));
     flowd_text_puts(out, "\r\n");
-    flowd_text_puts(out, date_line(server));
+    flowd_text_puts(out, date_line(exchange->server));
     flowd_text_puts(out, "Content-Type: ");
     flowd_text_puts(out, content_type);
-    flowd_text_puts(out, "\r\nContent-Length: ");
-    flowd_text_u64(out, length);
+    if (length != SIZE_MAX) {
+        flowd_text_puts(out, "\r\nContent-Length: ");
+        flowd_text_u64(out, length);
+    } else if (exchange->framing.minor > 0) {
+        flowd_text_puts(out, "\r\nTransfer-Encoding: chunked");
+    }
     if (exchange->closing)
         flowd_text_puts(out, "\r\nConnection: close");
     else if (exchange->framing.minor == 0)
@@ -106,6 +105,19 @@ void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
     if (headers != NULL)
         flowd_text_puts(out, headers);
     flowd_text_puts(out, "\r\n");
+    exchange->server->counters.answers[(status / 100) % 6]++;
+}
+
+void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
+                             const char *content_type, const char *headers, const char *body,
+                             size_t length)
+{
+    struct flowd_text *out = &exchange->out;
+    size_t begin = out->length;
+
+    if (exchange->state != FLOWD_HTTP_PENDING)
+        return;
+    flowd_http_answer_head(exchange, status, content_type, headers, length);
     if (!exchange->head_only)
         flowd_text_append(out, body, length);
     if (flowd_text_failed(out)) {
@@ -113,7 +125,6 @@ void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
         out->length = begin;
         exchange->closing = true;
     }
-    server->counters.answers[(status / 100) % 6]++;
     exchange->state = FLOWD_HTTP_IN_HEAD;
     if (!exchange->handling)
         flowd_http_connection_answered(exchange);

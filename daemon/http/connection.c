@@ -35,7 +35,7 @@ static void set_deadline(struct flowd_http_exchange *c)
     struct flowd_http_server *server = c->server;
     struct flowd_http_deadlines *list = NULL;
 
-    if (c->out.length > c->out_sent)
+    if (c->out.length > c->out_sent || c->state == FLOWD_HTTP_STREAMING)
         list = &server->write;
     else if (c->state == FLOWD_HTTP_LEAVING)
         list = &server->leaving;
@@ -73,7 +73,10 @@ static void flush(struct flowd_http_exchange *c)
         flowd_http_connection_close(c);
         return;
     }
-    if (ev_is_active(&c->writer))
+    /* The next part of a stream is made when the socket is writable in another turn. */
+    if (c->state == FLOWD_HTTP_STREAMING)
+        ev_io_start(c->server->loop, &c->writer);
+    else if (ev_is_active(&c->writer))
         ev_io_stop(c->server->loop, &c->writer);
     if (c->state == FLOWD_HTTP_LEAVING && !c->finished) {
         c->finished = true;
@@ -86,11 +89,16 @@ static void settle(struct flowd_http_exchange *c)
 {
     if (c->state == FLOWD_HTTP_CLOSED)
         return;
+    if (c->state == FLOWD_HTTP_STREAMING && c->out.length == c->out_sent &&
+        !flowd_http_stream_part(c)) {
+        flowd_http_connection_close(c);
+        return;
+    }
     if (c->closing && c->state == FLOWD_HTTP_IN_HEAD) {
         c->state = FLOWD_HTTP_LEAVING;
         c->in_start = c->in_end = 0;
     }
-    if (c->out.length > 0 || c->state == FLOWD_HTTP_LEAVING)
+    if (c->out.length > 0 || c->state == FLOWD_HTTP_STREAMING || c->state == FLOWD_HTTP_LEAVING)
         flush(c);
     if (c->state == FLOWD_HTTP_CLOSED)
         return;
@@ -210,7 +218,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
     }
     room = flowd_http_connection_room(c);
     if (room < 0) {
-        if (c->state == FLOWD_HTTP_PENDING) {
+        if (c->state == FLOWD_HTTP_PENDING || c->state == FLOWD_HTTP_STREAMING) {
             ev_io_stop(c->server->loop, &c->reader); /* until the answer is out */
             return;
         }
@@ -254,7 +262,7 @@ void flowd_http_connection_expired(struct flowd_http_deadline *deadline)
         settle(c);
         return;
     }
-    if (c->out.length > c->out_sent)
+    if (c->out.length > c->out_sent || c->state == FLOWD_HTTP_STREAMING)
         c->server->counters.timeouts++;
     flowd_http_connection_close(c);
 }
@@ -320,6 +328,10 @@ void flowd_http_connection_close(struct flowd_http_exchange *c)
     flowd_http_deadline_clear(&c->deadline);
     if (c->resuming)
         unqueue_resume(c);
+    /* A body of no length that just ended would seem to be whole: let the peer see a reset. */
+    if (c->stream != NULL)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+                   sizeof(struct linger));
     close(c->fd);
     c->fd = -1;
     free(c->in);
@@ -340,6 +352,7 @@ void flowd_http_connection_close(struct flowd_http_exchange *c)
     c->previous = NULL;
     c->next = server->closed;
     server->closed = c;
+    flowd_http_stream_release(c);
     if (pending)
         server->handler->cancel(server->context, c);
 }

@@ -20,8 +20,9 @@ enum flowd_http_connection_state {
     FLOWD_HTTP_CLOSED,
     FLOWD_HTTP_IN_HEAD, /* between requests, or in a header block */
     FLOWD_HTTP_IN_BODY,
-    FLOWD_HTTP_PENDING, /* the handler has the request */
-    FLOWD_HTTP_LEAVING, /* the last answer is on its way; what comes in is thrown away */
+    FLOWD_HTTP_PENDING,   /* the handler has the request */
+    FLOWD_HTTP_STREAMING, /* the answer's body is being made and sent */
+    FLOWD_HTTP_LEAVING,   /* the last answer is on its way; what comes in is thrown away */
 };
 
 struct flowd_http_exchange {
@@ -56,6 +57,7 @@ struct flowd_http_exchange {
     struct flowd_http_chunks chunks;
     struct flowd_http_message message;
 
+    struct flowd_http_stream *stream; /* while streaming */
     struct flowd_text out;
     size_t out_sent;
     size_t accounted; /* what this connection adds to the server's buffered */
@@ -109,6 +111,16 @@ void flowd_http_connection_reject(struct flowd_http_exchange *connection, int st
                                   const char *reason);
 /* Goes on with a connection that had more input than one turn should take. */
 void flowd_http_connection_run(struct flowd_http_exchange *connection);
+/*
+ * stream.c: appends the next part of the body to what is to be sent, and ends the answer with the
+ * last one. False: it can't be made.
+ */
+bool flowd_http_stream_part(struct flowd_http_exchange *connection);
+/* Lets the stream go, if there is one. */
+void flowd_http_stream_release(struct flowd_http_exchange *connection);
+/* answer.c: appends what stands before a body. length: of the body; SIZE_MAX: it is a stream. */
+void flowd_http_answer_head(struct flowd_http_exchange *connection, int status,
+                            const char *content_type, const char *headers, size_t length);
 /* After an answer that was given outside of handle(). */
 void flowd_http_connection_answered(struct flowd_http_exchange *connection);
 

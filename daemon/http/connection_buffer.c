@@ -60,7 +60,7 @@ size_t flowd_http_connection_allowed(const struct flowd_http_exchange *c)
         return c->head_length + c->raw + READ_AHEAD;
     if (c->state == FLOWD_HTTP_IN_BODY)
         return c->head_length + (size_t)c->framing.content_length;
-    if (c->state == FLOWD_HTTP_PENDING)
+    if (c->state == FLOWD_HTTP_PENDING || c->state == FLOWD_HTTP_STREAMING)
         return READ_AHEAD;
     return FLOWD_HTTP_HEAD_MAX + STANDARD_BUFFER;
 }

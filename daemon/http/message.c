@@ -37,6 +37,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t length)
         {"host", 4, FLOWD_HTTP_FIELD_HOST},
         {"authorization", 13, FLOWD_HTTP_FIELD_AUTHORIZATION},
         {"content-type", 12, FLOWD_HTTP_FIELD_CONTENT_TYPE},
+        {"accept", 6, FLOWD_HTTP_FIELD_ACCEPT},
     };
     struct flowd_http_message *message = message_of(parser);
 
@@ -48,8 +49,11 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t length)
 
         if (known[i].length != length || strncasecmp(known[i].name, at, length) != 0)
             continue;
-        if (message->seen & bit)
-            message->repeated = true;
+        if (message->seen & bit) {
+            /* A list may come in several lines; its first is enough to choose by. */
+            message->repeated |= known[i].field != FLOWD_HTTP_FIELD_ACCEPT;
+            return 0;
+        }
         message->seen |= bit;
         message->field = (uint8_t)known[i].field;
     }

@@ -14,8 +14,9 @@ enum flowd_http_field {
     FLOWD_HTTP_FIELD_HOST,
     FLOWD_HTTP_FIELD_AUTHORIZATION,
     FLOWD_HTTP_FIELD_CONTENT_TYPE,
+    FLOWD_HTTP_FIELD_ACCEPT,
 };
-#define FLOWD_HTTP_FIELDS 4
+#define FLOWD_HTTP_FIELDS 5
 
 /* A place in the header block, counted from its first byte, so that the buffer may move. */
 struct flowd_http_span {

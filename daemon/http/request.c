@@ -46,6 +46,7 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
         .host = slice_of(c, message->fields[FLOWD_HTTP_FIELD_HOST]),
         .authorization = slice_of(c, message->fields[FLOWD_HTTP_FIELD_AUTHORIZATION]),
         .content_type = slice_of(c, message->fields[FLOWD_HTTP_FIELD_CONTENT_TYPE]),
+        .accept = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ACCEPT]),
         .local = c->local,
     };
     if (target.length > 7 && strncasecmp(target.data, "http://", 7) == 0) {

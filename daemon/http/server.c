@@ -14,6 +14,7 @@
 
 #include "connection.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "listener.h"
 
 #define ACCEPTS_PER_RUN 32
@@ -163,6 +164,12 @@ static void close_listener(struct flowd_http_listener *listener)
     close(listener->fd);
 }
 
+void flowd_http_server_limit(struct flowd_http_server *server, unsigned connections)
+{
+    if (connections < server->connections_max)
+        server->connections_max = connections;
+}
+
 void flowd_http_server_free(struct flowd_http_server *server)
 {
     if (server == NULL)
@@ -257,4 +264,37 @@ unsigned flowd_http_server_connections(const struct flowd_http_server *server)
 bool flowd_http_server_crowded(const struct flowd_http_server *server)
 {
     return server->buffered > FLOWD_HTTP_BUFFERED_MAX;
+}
+
+static const struct flowd_metric answers = {"flowd_http_answers_total", FLOWD_METRIC_COUNTER,
+                                            "HTTP answers by the class of their status."};
+static const struct flowd_metric rejected = {
+    "flowd_http_rejected_requests_total", FLOWD_METRIC_COUNTER,
+    "HTTP requests that were not well-formed or over a limit."};
+static const struct flowd_metric connections = {
+    "flowd_http_connections_total", FLOWD_METRIC_COUNTER, "HTTP connections that were accepted."};
+static const struct flowd_metric open_connections = {
+    "flowd_http_open_connections", FLOWD_METRIC_GAUGE, "HTTP connections that are open."};
+static const struct flowd_metric refused = {"flowd_http_refused_connections_total",
+                                            FLOWD_METRIC_COUNTER,
+                                            "HTTP connections past the limit."};
+static const struct flowd_metric timeouts = {"flowd_http_timeouts_total", FLOWD_METRIC_COUNTER,
+                                             "HTTP requests and answers that were too slow."};
+
+void flowd_http_server_metrics(const struct flowd_http_server *server,
+                               struct flowd_metrics *metrics)
+{
+    static const char *const classes[] = {[2] = "2xx", [4] = "4xx", [5] = "5xx"};
+    const struct flowd_http_counters *counters = &server->counters;
+    const char *name = server->name;
+
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+        if (classes[i] != NULL)
+            flowd_metrics_add(metrics, &answers, counters->answers[i],
+                              FLOWD_LABELS("server", name, "class", classes[i]));
+    flowd_metrics_add(metrics, &rejected, counters->rejected, FLOWD_LABELS("server", name));
+    flowd_metrics_add(metrics, &connections, counters->connections, FLOWD_LABELS("server", name));
+    flowd_metrics_add(metrics, &open_connections, server->count, FLOWD_LABELS("server", name));
+    flowd_metrics_add(metrics, &refused, counters->refused, FLOWD_LABELS("server", name));
+    flowd_metrics_add(metrics, &timeouts, counters->timeouts, FLOWD_LABELS("server", name));
 }

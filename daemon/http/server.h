@@ -17,6 +17,7 @@
 #include "daemon/text.h"
 
 struct ev_loop;
+struct flowd_metrics;
 struct flowd_http_server;
 /* One request that is to be answered once. */
 struct flowd_http_exchange;
@@ -44,7 +45,8 @@ struct flowd_http_request {
     struct flowd_http_slice host;
     struct flowd_http_slice authorization;
     struct flowd_http_slice content_type;
-    char *body; /* may be changed in place; NULL in admit() */
+    struct flowd_http_slice accept; /* its first line */
+    char *body;                     /* may be changed in place; NULL in admit() */
     size_t body_length;
     bool local; /* came over a unix socket */
 };
@@ -63,6 +65,21 @@ struct flowd_http_handler {
     void (*cancel)(void *context, struct flowd_http_exchange *exchange);
 };
 
+/*
+ * A body that is made while it is sent, part by part: a large one never stands in memory as a
+ * whole, and never holds up the loop. Embedded in what makes it.
+ */
+struct flowd_http_stream {
+    /*
+     * Appends the next part of the body, some ten KiB or nothing, to out, in which other bytes
+     * stand before it. Returns 1: there is more; 0: that was the last; -errno: the rest can't be
+     * made, and the connection is reset in the middle of the body, which the client sees.
+     */
+    int (*produce)(struct flowd_http_stream *stream, struct flowd_text *out);
+    /* The stream is not used any more. Called once, sooner or later. */
+    void (*release)(struct flowd_http_stream *stream);
+};
+
 struct flowd_http_counters {
     uint64_t connections; /* accepted since the start */
     uint64_t answers[6];  /* by class: [2] is 2xx */
@@ -78,6 +95,8 @@ struct flowd_http_counters {
 int flowd_http_server_new(struct ev_loop *loop, const char *name,
                           const struct flowd_http_handler *handler, void *context,
                           struct flowd_http_server **out, struct flowd_error *err);
+/* Lets no more than so many connections be open, FLOWD_HTTP_CONNECTIONS_MAX or less. */
+void flowd_http_server_limit(struct flowd_http_server *server, unsigned connections);
 /* Sends what the sockets take without waiting, closes everything and cancels what is pending. */
 void flowd_http_server_free(struct flowd_http_server *server);
 
@@ -98,6 +117,9 @@ flowd_http_server_counters(const struct flowd_http_server *server);
 unsigned flowd_http_server_connections(const struct flowd_http_server *server);
 /* The buffers of all connections hold so much that large answers should wait (503). */
 bool flowd_http_server_crowded(const struct flowd_http_server *server);
+/* The server's counters as metrics, with its name as the label "server". */
+void flowd_http_server_metrics(const struct flowd_http_server *server,
+                               struct flowd_metrics *metrics);
 
 /*
  * The text that the next answer will have as its body, emptied. It belongs to the server, so it is
@@ -112,6 +134,16 @@ void flowd_http_answer(struct flowd_http_exchange *exchange, int status, const c
 void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
                              const char *content_type, const char *headers, const char *body,
                              size_t length);
+
+/*
+ * Answers with a body of unknown length. The exchange is not used by the caller any more, but for
+ * flowd_http_stop().
+ */
+void flowd_http_answer_stream(struct flowd_http_exchange *exchange, int status,
+                              const char *content_type, const char *headers,
+                              struct flowd_http_stream *stream);
+/* Closes the connection of a stream that has not been released. */
+void flowd_http_stop(struct flowd_http_exchange *exchange);
 
 /*
  * Appends an RFC 9457 problem, without its closing brace if open, so that members can follow.

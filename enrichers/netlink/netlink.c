@@ -16,6 +16,7 @@
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/module.h"
 #include "daemon/sock_diag.h"
 #include "daemon/tcp_sample.h"
@@ -270,6 +271,25 @@ static void status(const void *instance, json_t *object)
     json_object_set_new(object, "unanswered", json_integer((json_int_t)netlink->unanswered));
 }
 
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    static const struct flowd_metric samples = {
+        "flowd_samples_total", FLOWD_METRIC_COUNTER,
+        "Samples of flows' sockets that were asked for, and what became of them."};
+    static const struct flowd_metric watched = {"flowd_watched_flows", FLOWD_METRIC_GAUGE,
+                                                "Flows that are sampled."};
+    const struct netlink *netlink = instance;
+    const char *name = flowd_enricher_netlink.name;
+
+    flowd_metrics_add(out, &samples, netlink->sampled,
+                      FLOWD_LABELS("enricher", name, "result", "taken"));
+    flowd_metrics_add(out, &samples, netlink->without_socket,
+                      FLOWD_LABELS("enricher", name, "result", "without-socket"));
+    flowd_metrics_add(out, &samples, netlink->unanswered,
+                      FLOWD_LABELS("enricher", name, "result", "unanswered"));
+    flowd_metrics_add(out, &watched, netlink->count, FLOWD_LABELS("enricher", name));
+}
+
 #define AT(field) offsetof(struct netlink_config, field)
 
 static const struct flowd_option options[] = {
@@ -307,6 +327,7 @@ const struct flowd_module flowd_enricher_netlink = {
     .start = start,
     .stop = stop,
     .status = status,
+    .metrics = metrics,
     .flow_start = flow_start,
     .flow_end = flow_end,
     .last_sample = last_sample,

@@ -136,6 +136,13 @@ static void status(const void *instance, json_t *object)
     json_object_set_new(object, "timeouts", json_integer((json_int_t)counters->timeouts));
 }
 
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    const struct api *api = instance;
+
+    flowd_http_server_metrics(api->server, out);
+}
+
 static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
 {
     const struct api_config *api = config;
@@ -199,4 +206,5 @@ const struct flowd_module flowd_plugin_api = {
     .reload = reload,
     .stop = stop,
     .status = status,
+    .metrics = metrics,
 };

@@ -68,6 +68,57 @@ static void fill(struct flowd_text *body, const struct flowd_http_request *reque
         flowd_text_char(body, 'x');
 }
 
+#define PART_SIZE 4000
+
+/* A body of "0123456789012...", made in parts; each second time there is nothing to give. */
+struct counting {
+    struct flowd_http_stream stream;
+    struct http_fixture *fixture;
+    uint64_t size;
+    uint64_t made;
+    bool breaks;
+    bool pause;
+};
+
+static int produce(struct flowd_http_stream *stream, struct flowd_text *out)
+{
+    struct counting *counting = (struct counting *)stream;
+
+    counting->pause = !counting->pause;
+    if (counting->pause)
+        return 1;
+    for (int i = 0; i < PART_SIZE && counting->made < counting->size; i++)
+        flowd_text_char(out, (char)('0' + counting->made++ % 10));
+    if (counting->made < counting->size)
+        return 1;
+    return counting->breaks ? -EIO : 0;
+}
+
+static void release(struct flowd_http_stream *stream)
+{
+    struct counting *counting = (struct counting *)stream;
+
+    counting->fixture->streams--;
+    free(counting);
+}
+
+static void begin_stream(struct http_fixture *fixture, struct flowd_http_exchange *exchange,
+                         const struct flowd_http_request *request)
+{
+    struct counting *counting = calloc(1, sizeof(*counting));
+
+    assert_non_null(counting);
+    *counting = (struct counting){.stream = {.produce = produce, .release = release},
+                                  .fixture = fixture,
+                                  .breaks = is_path(request, "/broken")};
+    assert_int_equal(flowd_integer_parse(request->query.data, request->query.length, 0, 1u << 26,
+                                         &counting->size),
+                     0);
+    fixture->streams++;
+    fixture->streaming = exchange;
+    flowd_http_answer_stream(exchange, 200, "text/plain", "X: y\r\n", &counting->stream);
+}
+
 static void handle(void *context, struct flowd_http_exchange *exchange,
                    const struct flowd_http_request *request)
 {
@@ -81,8 +132,14 @@ static void handle(void *context, struct flowd_http_exchange *exchange,
         fixture->kept[fixture->kept_count++] = exchange;
         return;
     }
+    if (is_path(request, "/stream") || is_path(request, "/broken")) {
+        begin_stream(fixture, exchange, request);
+        return;
+    }
     body = flowd_http_body(exchange);
-    if (is_path(request, "/echo"))
+    if (is_path(request, "/accept"))
+        flowd_text_append(body, request->accept.data, request->accept.length);
+    else if (is_path(request, "/echo"))
         flowd_text_append(body, request->body, request->body_length);
     else if (is_path(request, "/length"))
         flowd_text_u64(body, request->body_length);
@@ -128,6 +185,7 @@ void http_fixture_end(struct http_fixture *fixture)
 {
     flowd_http_server_free(fixture->server);
     assert_int_equal(fixture->kept_count, 0);
+    assert_int_equal(fixture->streams, 0);
     flowd_text_fini(&fixture->seen);
     ev_loop_destroy(fixture->loop);
 }
@@ -297,6 +355,55 @@ static void drop(struct http_client *client, size_t length)
     memmove(client->data, client->data + length, client->length);
 }
 
+/* Moves length bytes, which are waited for, from the client to the answer's body. */
+static void take_bytes(struct http_client *client, struct http_answer *answer, size_t length)
+{
+    while (client->length < length)
+        assert_true(wait_more(client) > 0);
+    answer->body = realloc(answer->body, answer->length + length + 1);
+    assert_non_null(answer->body);
+    if (length > 0)
+        memcpy(answer->body + answer->length, client->data, length);
+    answer->length += length;
+    answer->body[answer->length] = '\0';
+    drop(client, length);
+}
+
+static void take_chunks(struct http_client *client, struct http_answer *answer)
+{
+    size_t length;
+
+    do {
+        const char *end;
+        char *behind;
+
+        while (client->length == 0 ||
+               (end = memmem(client->data, client->length, "\r\n", 2)) == NULL)
+            assert_true(wait_more(client) > 0);
+        length = strtoul(client->data, &behind, 16);
+        assert_true(behind == end && end > client->data);
+        drop(client, (size_t)(end - client->data) + 2);
+        take_bytes(client, answer, length);
+        while (client->length < 2)
+            assert_true(wait_more(client) > 0);
+        assert_memory_equal(client->data, "\r\n", 2);
+        drop(client, 2);
+    } while (length > 0);
+}
+
+static void take_body(struct http_client *client, struct http_answer *answer)
+{
+    if (strstr(answer->head, "\r\nTransfer-Encoding: chunked\r\n") != NULL) {
+        take_chunks(client, answer);
+    } else if (strstr(answer->head, "\r\nContent-Length: ") != NULL) {
+        take_bytes(client, answer, content_length(answer));
+    } else {
+        while (wait_more(client) > 0)
+            ;
+        take_bytes(client, answer, client->length);
+    }
+}
+
 void http_client_take(struct http_client *client, bool head_only, struct http_answer *answer)
 {
     size_t head;
@@ -313,15 +420,11 @@ void http_client_take(struct http_client *client, bool head_only, struct http_an
     assert_memory_equal(answer->head, "HTTP/1.1 ", 9);
     assert_int_equal(flowd_integer_parse(answer->head + 9, 3, 100, 599, &status), 0);
     answer->status = (int)status;
-    answer->length = head_only ? 0 : content_length(answer);
-    while (client->length < answer->length)
-        assert_true(wait_more(client) > 0);
-    answer->body = malloc(answer->length + 1);
-    assert_non_null(answer->body);
-    if (answer->length > 0)
-        memcpy(answer->body, client->data, answer->length);
-    answer->body[answer->length] = '\0';
-    drop(client, answer->length);
+    answer->body = NULL;
+    answer->length = 0;
+    take_bytes(client, answer, 0);
+    if (!head_only)
+        take_body(client, answer);
 }
 
 void http_answer_free(struct http_answer *answer)

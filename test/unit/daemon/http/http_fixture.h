@@ -18,7 +18,9 @@
 /*
  * What the handler does depends on the path: /defer is kept until http_fixture_answer(), /echo
  * gives the body back, /length the number of its bytes, /large a body of as many bytes as the query
- * says, /forbidden is not admitted; anything else is described: "GET /path ?query host".
+ * says, /stream the same made while it is sent, /broken such a one that fails at its end,
+ * /forbidden is not admitted, /accept answers with that header; anything else is described: "GET
+ * /path ?query host".
  */
 struct http_fixture {
     struct ev_loop *loop;
@@ -28,6 +30,8 @@ struct http_fixture {
     unsigned kept_count;
     unsigned cancelled;
     unsigned admitted;
+    unsigned streams;                      /* that are not released */
+    struct flowd_http_exchange *streaming; /* the latest one's */
 };
 
 struct http_client {
@@ -68,7 +72,10 @@ void http_client_puts(struct http_client *client, const char *text);
 void http_client_finish(struct http_client *client);
 /* Reads at most length bytes that have come; returns how many. */
 size_t http_client_read(struct http_client *client, size_t length);
-/* Waits for the next answer and takes it. head_only: it has no body, whatever it says. */
+/*
+ * Waits for the next answer and takes it, chunked or not; one of no length goes to the end of the
+ * connection. head_only: it has no body, whatever it says.
+ */
 void http_client_take(struct http_client *client, bool head_only, struct http_answer *answer);
 void http_answer_free(struct http_answer *answer);
 /* Waits for the next answer, which must have this status and (NULL: any) this body. */

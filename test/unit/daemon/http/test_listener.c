@@ -262,6 +262,35 @@ static void test_too_many_connections(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
+/* A server may be content with less. */
+static void test_fewer_connections(void **state)
+{
+    struct http_client clients[3];
+    struct http_fixture fixture;
+    struct scratch scratch;
+    struct flowd_error err;
+    const char *path;
+
+    (void)state;
+    scratch_make(&scratch);
+    path = scratch_path(&scratch, "api.sock");
+    http_fixture_begin(&fixture);
+    flowd_http_server_limit(fixture.server, 2);
+    flowd_http_server_limit(fixture.server, FLOWD_HTTP_CONNECTIONS_MAX);
+    assert_int_equal(flowd_http_server_listen_unix(fixture.server, path, 0600, "", &err), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        http_client_adopt(&clients[i], &fixture, connect_unix(path));
+        http_fixture_settle(&fixture);
+    }
+    http_client_expect(&clients[2], 503, NULL);
+    http_client_puts(&clients[1], REQUEST);
+    http_client_expect(&clients[1], 200, "GET /a ? localhost");
+    for (unsigned i = 0; i < 3; i++)
+        http_client_close(&clients[i]);
+    http_fixture_end(&fixture);
+    scratch_remove(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_tcp_reset),
         cmocka_unit_test(test_too_many_connections),
+        cmocka_unit_test(test_fewer_connections),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

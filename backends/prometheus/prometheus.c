@@ -1,0 +1,191 @@
+/*
+ * The prometheus backend: /metrics over HTTP, for Prometheus and what reads as it does.
+ *
+ * Nothing is kept for it: what the daemon counts and the flows' last samples are read when somebody
+ * asks (scrape.c). The server is daemon/http's.
+ */
+#include "prometheus.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/address.h"
+#include "daemon/flow.h"
+#include "daemon/log.h"
+#include "daemon/metrics.h"
+
+extern const struct flowd_module flowd_backend_prometheus;
+
+/* flow->backend[slot]; the names stand in statuses below. */
+enum status { OFF, EXPORTED, NOT_TCP };
+
+static int start(const struct flowd_context *context, const void *config, void **instance,
+                 struct flowd_error *err)
+{
+    const struct prometheus_config *settings = config;
+    struct prometheus *prometheus = calloc(1, sizeof(*prometheus));
+    int result;
+
+    if (prometheus == NULL)
+        return flowd_fail(err, ENOMEM, "prometheus");
+    prometheus->context = context;
+    prometheus->config = settings;
+    prometheus->patience_us = PROMETHEUS_PATIENCE_US;
+    result = flowd_http_server_new(context->loop, "prometheus", &prometheus_http_handler,
+                                   prometheus, &prometheus->server, err);
+    if (result == 0)
+        result = flowd_http_server_listen(prometheus->server, settings->bind_address,
+                                          (uint16_t)settings->port, err);
+    if (result < 0) {
+        flowd_http_server_free(prometheus->server);
+        free(prometheus);
+        return result;
+    }
+    flowd_http_server_limit(prometheus->server, PROMETHEUS_CONNECTIONS_MAX);
+    flowd_info("prometheus", "listening on %s", flowd_http_server_listener(prometheus->server, 0));
+    *instance = prometheus;
+    return 0;
+}
+
+static int reload(void *instance, const void *config, struct flowd_error *err)
+{
+    struct prometheus *prometheus = instance;
+
+    (void)err;
+    prometheus->config = config;
+    return 0;
+}
+
+static void stop(void *instance)
+{
+    struct prometheus *prometheus = instance;
+
+    flowd_http_server_free(prometheus->server);
+    free(prometheus);
+}
+
+static void set_slot(void *instance, unsigned slot)
+{
+    struct prometheus *prometheus = instance;
+
+    prometheus->slot = slot;
+}
+
+static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+{
+    const struct prometheus *prometheus = instance;
+
+    (void)restored;
+    flow->backend[prometheus->slot] = flow->key.protocol == IPPROTO_TCP ? EXPORTED : NOT_TCP;
+}
+
+static void flow_end(void *instance, struct flowd_flow *flow)
+{
+    (void)instance;
+    (void)flow;
+}
+
+static void status(const void *instance, json_t *object)
+{
+    const struct prometheus *prometheus = instance;
+
+    json_object_set_new(object, "listener",
+                        json_string(flowd_http_server_listener(prometheus->server, 0)));
+    json_object_set_new(object, "connections",
+                        json_integer(flowd_http_server_connections(prometheus->server)));
+    json_object_set_new(
+        object, "scrapes",
+        json_pack("{s:I, s:I, s:I, s:I}", "underWay", (json_int_t)prometheus->scrape_count,
+                  "served", (json_int_t)prometheus->served, "refused",
+                  (json_int_t)prometheus->refused, "broken", (json_int_t)prometheus->broken));
+    json_object_set_new(object, "series", json_integer((json_int_t)prometheus->series));
+    json_object_set_new(object, "seriesLeftOut", json_integer((json_int_t)prometheus->left_out));
+}
+
+static const struct flowd_metric scrapes = {"flowd_prometheus_scrapes_total", FLOWD_METRIC_COUNTER,
+                                            "Scrapes that were served, refused, or broken off."};
+static const struct flowd_metric series = {"flowd_prometheus_series", FLOWD_METRIC_GAUGE,
+                                           "Series of flows in the latest scrape."};
+static const struct flowd_metric left_out = {
+    "flowd_prometheus_omitted_series", FLOWD_METRIC_GAUGE,
+    "Series of flows that the latest scrape left out because of maxSeries."};
+static const struct flowd_metric left_out_total = {
+    "flowd_prometheus_series_omitted_total", FLOWD_METRIC_COUNTER,
+    "Series of flows that scrapes left out because of maxSeries."};
+
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    const struct prometheus *prometheus = instance;
+
+    flowd_metrics_add(out, &scrapes, prometheus->served, FLOWD_LABELS("result", "served"));
+    flowd_metrics_add(out, &scrapes, prometheus->refused, FLOWD_LABELS("result", "refused"));
+    flowd_metrics_add(out, &scrapes, prometheus->broken, FLOWD_LABELS("result", "broken"));
+    flowd_metrics_add(out, &series, prometheus->series, NULL);
+    flowd_metrics_add(out, &left_out, prometheus->left_out, NULL);
+    flowd_metrics_add(out, &left_out_total, prometheus->left_out_total, NULL);
+    flowd_http_server_metrics(prometheus->server, out);
+}
+
+static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+{
+    const struct prometheus_config *prometheus = config;
+    struct flowd_address address;
+
+    if (flowd_address_parse(prometheus->bind_address, strlen(prometheus->bind_address), &address) <
+        0)
+        flowd_mistakes_add(mistakes, "%s.bindAddress: found \"%s\", wants a numeric address", path,
+                           prometheus->bind_address);
+}
+
+#define AT(field) offsetof(struct prometheus_config, field)
+
+static const struct flowd_option options[] = {
+    {.key = "bindAddress",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(bind_address),
+     .standard = "\"127.0.0.1\"",
+     .doc = "Address that /metrics is served on; \"::\" is both families."},
+    {.key = "port",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(port),
+     .standard = "9000",
+     .min = 1,
+     .max = UINT16_MAX,
+     .doc = "TCP port; netlinkPort and skopsPort are old spellings of it."},
+    {.key = "maxSeries",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(max_series),
+     .standard = "400000",
+     .min = 0,
+     .max = 20000000,
+     .doc = "Most series of flows, some 40 for each; past it the flows that began last have none. "
+            "0: none for any flow.",
+     .reload = true},
+    {.key = "log", .type = FLOWD_OPTION_IGNORED, .doc = "Accepted from flowd-go, no effect."},
+    {.key = NULL},
+};
+
+static const struct flowd_backend_status statuses[] = {
+    [OFF] = {"off", false}, [EXPORTED] = {"exported", false}, [NOT_TCP] = {"not-tcp", false}};
+
+const struct flowd_module flowd_backend_prometheus = {
+    .kind = FLOWD_BACKEND,
+    .name = "prometheus",
+    .summary = "serves metrics of flowd and of its flows",
+    .options = options,
+    .config_size = sizeof(struct prometheus_config),
+    .check = check,
+    .translate = prometheus_translate,
+    .start = start,
+    .reload = reload,
+    .stop = stop,
+    .status = status,
+    .metrics = metrics,
+    .statuses = statuses,
+    .status_count = sizeof(statuses) / sizeof(statuses[0]),
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+    .set_slot = set_slot,
+};

@@ -1,0 +1,13 @@
+/*
+ * The metrics of the daemon and of everything that runs in it, but for the flows' own.
+ */
+#pragma once
+
+struct flowd_closures;
+struct flowd_context;
+struct flowd_metrics;
+struct flowd_running;
+
+/* closures may be NULL. */
+void flowd_daemon_metrics(const struct flowd_context *context, const struct flowd_running *running,
+                          const struct flowd_closures *closures, struct flowd_metrics *metrics);
