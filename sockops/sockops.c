@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/metrics.h"
 #include "daemon/timestamp.h"
 #include "ebpf/sockops.h"
 #include "sockops/program.h"
@@ -171,4 +172,21 @@ void flowd_sockops_status(const struct flowd_sockops *sockops, json_t *object)
     json_object_set_new(object, "unreadable",
                         json_integer((json_int_t)counts[FLOWD_SOCKOPS_UNREADABLE] +
                                      (json_int_t)sockops->malformed));
+}
+
+void flowd_sockops_metrics(const struct flowd_sockops *sockops, const char *module,
+                           struct flowd_metrics *metrics)
+{
+    static const struct flowd_metric records = {
+        "flowd_sockops_records_total", FLOWD_METRIC_COUNTER,
+        "What an sk_ops program told: read, lost for want of room, or not understood."};
+    uint64_t counts[FLOWD_SOCKOPS_COUNTS] = {0};
+
+    flowd_sockops_program_counts(&sockops->program, counts);
+    flowd_metrics_add(metrics, &records, sockops->records,
+                      FLOWD_LABELS("module", module, "result", "read"));
+    flowd_metrics_add(metrics, &records, counts[FLOWD_SOCKOPS_LOST],
+                      FLOWD_LABELS("module", module, "result", "lost"));
+    flowd_metrics_add(metrics, &records, counts[FLOWD_SOCKOPS_UNREADABLE] + sockops->malformed,
+                      FLOWD_LABELS("module", module, "result", "unreadable"));
 }

@@ -16,6 +16,7 @@
 #include "sockops/event.h"
 
 struct ev_loop;
+struct flowd_metrics;
 struct flowd_sockops;
 
 enum flowd_sockops_duty {
@@ -70,3 +71,6 @@ int flowd_sockops_visit_existing(struct flowd_sockops *sockops);
 
 /* Adds "cgroup", "records", "lost", ... to a module's object in the status. */
 void flowd_sockops_status(const struct flowd_sockops *sockops, json_t *object);
+/* Adds what was read and what was lost, under the module's name. */
+void flowd_sockops_metrics(const struct flowd_sockops *sockops, const char *module,
+                           struct flowd_metrics *metrics);

@@ -16,8 +16,8 @@
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
-#include "daemon/metrics.h"
 #include "daemon/module.h"
+#include "daemon/sample_metrics.h"
 #include "daemon/sock_diag.h"
 #include "daemon/tcp_sample.h"
 
@@ -273,21 +273,17 @@ static void status(const void *instance, json_t *object)
 
 static void metrics(const void *instance, struct flowd_metrics *out)
 {
-    static const struct flowd_metric samples = {
-        "flowd_samples_total", FLOWD_METRIC_COUNTER,
-        "Samples of flows' sockets that were asked for, and what became of them."};
-    static const struct flowd_metric watched = {"flowd_watched_flows", FLOWD_METRIC_GAUGE,
-                                                "Flows that are sampled."};
     const struct netlink *netlink = instance;
     const char *name = flowd_enricher_netlink.name;
 
-    flowd_metrics_add(out, &samples, netlink->sampled,
+    flowd_metrics_add(out, &flowd_metric_samples, netlink->sampled,
                       FLOWD_LABELS("enricher", name, "result", "taken"));
-    flowd_metrics_add(out, &samples, netlink->without_socket,
+    flowd_metrics_add(out, &flowd_metric_samples, netlink->without_socket,
                       FLOWD_LABELS("enricher", name, "result", "without-socket"));
-    flowd_metrics_add(out, &samples, netlink->unanswered,
+    flowd_metrics_add(out, &flowd_metric_samples, netlink->unanswered,
                       FLOWD_LABELS("enricher", name, "result", "unanswered"));
-    flowd_metrics_add(out, &watched, netlink->count, FLOWD_LABELS("enricher", name));
+    flowd_metrics_add(out, &flowd_metric_watched_flows, netlink->count,
+                      FLOWD_LABELS("enricher", name));
 }
 
 #define AT(field) offsetof(struct netlink_config, field)

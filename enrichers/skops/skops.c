@@ -16,6 +16,7 @@
 #include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/module.h"
+#include "daemon/sample_metrics.h"
 #include "daemon/tcp_sample.h"
 #include "sockops/cgroup.h"
 #include "sockops/sockops.h"
@@ -174,6 +175,20 @@ static void status(const void *instance, json_t *object)
     flowd_sockops_status(skops->sockops, object);
 }
 
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    const struct skops *skops = instance;
+    const char *name = flowd_enricher_skops.name;
+
+    flowd_metrics_add(out, &flowd_metric_samples, skops->sampled,
+                      FLOWD_LABELS("enricher", name, "result", "taken"));
+    flowd_metrics_add(out, &flowd_metric_samples, skops->without_flow,
+                      FLOWD_LABELS("enricher", name, "result", "without-flow"));
+    flowd_metrics_add(out, &flowd_metric_watched_flows, skops->watched,
+                      FLOWD_LABELS("enricher", name));
+    flowd_sockops_metrics(skops->sockops, name, out);
+}
+
 #define AT(member) offsetof(struct skops_config, member)
 
 static const char *const strategies[] = {[POLL] = "poll", [TRANSITION] = "transition", NULL};
@@ -207,6 +222,7 @@ const struct flowd_module flowd_enricher_skops = {
     .start = start,
     .stop = stop,
     .status = status,
+    .metrics = metrics,
     .flow_start = flow_start,
     .flow_end = flow_end,
 };

@@ -171,6 +171,13 @@ static void status(const void *instance, json_t *object)
     json_object_set_new(object, "endsFoundLater", json_integer((json_int_t)iperf3->missed.ends));
 }
 
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    const struct iperf3 *iperf3 = instance;
+
+    flowd_sockops_metrics(iperf3->sockops, flowd_plugin_iperf3.name, out);
+}
+
 static void check_ports(const int64_t ports[2], const char *path, const char *which,
                         struct flowd_mistakes *mistakes)
 {
@@ -247,4 +254,5 @@ const struct flowd_module flowd_plugin_iperf3 = {
     .start = start,
     .stop = stop,
     .status = status,
+    .metrics = metrics,
 };

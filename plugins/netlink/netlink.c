@@ -59,6 +59,11 @@ static void status(const void *instance, json_t *object)
     flowd_netlink_scanner_status(instance, object);
 }
 
+static void metrics(const void *instance, struct flowd_metrics *out)
+{
+    flowd_netlink_scanner_metrics(instance, out);
+}
+
 #define AT(member) offsetof(struct flowd_netlink_config, member)
 static const struct flowd_option options[] = {
     {.key = "experiment",
@@ -109,4 +114,5 @@ const struct flowd_module flowd_plugin_netlink = {
     .reload = reload,
     .stop = stop,
     .status = status,
+    .metrics = metrics,
 };

@@ -17,6 +17,7 @@
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/sock_diag.h"
 #include "daemon/timestamp.h"
 #include "dump.h"
@@ -545,4 +546,22 @@ void flowd_netlink_scanner_status(const struct flowd_netlink_scanner *scanner, j
     json_object_set_new(object, "lastScanMs", json_real((double)counters->last_us / 1000));
     set_count(object, "networks", scanner->ignored.count);
     set_count(object, "networksInKernel", scanner->without_filter ? 0 : scanner->filter.networks);
+}
+
+void flowd_netlink_scanner_metrics(const struct flowd_netlink_scanner *scanner,
+                                   struct flowd_metrics *metrics)
+{
+    static const struct flowd_metric scans = {"flowd_scans_total", FLOWD_METRIC_COUNTER,
+                                              "Scans of the host's TCP connections."};
+    static const struct flowd_metric known = {"flowd_scan_known_connections", FLOWD_METRIC_GAUGE,
+                                              "Connections that the scanner knows."};
+    static const struct flowd_metric duration = {"flowd_scan_duration_seconds", FLOWD_METRIC_GAUGE,
+                                                 "How long the last scan took."};
+    const struct counters *counters = &scanner->counters;
+    const struct flowd_tcp_number took = {.number = (uint64_t)counters->last_us, .decimals = 6};
+
+    flowd_metrics_add(metrics, &scans, counters->scans, FLOWD_LABELS("result", "done"));
+    flowd_metrics_add(metrics, &scans, counters->failed, FLOWD_LABELS("result", "failed"));
+    flowd_metrics_add(metrics, &known, scanner->connections.count, NULL);
+    flowd_metrics_add_number(metrics, &duration, took, NULL);
 }

@@ -17,6 +17,7 @@
 #include "daemon/option.h"
 
 struct flowd_context;
+struct flowd_metrics;
 struct flowd_netlink_scanner;
 
 struct flowd_netlink_config {
@@ -43,3 +44,5 @@ void flowd_netlink_scanner_reload(struct flowd_netlink_scanner *scanner,
 
 /* Adds the counters to object. */
 void flowd_netlink_scanner_status(const struct flowd_netlink_scanner *scanner, json_t *object);
+void flowd_netlink_scanner_metrics(const struct flowd_netlink_scanner *scanner,
+                                   struct flowd_metrics *metrics);

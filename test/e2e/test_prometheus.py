@@ -25,12 +25,16 @@ PERIOD_MS = 100
 def exporting(make_flowd, pair, directory, pin_path):
     """A daemon on the near side with everything on, its API client, and one for /metrics."""
 
-    def start(registry=None, **options):
+    def start(registry=None, finders=False, **options):
         config = base_config(directory, pin_path)
         config["backends"]["firefly"] = {}
         config["backends"]["log"] = {"path": str(directory / "flows")}
         config["backends"]["prometheus"] = options
         config["enrichers"] = {"period": PERIOD_MS, "netlink": {}}
+        if finders:
+            config["enrichers"]["skops"] = {}
+            config["plugins"].update({"netlink": {"ignorePrivate": True},
+                                      "iperf3": {"minDestinationPort": 9, "maxDestinationPort": 9}})
         if registry is not None:
             config["registry"] = {"path": str(registry)}
         daemon = make_flowd(pair.near, config).start()
@@ -173,7 +177,7 @@ def odd_registry(directory):
 
 
 def test_promtool_has_nothing_to_say(exporting, pair, directory):
-    daemon = exporting(registry=odd_registry(directory))
+    daemon = exporting(registry=odd_registry(directory), finders=True)
     with connected(pair, 2) as flows, connected(pair, 1, Pair.NEAR4, Pair.FAR4) as flows4:
         for flow in flows + flows4:
             announce(daemon, flow)
@@ -184,6 +188,9 @@ def test_promtool_has_nothing_to_say(exporting, pair, directory):
     metrics = Metrics(text)
     assert {one["exp"] for one in metrics.labels("flow_tcp_rtt")} == {'a"b\\c\nd{e}=", é'}
     assert {one["act"] for one in metrics.labels("flow_tcp_rtt")} == {"\\"}
+    assert {one["enricher"] for one in metrics.labels("flowd_watched_flows")} == {"netlink", "skops"}
+    assert {one["module"] for one in metrics.labels("flowd_sockops_records_total")} == {"iperf3", "skops"}
+    assert {"flowd_scans_total", "flowd_scan_duration_seconds"} <= set(metrics.types)
 
 
 def test_prometheus(exporting, pair, directory):
