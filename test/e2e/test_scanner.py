@@ -49,12 +49,13 @@ def wait_scans(daemon, count=2):
     until(lambda: scanner(daemon)["scans"] > before + count, "scans")
 
 
-def flow_of(daemon, sport):
-    return next((one for one in daemon.api.flows() if sport in (one["srcPort"], one["dstPort"])), None)
+def flow_of(daemon, connection):
+    ports = {connection.sport, connection.port}
+    return next((one for one in daemon.api.flows() if {one["srcPort"], one["dstPort"]} == ports), None)
 
 
 def wait_flow(daemon, connection):
-    return until(lambda: flow_of(daemon, connection.sport), "the connection's flow")
+    return until(lambda: flow_of(daemon, connection), "the connection's flow")
 
 
 @pytest.mark.parametrize("end_on_close", [True, False])
@@ -259,24 +260,32 @@ def test_a_connection_that_its_host_has_half_closed(scanning, pair):
     until(lambda: daemon.api.live() == 0, "the end")
 
 
-def churn(pair, port, count, ending):
-    """Connections that come and go."""
+def churn(pair, port, ending):
+    """Connections that come and go, a hundred at a time; each second one is aborted."""
+    held, number = [], 0
     with pair.near.entered():
-        for number in range(count):
-            if ending.is_set():
-                return
-            with contextlib.suppress(OSError), socket.create_connection((Pair.FAR, port), 10) as client:
+        while not ending.is_set():
+            with contextlib.suppress(OSError):
+                held.append(socket.create_connection((Pair.FAR, port), 10))
+            if len(held) > 100:
+                number += 1
                 if number % 2:
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    held[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                held.pop(0).close()
+    for one in held:
+        one.close()
 
 
 def serve(listener, ending):
-    """Accepts and closes when the other end does."""
+    """Accepts, and closes the oldest of many; at the end every one, also those that still wait."""
     listener.settimeout(0.1)
     held = []
-    while not ending.is_set():
-        with contextlib.suppress(TimeoutError):
+    while True:
+        try:
             held.append(listener.accept()[0])
+        except TimeoutError:
+            if ending.is_set():
+                break
         if len(held) > 200:
             held.pop(0).close()
     for one in held:
@@ -287,7 +296,7 @@ def serve(listener, ending):
 def test_others_that_come_and_go(scanning, pair, end_on_close):
     """While the kernel's table changes under the dumps, no live flow ends, and none is left behind."""
     daemon = scanning(end_on_close, period=100)
-    ending = threading.Event()
+    ending, all_gone = threading.Event(), threading.Event()
     with contextlib.ExitStack() as stack:
         lasting = [stack.enter_context(Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR_OTHER)).connect()
                    for _ in range(30)]
@@ -296,17 +305,18 @@ def test_others_that_come_and_go(scanning, pair, end_on_close):
         listener.bind((Pair.FAR, 0))
         listener.listen(500)
         port = listener.getsockname()[1]
-        workers = [threading.Thread(target=serve, args=(listener, ending), daemon=True),
-                   *(threading.Thread(target=churn, args=(pair, port, 3000, ending), daemon=True)
-                     for _ in range(2))]
-        for one in workers:
+        server = threading.Thread(target=serve, args=(listener, all_gone), daemon=True)
+        clients = [threading.Thread(target=churn, args=(pair, port, ending), daemon=True)
+                   for _ in range(2)]
+        for one in (server, *clients):
             one.start()
         try:
             wait_scans(daemon, 15)
         finally:
-            ending.set()
-            for one in workers:
-                one.join()
+            for signal_, workers in ((ending, clients), (all_gone, [server])):
+                signal_.set()
+                for one in workers:
+                    one.join()
         assert ids <= {one["id"] for one in daemon.api.flows()}
         until(lambda: {one["id"] for one in daemon.api.flows()} == ids, "the others' ends")
         assert daemon.api.status()["flows"]["started"] > len(ids), "no other was met: nothing was tested"
