@@ -360,7 +360,7 @@ class Wire:
         self.server = self.pair.far.popen(["iperf3", "-s", "-6", "-B", Pair.FAR], stdout=subprocess.DEVNULL,
                                           stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + DEADLINE_S
-        while b":1451" not in pathlib.Path(f"/proc/{self.server.pid}/net/tcp6").read_bytes():
+        while not self.pair.far.run("ss", "-Hltn", "sport", "=", ":5201").stdout:
             if time.monotonic() > deadline:
                 raise SystemExit("iperf3 does not listen")
             time.sleep(0.05)
