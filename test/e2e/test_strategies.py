@@ -101,7 +101,7 @@ def test_file(pair, marker, directory, offload, strategy, encoding):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("offload", ["whole", "cut"])
+@pytest.mark.parametrize("offload", OFFLOADS)
 def test_iperf3(pair, marker, offload, strategy):
     """Beside its own control connection, which is of no flow."""
     set_offload(pair, offload)
@@ -116,7 +116,12 @@ def test_iperf3(pair, marker, offload, strategy):
         _, sent = undisturbed(run)
         packets = frames.packets()
     marked, unmarked = split(of_flow(packets, sent.key), strategy, "scitags")
-    assert sum(len(one.payload) for one in marked) > 3 << 20
+    carried = [sum(len(one.payload) for one in some) for some in (marked, unmarked)]
+    if offload == "single" and strategy != "label":
+        # Full segments that are sent one at a time have no room for a header; most are full.
+        assert sum(carried) > 3 << 20 and carried[1] > carried[0] > 0
+    else:
+        assert carried[0] > 3 << 20
     assert all(one.size + ADDED[strategy] > 1500 >= one.size for one in unmarked)
     others = [one for one in packets if one.protocol == "tcp" and one.sport not in range(45001, 45007, 2)]
     assert others and not [one for one in others if one.label or one.headers][:3]
