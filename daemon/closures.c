@@ -272,15 +272,20 @@ void flowd_closures_free(struct flowd_closures *closures)
     free(closures);
 }
 
+/* At once, or after they lingered. */
+static uint64_t count_ended(const struct flowd_closures *closures)
+{
+    return closures->ended + closures->lingering.ended;
+}
+
 json_t *flowd_closures_status(const struct flowd_closures *closures)
 {
-    const struct flowd_lingering *lingering = &closures->lingering;
-
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications", (json_int_t)closures->notifications,
-        "losses", (json_int_t)closures->losses, "aborts", (json_int_t)closures->aborts, "ended",
-        (json_int_t)closures->ended + (json_int_t)lingering->ended, "lingering",
-        (json_int_t)flowd_lingering_count(lingering), "reused", (json_int_t)closures->reused);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications",
+                     (json_int_t)closures->notifications, "losses", (json_int_t)closures->losses,
+                     "aborts", (json_int_t)closures->aborts, "ended",
+                     (json_int_t)count_ended(closures), "lingering",
+                     (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
+                     (json_int_t)closures->reused);
 }
 
 void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics)
@@ -300,6 +305,6 @@ void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_
 
     flowd_metrics_add(metrics, &notifications, closures->notifications, NULL);
     flowd_metrics_add(metrics, &losses, closures->losses, NULL);
-    flowd_metrics_add(metrics, &ended, closures->ended, NULL);
+    flowd_metrics_add(metrics, &ended, count_ended(closures), NULL);
     flowd_metrics_add(metrics, &reused, closures->reused, NULL);
 }
