@@ -352,32 +352,34 @@ int flowd_samples(struct bpf_sock_ops *skops)
     return 1;
 }
 
-/*
- * What flowd missed: run once over the sockets of its network namespace, each connection of the
- * ports is told again, if its end will be told too.
- */
-SEC("iter/tcp")
-int flowd_established(struct bpf_iter__tcp___flowd *context)
+/* A byte for each socket, so that whoever reads the iterator has a part of them visited. */
+static __always_inline void note_visit(struct bpf_iter__tcp___flowd *context)
 {
-    struct sock_common *sk = context->sk_common;
+    const __u8 visited = 1;
+
+    bpf_seq_write(context->meta->seq, &visited, sizeof(visited));
+}
+
+static __always_inline void tell_again(struct sock_common *sk)
+{
     const struct sock_common___flowd *kernel_sk = (const void *)sk;
     const struct tcp_sock___flowd *tcp_sock;
     struct flowd_sockops_tuple tuple = {0};
     struct flowd_sockops_head *head;
 
-    if (!sk || kernel_sk->skc_state != BPF_TCP_ESTABLISHED)
-        return 0;
+    if (kernel_sk->skc_state != BPF_TCP_ESTABLISHED)
+        return;
     tcp_sock = (const void *)bpf_skc_to_tcp_sock(sk);
     if (!tcp_sock || !(tcp_sock->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
-        return 0;
+        return;
     read_kernel_tuple(kernel_sk, &tuple);
     if (!in_range(tuple.local_port, sockops_local_ports) ||
         !in_range(tuple.remote_port, sockops_remote_ports))
-        return 0;
+        return;
     head = bpf_ringbuf_reserve(&flowd_records, sizeof(*head), 0);
     if (!head) {
         note_loss(FLOWD_SOCKOPS_ESTABLISHED);
-        return 0;
+        return;
     }
     head->tuple = tuple;
     head->cookie = 0;
@@ -387,11 +389,26 @@ int flowd_established(struct bpf_iter__tcp___flowd *context)
     head->state = BPF_TCP_ESTABLISHED;
     head->zero = 0;
     bpf_ringbuf_submit(head, 0);
+}
+
+/*
+ * What flowd missed: run over the sockets of its network namespace, each connection of the ports is
+ * told again, if its end will be told too.
+ */
+SEC("iter/tcp")
+int flowd_established(struct bpf_iter__tcp___flowd *context)
+{
+    struct sock_common *sk = context->sk_common;
+
+    if (!sk)
+        return 0;
+    tell_again(sk);
+    note_visit(context);
     return 0;
 }
 
 /*
- * Run once over the sockets of flowd's network namespace: connections that were there before flowd
+ * Run over the sockets of flowd's network namespace: connections that were there before flowd
  * get the callbacks that new ones get. Kernels before 6.11 refuse, and such connections are not
  * sampled.
  */
@@ -404,6 +421,7 @@ int flowd_existing(struct bpf_iter__tcp___flowd *context)
 
     if (!sk)
         return 0;
+    note_visit(context);
     tcp_sock = bpf_skc_to_tcp_sock(sk);
     if (!tcp_sock)
         return 0;
