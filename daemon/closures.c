@@ -118,17 +118,13 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
 static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
 {
     const struct flowd_flow_key *key = &socket->key;
-    struct flowd_flow_key reverse = *key;
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(key);
 
     closures->notifications++;
     if (key->dst_port == 0) {
         note_abort(closures, key);
         return;
     }
-    reverse.src = key->dst;
-    reverse.dst = key->src;
-    reverse.src_port = key->dst_port;
-    reverse.dst_port = key->src_port;
     end_flow_of(closures, key, true, &socket->sample);
     end_flow_of(closures, &reverse, false, &socket->sample);
 }
