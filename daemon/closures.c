@@ -118,17 +118,13 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
 static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
 {
     const struct flowd_flow_key *key = &socket->key;
-    struct flowd_flow_key reverse = *key;
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(key);
 
     closures->notifications++;
     if (key->dst_port == 0) {
         note_abort(closures, key);
         return;
     }
-    reverse.src = key->dst;
-    reverse.dst = key->src;
-    reverse.src_port = key->dst_port;
-    reverse.dst_port = key->src_port;
     end_flow_of(closures, key, true, &socket->sample);
     end_flow_of(closures, &reverse, false, &socket->sample);
 }
@@ -272,15 +268,20 @@ void flowd_closures_free(struct flowd_closures *closures)
     free(closures);
 }
 
+/* At once, or after they lingered. */
+static uint64_t count_ended(const struct flowd_closures *closures)
+{
+    return closures->ended + closures->lingering.ended;
+}
+
 json_t *flowd_closures_status(const struct flowd_closures *closures)
 {
-    const struct flowd_lingering *lingering = &closures->lingering;
-
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications", (json_int_t)closures->notifications,
-        "losses", (json_int_t)closures->losses, "aborts", (json_int_t)closures->aborts, "ended",
-        (json_int_t)closures->ended + (json_int_t)lingering->ended, "lingering",
-        (json_int_t)flowd_lingering_count(lingering), "reused", (json_int_t)closures->reused);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications",
+                     (json_int_t)closures->notifications, "losses", (json_int_t)closures->losses,
+                     "aborts", (json_int_t)closures->aborts, "ended",
+                     (json_int_t)count_ended(closures), "lingering",
+                     (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
+                     (json_int_t)closures->reused);
 }
 
 void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics)
@@ -300,6 +301,6 @@ void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_
 
     flowd_metrics_add(metrics, &notifications, closures->notifications, NULL);
     flowd_metrics_add(metrics, &losses, closures->losses, NULL);
-    flowd_metrics_add(metrics, &ended, closures->ended, NULL);
+    flowd_metrics_add(metrics, &ended, count_ended(closures), NULL);
     flowd_metrics_add(metrics, &reused, closures->reused, NULL);
 }

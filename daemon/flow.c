@@ -24,6 +24,17 @@ int flowd_flow_key_set_addresses(struct flowd_flow_key *key, const struct flowd_
     return 0;
 }
 
+struct flowd_flow_key flowd_flow_key_reverse(const struct flowd_flow_key *key)
+{
+    struct flowd_flow_key reverse = *key;
+
+    reverse.src = key->dst;
+    reverse.dst = key->src;
+    reverse.src_port = key->dst_port;
+    reverse.dst_port = key->src_port;
+    return reverse;
+}
+
 static int check_application(const struct flowd_event *event, struct flowd_error *err)
 {
     if (event->application == NULL)

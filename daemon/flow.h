@@ -101,6 +101,8 @@ struct flowd_event {
  */
 int flowd_flow_key_set_addresses(struct flowd_flow_key *key, const struct flowd_address *src,
                                  const struct flowd_address *dst);
+/* The same connection as its other end sees it. */
+struct flowd_flow_key flowd_flow_key_reverse(const struct flowd_flow_key *key);
 
 /*
  * Checks what no single field shows: ports not 0, a known protocol and family, experiment and

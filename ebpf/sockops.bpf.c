@@ -129,12 +129,11 @@ static __always_inline void read_tuple(struct bpf_sock_ops *skops,
     }
 }
 
-static __always_inline void fill_head(struct bpf_sock_ops *skops,
-                                      const struct flowd_sockops_tuple *tuple, __u8 kind,
-                                      __u8 state, struct flowd_sockops_head *head)
+static __always_inline void fill_head(const struct flowd_sockops_tuple *tuple, __u64 cookie,
+                                      __u8 kind, __u8 state, struct flowd_sockops_head *head)
 {
     head->tuple = *tuple;
-    head->cookie = bpf_get_socket_cookie(skops);
+    head->cookie = cookie;
     head->taken_ns = bpf_ktime_get_ns();
     head->info_length = 0;
     head->kind = kind;
@@ -149,8 +148,7 @@ static __always_inline void note_loss(__u8 kind)
         count(FLOWD_SOCKOPS_LOST_CLOSED);
 }
 
-static __always_inline void send_head(struct bpf_sock_ops *skops,
-                                      const struct flowd_sockops_tuple *tuple)
+static __always_inline void send_head(const struct flowd_sockops_tuple *tuple, __u64 cookie)
 {
     struct flowd_sockops_head *head = bpf_ringbuf_reserve(&flowd_records, sizeof(*head), 0);
 
@@ -158,7 +156,7 @@ static __always_inline void send_head(struct bpf_sock_ops *skops,
         note_loss(FLOWD_SOCKOPS_ESTABLISHED);
         return;
     }
-    fill_head(skops, tuple, FLOWD_SOCKOPS_ESTABLISHED, BPF_TCP_ESTABLISHED, head);
+    fill_head(tuple, cookie, FLOWD_SOCKOPS_ESTABLISHED, BPF_TCP_ESTABLISHED, head);
     bpf_ringbuf_submit(head, 0);
     count(FLOWD_SOCKOPS_RECORDS);
 }
@@ -181,7 +179,7 @@ static __always_inline void send_sample(struct bpf_sock_ops *skops, struct bpf_s
         return;
     }
     __builtin_memset(record, 0, sizeof(*record));
-    fill_head(skops, tuple, kind, state, &record->head);
+    fill_head(tuple, bpf_get_socket_cookie(skops), kind, state, &record->head);
     read_sample(tcp, tcp_sock, record);
     if (sockops_debug)
         bpf_printk("flowd: port %u to %u in state %u", tuple->local_port, tuple->remote_port,
@@ -253,7 +251,7 @@ int flowd_connections(struct bpf_sock_ops *skops)
     case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
         if (is_wanted(skops, sk, &tuple)) {
             want_callbacks(skops, BPF_SOCK_OPS_STATE_CB_FLAG);
-            send_head(skops, &tuple);
+            send_head(&tuple, bpf_get_socket_cookie(skops));
         }
         break;
     case BPF_SOCK_OPS_STATE_CB:
@@ -352,46 +350,50 @@ int flowd_samples(struct bpf_sock_ops *skops)
     return 1;
 }
 
+/* A byte for each socket, so that whoever reads the iterator has a part of them visited. */
+static __always_inline void note_visit(struct bpf_iter__tcp___flowd *context)
+{
+    const __u8 visited = 1;
+
+    bpf_seq_write(context->meta->seq, &visited, sizeof(visited));
+}
+
+static __always_inline void tell_again(struct sock_common *sk)
+{
+    const struct sock_common___flowd *kernel_sk = (const void *)sk;
+    const struct tcp_sock___flowd *tcp_sock;
+    struct flowd_sockops_tuple tuple = {0};
+
+    if (kernel_sk->skc_state != BPF_TCP_ESTABLISHED)
+        return;
+    tcp_sock = (const void *)bpf_skc_to_tcp_sock(sk);
+    if (!tcp_sock || !(tcp_sock->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
+        return;
+    read_kernel_tuple(kernel_sk, &tuple);
+    if (!in_range(tuple.local_port, sockops_local_ports) ||
+        !in_range(tuple.remote_port, sockops_remote_ports))
+        return;
+    send_head(&tuple, 0);
+}
+
 /*
- * What flowd missed: run once over the sockets of its network namespace, each connection of the
- * ports is told again, if its end will be told too.
+ * What flowd missed: run over the sockets of its network namespace, each connection of the ports is
+ * told again, if its end will be told too.
  */
 SEC("iter/tcp")
 int flowd_established(struct bpf_iter__tcp___flowd *context)
 {
     struct sock_common *sk = context->sk_common;
-    const struct sock_common___flowd *kernel_sk = (const void *)sk;
-    const struct tcp_sock___flowd *tcp_sock;
-    struct flowd_sockops_tuple tuple = {0};
-    struct flowd_sockops_head *head;
 
-    if (!sk || kernel_sk->skc_state != BPF_TCP_ESTABLISHED)
+    if (!sk)
         return 0;
-    tcp_sock = (const void *)bpf_skc_to_tcp_sock(sk);
-    if (!tcp_sock || !(tcp_sock->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
-        return 0;
-    read_kernel_tuple(kernel_sk, &tuple);
-    if (!in_range(tuple.local_port, sockops_local_ports) ||
-        !in_range(tuple.remote_port, sockops_remote_ports))
-        return 0;
-    head = bpf_ringbuf_reserve(&flowd_records, sizeof(*head), 0);
-    if (!head) {
-        note_loss(FLOWD_SOCKOPS_ESTABLISHED);
-        return 0;
-    }
-    head->tuple = tuple;
-    head->cookie = 0;
-    head->taken_ns = bpf_ktime_get_ns();
-    head->info_length = 0;
-    head->kind = FLOWD_SOCKOPS_ESTABLISHED;
-    head->state = BPF_TCP_ESTABLISHED;
-    head->zero = 0;
-    bpf_ringbuf_submit(head, 0);
+    tell_again(sk);
+    note_visit(context);
     return 0;
 }
 
 /*
- * Run once over the sockets of flowd's network namespace: connections that were there before flowd
+ * Run over the sockets of flowd's network namespace: connections that were there before flowd
  * get the callbacks that new ones get. Kernels before 6.11 refuse, and such connections are not
  * sampled.
  */
@@ -404,6 +406,7 @@ int flowd_existing(struct bpf_iter__tcp___flowd *context)
 
     if (!sk)
         return 0;
+    note_visit(context);
     tcp_sock = bpf_skc_to_tcp_sock(sk);
     if (!tcp_sock)
         return 0;

@@ -75,7 +75,7 @@ enum flowd_sockops_kind {
 /* The beginning of every record. */
 struct flowd_sockops_head {
     struct flowd_sockops_tuple tuple;
-    __u64 cookie;      /* the socket's (SO_COOKIE) */
+    __u64 cookie;      /* the socket's (SO_COOKIE); 0: not known */
     __u64 taken_ns;    /* CLOCK_MONOTONIC */
     __u16 info_length; /* bytes of info that this kernel knows; 0: no more than the head is there */
     __u8 kind;         /* enum flowd_sockops_kind */

@@ -133,7 +133,12 @@ struct tcp_sock___flowd {
     __u8 bpf_sock_ops_cb_flags;
 };
 
+struct bpf_iter_meta___flowd {
+    struct seq_file *seq;
+};
+
 struct bpf_iter__tcp___flowd {
+    struct bpf_iter_meta___flowd *meta;
     struct sock_common *sk_common;
 };
 

@@ -30,6 +30,8 @@
 #define NS_PER_S 1000000000ll
 #define MS_PER_S 1000
 #define HZ_STANDARD 250
+/* Sockets that are visited at once; the ring buffer has room for a record of each. */
+#define VISITS 512
 
 static bool has(unsigned capability)
 {
@@ -252,21 +254,18 @@ int flowd_sockops_program_counts(const struct flowd_sockops_program *program, ui
     return result;
 }
 
-int flowd_sockops_program_visit(const struct flowd_sockops_program *program)
+int flowd_sockops_program_begin_visit(const struct flowd_sockops_program *program)
 {
-    char nothing[64];
-    ssize_t length;
-    int fd;
+    return program->existing_fd < 0 ? -EOPNOTSUPP : bpf_iter_create(program->existing_fd);
+}
 
-    if (program->existing_fd < 0)
-        return -EOPNOTSUPP;
-    fd = bpf_iter_create(program->existing_fd);
-    if (fd < 0)
-        return fd;
-    /* The program writes nothing into the file: one read visits every socket. */
-    do
-        length = read(fd, nothing, sizeof(nothing));
-    while (length > 0 || (length < 0 && (errno == EINTR || errno == EAGAIN)));
-    close(fd);
-    return length < 0 ? -errno : 0;
+int flowd_sockops_program_visit(int visit_fd)
+{
+    /* The program writes a byte for each socket. */
+    char visited[VISITS];
+    ssize_t length = read(visit_fd, visited, sizeof(visited));
+
+    if (length < 0)
+        return errno == EINTR || errno == EAGAIN ? 1 : -errno;
+    return length > 0;
 }

@@ -37,5 +37,10 @@ void flowd_sockops_program_close(struct flowd_sockops_program *program);
 /* Sums over the processors; counts is indexed by enum flowd_sockops_count (ebpf/sockops.h). */
 int flowd_sockops_program_counts(const struct flowd_sockops_program *program, uint64_t *counts);
 
-/* Runs flowd_existing over the sockets of this network namespace. Returns 0 or -errno. */
-int flowd_sockops_program_visit(const struct flowd_sockops_program *program);
+/*
+ * Begins to run the iterator over the sockets of this network namespace. Returns a file descriptor
+ * (owned) for flowd_sockops_program_visit(), or -errno: -EOPNOTSUPP where there is no iterator.
+ */
+int flowd_sockops_program_begin_visit(const struct flowd_sockops_program *program);
+/* Visits some sockets more. Returns 1: there are others; 0: that was all; or -errno. */
+int flowd_sockops_program_visit(int visit_fd);

@@ -1,6 +1,10 @@
 /*
  * The ring buffer on the loop: a bounded number of records in each turn. What found no room in it
  * the program counts, and whoever listens is told, so that it can look for what it missed.
+ *
+ * A visit of the sockets that are there puts its records into the ring buffer too, which keeps the
+ * order of events. So it goes on only in turns in which what came before has been read: there may
+ * be more sockets than the buffer has room for.
  */
 #include "sockops/sockops.h"
 
@@ -11,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/timestamp.h"
 #include "ebpf/sockops.h"
@@ -29,6 +35,10 @@ struct flowd_sockops {
     struct ring_buffer *ring;
     struct ev_io readable;
     struct ev_timer check;
+    struct ev_timer visit; /* of no time, as long as a visit goes on */
+    int visit_fd;          /* -1: none does */
+    bool visit_again;
+    bool behind;      /* the last turn left records unread, or might have */
     unsigned left;    /* records that may be read in this turn */
     int64_t clock_us; /* what CLOCK_REALTIME is ahead of CLOCK_MONOTONIC */
     uint64_t records;
@@ -67,6 +77,7 @@ static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
     sockops->left = RECORDS_PER_TURN;
     sockops->clock_us = clock_difference_us();
     ring_buffer__consume(sockops->ring);
+    sockops->behind = sockops->left == 0;
 }
 
 static void on_check(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -86,6 +97,45 @@ static void on_check(struct ev_loop *loop, struct ev_timer *watcher, int events)
         sockops->listener.lost(sockops->listener.context, lost, closes);
 }
 
+static void end_visit(struct flowd_sockops *sockops)
+{
+    if (sockops->visit_fd >= 0)
+        close(sockops->visit_fd);
+    sockops->visit_fd = -1;
+}
+
+static void go_on_visiting(struct flowd_sockops *sockops)
+{
+    static struct flowd_log_limit limit;
+    int result = flowd_sockops_program_visit(sockops->visit_fd);
+
+    if (result < 0)
+        flowd_log_limited(&limit, FLOWD_LOG_WARNING, "sockops",
+                          "not every connection that is there was looked at: %s",
+                          strerror(-result));
+    if (result <= 0)
+        end_visit(sockops);
+    if (result > 0 || sockops->visit_again)
+        ev_timer_start(sockops->loop, &sockops->visit);
+}
+
+static void on_visit(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct flowd_sockops *sockops = watcher->data;
+
+    (void)events;
+    ev_timer_set(watcher, 0, 0);
+    if (sockops->behind) {
+        sockops->behind = false;
+        ev_timer_start(loop, watcher);
+    } else if (sockops->visit_fd >= 0) {
+        go_on_visiting(sockops);
+    } else {
+        sockops->visit_again = false;
+        (void)flowd_sockops_visit_existing(sockops);
+    }
+}
+
 int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings *settings,
                       const struct flowd_sockops_listener *listener, struct flowd_sockops **out,
                       struct flowd_error *err)
@@ -97,6 +147,7 @@ int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings 
         return flowd_fail(err, ENOMEM, "sk_ops");
     sockops->loop = loop;
     sockops->listener = *listener;
+    sockops->visit_fd = -1;
     sockops->program = (struct flowd_sockops_program)FLOWD_SOCKOPS_PROGRAM_CLOSED;
     result = flowd_sockops_program_load(settings, &sockops->program, err);
     if (result < 0) {
@@ -116,6 +167,8 @@ int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings 
     ev_timer_init(&sockops->check, on_check, CHECK_S, CHECK_S);
     sockops->check.data = sockops;
     ev_timer_start(loop, &sockops->check);
+    ev_timer_init(&sockops->visit, on_visit, 0, 0);
+    sockops->visit.data = sockops;
     *out = sockops;
     return 0;
 }
@@ -124,6 +177,8 @@ void flowd_sockops_free(struct flowd_sockops *sockops)
 {
     ev_io_stop(sockops->loop, &sockops->readable);
     ev_timer_stop(sockops->loop, &sockops->check);
+    ev_timer_stop(sockops->loop, &sockops->visit);
+    end_visit(sockops);
     ring_buffer__free(sockops->ring);
     flowd_sockops_program_close(&sockops->program);
     free(sockops);
@@ -155,7 +210,18 @@ int flowd_sockops_unwatch(struct flowd_sockops *sockops, const struct flowd_flow
 
 int flowd_sockops_visit_existing(struct flowd_sockops *sockops)
 {
-    return flowd_sockops_program_visit(&sockops->program);
+    int fd;
+
+    if (sockops->visit_fd >= 0) {
+        sockops->visit_again = true;
+        return 0;
+    }
+    fd = flowd_sockops_program_begin_visit(&sockops->program);
+    if (fd < 0)
+        return fd;
+    sockops->visit_fd = fd;
+    go_on_visiting(sockops);
+    return 0;
 }
 
 void flowd_sockops_status(const struct flowd_sockops *sockops, json_t *object)

@@ -63,13 +63,14 @@ int flowd_sockops_watch(struct flowd_sockops *sockops, const struct flowd_flow_k
 int flowd_sockops_unwatch(struct flowd_sockops *sockops, const struct flowd_flow_key *key);
 
 /*
- * Has the program look at the sockets that are there: established ones of the ports are told as if
- * they had just begun, or sampling is switched on for them. Returns 0, or -errno: -EOPNOTSUPP where
- * the kernel has no iterators for it.
+ * Has the program look at the sockets that are there, some in each loop turn: established ones of
+ * the ports are told as if they had just begun, or sampling is switched on for them. Where that is
+ * under way it is done once more. Returns 0, or -errno: -EOPNOTSUPP where the kernel has no
+ * iterators for it.
  */
 int flowd_sockops_visit_existing(struct flowd_sockops *sockops);
 
-/* Adds "cgroup", "records", "lost", ... to a module's object in the status. */
+/* Adds "records", "lost", ... to a module's object in the status. */
 void flowd_sockops_status(const struct flowd_sockops *sockops, json_t *object);
 /* Adds what was read and what was lost, under the module's name. */
 void flowd_sockops_metrics(const struct flowd_sockops *sockops, const char *module,

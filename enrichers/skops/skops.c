@@ -42,18 +42,10 @@ struct skops {
     uint64_t without_flow;
 };
 
-static struct flowd_flow *find(struct skops *skops, const struct flowd_flow_key *key, bool reversed)
+static struct flowd_flow *find(struct skops *skops, const struct flowd_flow_key *key)
 {
-    struct flowd_flow_key wanted = *key;
-    struct flowd_flow *flow;
+    struct flowd_flow *flow = flowd_hub_find_key(skops->context->hub, key);
 
-    if (reversed) {
-        wanted.src = key->dst;
-        wanted.dst = key->src;
-        wanted.src_port = key->dst_port;
-        wanted.dst_port = key->src_port;
-    }
-    flow = flowd_hub_find_key(skops->context->hub, &wanted);
     return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
 }
 
@@ -71,9 +63,10 @@ static void show(struct skops *skops, struct flowd_flow *flow,
 /* A connection may have been announced from either end, and even from both. */
 static void on_told(void *context, const struct flowd_sockops_event *told)
 {
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(&told->key);
     struct skops *skops = context;
-    struct flowd_flow *as_source = find(skops, &told->key, false);
-    struct flowd_flow *as_destination = find(skops, &told->key, true);
+    struct flowd_flow *as_source = find(skops, &told->key);
+    struct flowd_flow *as_destination = find(skops, &reverse);
 
     if (as_source == NULL && as_destination == NULL)
         skops->without_flow++;
@@ -156,10 +149,11 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
 
 static void flow_end(void *instance, struct flowd_flow *flow)
 {
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(&flow->key);
     struct skops *skops = instance;
 
-    if (flow->key.protocol != IPPROTO_TCP || find(skops, &flow->key, false) != NULL ||
-        find(skops, &flow->key, true) != NULL)
+    if (flow->key.protocol != IPPROTO_TCP || find(skops, &flow->key) != NULL ||
+        find(skops, &reverse) != NULL)
         return;
     if (flowd_sockops_unwatch(skops->sockops, &flow->key) == 0)
         skops->watched--;

@@ -37,17 +37,6 @@ struct iperf3 {
     struct iperf3_missed missed;
 };
 
-static struct flowd_flow_key reverse_of(const struct flowd_flow_key *key)
-{
-    struct flowd_flow_key reverse = *key;
-
-    reverse.src = key->dst;
-    reverse.dst = key->src;
-    reverse.src_port = key->dst_port;
-    reverse.dst_port = key->src_port;
-    return reverse;
-}
-
 static struct flowd_flow *live_flow(struct iperf3 *iperf3, const struct flowd_flow_key *key)
 {
     struct flowd_flow *flow = flowd_hub_find_key(iperf3->context->hub, key);
@@ -58,7 +47,7 @@ static struct flowd_flow *live_flow(struct iperf3 *iperf3, const struct flowd_fl
 static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
     static struct flowd_log_limit limit;
-    struct flowd_flow_key reverse = reverse_of(&told->key);
+    struct flowd_flow_key reverse = flowd_flow_key_reverse(&told->key);
     struct flowd_event event = {.state = FLOWD_EVENT_START, .key = told->key};
     struct flowd_error err;
     struct flowd_tag tag;

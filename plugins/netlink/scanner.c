@@ -71,17 +71,6 @@ struct flowd_netlink_scanner {
 
 /* -- Flows ---------------------------------------------------------------------------------- */
 
-static struct flowd_flow_key reverse_of(const struct flowd_flow_key *key)
-{
-    struct flowd_flow_key reverse = *key;
-
-    reverse.src = key->dst;
-    reverse.dst = key->src;
-    reverse.src_port = key->dst_port;
-    reverse.dst_port = key->src_port;
-    return reverse;
-}
-
 static bool is_own(const struct flowd_netlink_scanner *scanner, const struct flowd_flow *flow)
 {
     return strncmp(flow->source, scanner->source->name, FLOWD_SOURCE_SIZE) == 0;
@@ -123,7 +112,7 @@ static int start_flow(struct flowd_netlink_scanner *scanner, const struct flowd_
 static int announce(struct flowd_netlink_scanner *scanner, const struct flowd_flow_key *key,
                     uint64_t *id)
 {
-    const struct flowd_flow_key reverse = reverse_of(key);
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(key);
     const struct flowd_flow *flow = flowd_hub_find_key(scanner->context->hub, key);
 
     if (flow == NULL)
@@ -173,7 +162,7 @@ static void forget(struct flowd_netlink_scanner *scanner, size_t number)
 /* The same connection as before. Where a tool has announced it meanwhile, its word counts. */
 static void keep(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
 {
-    const struct flowd_flow_key reverse = reverse_of(&connection->key);
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(&connection->key);
     struct flowd_flow *flow = flow_of(scanner, connection);
     const struct flowd_flow *other;
 

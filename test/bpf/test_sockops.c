@@ -1,6 +1,7 @@
 /*
  * The sk_ops programs load with every setting, also with those of kernels that can't do everything,
- * and tell the sockets of a network namespace from others in both ways.
+ * tell the sockets of a network namespace from others in both ways, and find what they missed
+ * however much it is.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +14,11 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <ev.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,8 +26,13 @@
 #include "ebpf/sockops.h"
 #include "sockops.skel.h"
 #include "sockops/cgroup.h"
+#include "sockops/sockops.h"
 
 #define SETTINGS 32u
+/* More than find room in the ring buffer. */
+#define CONNECTIONS 1500
+#define SMALL_RING 65536
+#define DEADLINE_S 30.0
 
 /* Opened with one combination of settings; bit 0 is the program. */
 static struct sockops_bpf *open_with(unsigned settings)
@@ -120,11 +128,107 @@ static void test_namespace_by_inode(void **state)
     close(cgroup);
 }
 
+/* Which connections were told of. */
+struct audience {
+    struct ev_loop *loop;
+    struct flowd_sockops *sockops;
+    bool heard[UINT16_MAX + 1]; /* by the remote port */
+    size_t count;
+    uint64_t lost;
+};
+
+static void on_told(void *context, const struct flowd_sockops_event *event)
+{
+    struct audience *audience = context;
+
+    if (event->happening != FLOWD_SOCKOPS_BEGINS || audience->heard[event->key.dst_port])
+        return;
+    audience->heard[event->key.dst_port] = true;
+    if (++audience->count == CONNECTIONS)
+        ev_break(audience->loop, EVBREAK_ALL);
+}
+
+static void on_lost(void *context, uint64_t records, uint64_t closes)
+{
+    struct audience *audience = context;
+
+    (void)closes;
+    audience->lost += records;
+    assert_int_equal(flowd_sockops_visit_existing(audience->sockops), 0);
+}
+
+static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)watcher;
+    (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static int listen_somewhere(struct sockaddr_in *address)
+{
+    socklen_t length = sizeof(*address);
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    *address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    assert_int_equal(bind(listener, (struct sockaddr *)address, length), 0);
+    assert_int_equal(listen(listener, CONNECTIONS), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)address, &length), 0);
+    return listener;
+}
+
+/* They are there all the time: in each visit the first ones must not take the room of the others.
+ */
+static void test_more_connections_than_the_ring_holds(void **state)
+{
+    static int clients[CONNECTIONS], servers[CONNECTIONS];
+    static struct audience audience;
+    const struct rlimit files = {.rlim_cur = 2 * CONNECTIONS + 256,
+                                 .rlim_max = 2 * CONNECTIONS + 256};
+    const struct flowd_sockops_listener listener = {
+        .told = on_told, .lost = on_lost, .context = &audience};
+    struct flowd_sockops_settings settings = {.duty = FLOWD_SOCKOPS_CONNECTIONS,
+                                              .cgroup_path = "",
+                                              .remote_ports = {0, UINT16_MAX},
+                                              .ring_size = SMALL_RING};
+    struct ev_timer deadline;
+    struct sockaddr_in address;
+    struct flowd_error err;
+    int at = listen_somewhere(&address);
+
+    (void)state;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    settings.local_ports[0] = settings.local_ports[1] = ntohs(address.sin_port);
+    audience.loop = ev_loop_new(EVFLAG_AUTO);
+    assert_int_equal(
+        flowd_sockops_new(audience.loop, &settings, &listener, &audience.sockops, &err), 0);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(clients[i], (struct sockaddr *)&address, sizeof(address)), 0);
+        servers[i] = accept(at, NULL, NULL);
+        assert_true(servers[i] >= 0);
+    }
+    ev_timer_init(&deadline, on_deadline, DEADLINE_S, 0);
+    ev_timer_start(audience.loop, &deadline);
+    ev_run(audience.loop, 0);
+    assert_true(audience.lost > 0);
+    assert_int_equal(audience.count, CONNECTIONS);
+    flowd_sockops_free(audience.sockops);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        close(clients[i]);
+        close(servers[i]);
+    }
+    close(at);
+    ev_timer_stop(audience.loop, &deadline);
+    ev_loop_destroy(audience.loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_setting_loads),
         cmocka_unit_test(test_namespace_by_inode),
+        cmocka_unit_test(test_more_connections_than_the_ring_holds),
     };
 
     if (geteuid() != 0) {

@@ -112,6 +112,17 @@ class Tcp:
         self.server = None
         self.sent_by_client = self.sent_by_server = 0
 
+    def abort(self):
+        """Ends the connection by a reset from the server, which leaves both ends' ports free at once."""
+        self.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.server.close()
+        try:
+            self.client.recv(1)
+        except ConnectionResetError:
+            self.client.close()
+        else:
+            raise AssertionError("the connection goes on")
+
     def connect(self):
         self.client.settimeout(DEADLINE_S)
         self.client.connect((self.target, self.port))

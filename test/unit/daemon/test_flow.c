@@ -157,6 +157,11 @@ static void test_keys(void **state)
     assert_int_not_equal(flowd_flow_key_hash(&event.key, 1), flowd_flow_key_hash(&other, 2));
     other.dst_port++;
     assert_int_not_equal(flowd_flow_key_hash(&event.key, 1), flowd_flow_key_hash(&other, 1));
+    other = flowd_flow_key_reverse(&event.key);
+    flowd_flow_key_format(&other, text);
+    assert_string_equal(text, "tcp [2001:db8::2]:40000 > [2001:db8::1]:1094");
+    other = flowd_flow_key_reverse(&other);
+    assert_memory_equal(&other, &event.key, sizeof(other));
     assert_int_equal(flowd_address_parse(TEXT("192.0.2.1"), &v4), 0);
     assert_int_equal(flowd_address_parse(TEXT("::1"), &v6), 0);
     other = event.key;
