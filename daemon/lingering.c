@@ -144,6 +144,18 @@ void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *f
     flowd_hub_end(lingering->context->hub, lingering->source, flow, NULL);
 }
 
+bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow_key *key)
+{
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        const struct flowd_lingering_level *level = &lingering->levels[i];
+
+        for (size_t n = level->first; n < level->first + level->count; n++)
+            if (memcmp(&level->entries[n].key, key, sizeof(*key)) == 0)
+                return true;
+    }
+    return false;
+}
+
 size_t flowd_lingering_count(const struct flowd_lingering *lingering)
 {
     size_t count = 0;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,5 +45,7 @@ void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_
 void flowd_lingering_fini(struct flowd_lingering *lingering);
 /* Without memory the flow ends at once. */
 void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow);
+/* Whether the flow with this key waits. Walks over all that do. */
+bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow_key *key);
 /* Flows that wait. */
 size_t flowd_lingering_count(const struct flowd_lingering *lingering);

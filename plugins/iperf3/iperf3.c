@@ -10,10 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/flow_socket.h"
 #include "daemon/hub.h"
+#include "daemon/lingering.h"
 #include "daemon/log.h"
 #include "daemon/module.h"
+#include "daemon/sock_diag.h"
 #include "daemon/source.h"
+#include "daemon/tcp_sample.h"
 #include "missed.h"
 #include "sockops/sockops.h"
 #include "tags.h"
@@ -35,6 +39,7 @@ struct iperf3 {
     struct flowd_sockops *sockops;
     struct iperf3_tags tags;
     struct iperf3_missed missed;
+    struct flowd_lingering lingering;
 };
 
 static struct flowd_flow *live_flow(struct iperf3 *iperf3, const struct flowd_flow_key *key)
@@ -44,14 +49,26 @@ static struct flowd_flow *live_flow(struct iperf3 *iperf3, const struct flowd_fl
     return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
 }
 
+/* The same if this plugin announced it. */
+static struct flowd_flow *own_flow(struct iperf3 *iperf3, const struct flowd_flow_key *key)
+{
+    struct flowd_flow *flow = live_flow(iperf3, key);
+
+    return flow != NULL && strcmp(flow->source, iperf3->source->name) == 0 ? flow : NULL;
+}
+
 static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
     static struct flowd_log_limit limit;
     struct flowd_flow_key reverse = flowd_flow_key_reverse(&told->key);
+    struct flowd_flow *own = own_flow(iperf3, &told->key);
     struct flowd_event event = {.state = FLOWD_EVENT_START, .key = told->key};
     struct flowd_error err;
     struct flowd_tag tag;
 
+    /* The ports are used again before the other end of the former connection has closed. */
+    if (own != NULL && flowd_lingering_has(&iperf3->lingering, &told->key))
+        flowd_hub_end(iperf3->context->hub, iperf3->source, own, NULL);
     if (live_flow(iperf3, &told->key) != NULL || live_flow(iperf3, &reverse) != NULL)
         return;
     tag = iperf3_tags_next(&iperf3->tags);
@@ -63,12 +80,28 @@ static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
                           err.message);
 }
 
+/* Whether the kernel still has to acknowledge the other end's last segment. */
+static bool lingers(const struct iperf3 *iperf3, const struct flowd_flow *flow)
+{
+    struct flowd_tcp_socket socket;
+
+    return flowd_flow_socket_ends(iperf3->context->host, &flow->key) == FLOWD_LOCAL_SRC &&
+           flowd_sock_diag_ask_one(iperf3->missed.diag, &flow->key, true, &socket) == 0 &&
+           flowd_tcp_socket_life(&socket) == FLOWD_TCP_LINGERS;
+}
+
 static void end(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
-    struct flowd_flow *flow = live_flow(iperf3, &told->key);
+    struct flowd_flow *flow = own_flow(iperf3, &told->key);
 
-    if (flow != NULL && strcmp(flow->source, iperf3->source->name) == 0)
-        flowd_hub_end(iperf3->context->hub, iperf3->source, flow, &told->sample);
+    if (flow == NULL)
+        return;
+    if (lingers(iperf3, flow)) {
+        flowd_hub_keep_sample(iperf3->context->hub, flow, &told->sample);
+        flowd_lingering_add(&iperf3->lingering, flow);
+        return;
+    }
+    flowd_hub_end(iperf3->context->hub, iperf3->source, flow, &told->sample);
 }
 
 static void on_told(void *context, const struct flowd_sockops_event *told)
@@ -137,6 +170,7 @@ static int start(const struct flowd_context *context, const void *values, void *
         free(iperf3);
         return result;
     }
+    flowd_lingering_init(&iperf3->lingering, context, iperf3->missed.diag, iperf3->source);
     /* Flows of an earlier process. */
     iperf3_missed_look(&iperf3->missed);
     *instance = iperf3;
@@ -148,6 +182,7 @@ static void stop(void *instance)
     struct iperf3 *iperf3 = instance;
 
     flowd_sockops_free(iperf3->sockops);
+    flowd_lingering_fini(&iperf3->lingering);
     iperf3_missed_fini(&iperf3->missed);
     free(iperf3);
 }

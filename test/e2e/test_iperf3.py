@@ -10,7 +10,9 @@ from api_client import Api, event
 from cgroups import inside, made, mount_point, sockops_programs
 from conftest import base_config
 from flowd_process import sanitizer_environment
+from frames import Frames, of_flow
 from kernel_bpf import ConnectionCounter, watched_in_kernel
+from marker_run import Marker
 from netns import Pair
 from test_failures import REFUSE, WITHOUT_PERFMON, detail, holds
 from traffic import Iperf3, Tcp
@@ -362,3 +364,61 @@ def test_more_than_the_ring_buffer_holds(finding, pair):
               "what is there, and no more")
         assert daemon.api.module("iperf3")["lost"] > 0
     until(lambda: not found(daemon), "the ends")
+
+
+def test_the_other_end_closes_later(finding, pair):
+    """The flow goes on until then, and brings the counts of this end's close."""
+    daemon = finding()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR, port=8100) as connection:
+        connection.connect().exchange()
+        until(lambda: len(found(daemon)) == 1, "the flow")
+        connection.client.close()
+        settle(daemon, pair)
+        assert ports_of(daemon) == {(connection.sport, connection.port)}
+    until(lambda: not found(daemon), "the end")
+    assert counted(daemon, "start") == {"started": 2} and counted(daemon, "end") == {"ended": 2}
+
+
+def test_ports_that_are_used_again_while_the_other_end_is_open(finding, pair):
+    """What the kernel then takes for a new connection is another flow."""
+    daemon = finding()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR, port=8100) as former:
+        former.connect()
+        first = until(lambda: found(daemon), "the flow")[0]["id"]
+        former.client.close()
+        settle(daemon, pair)
+        former.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+            daemon.send_signal(signal.SIGSTOP)
+            former.server.close()
+            until(lambda: not pair.near.run("ss", "-Htan", "sport", "=", f":{former.sport}").stdout,
+                  "the former connection's end")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            client.bind((Pair.NEAR, former.sport))
+            client.connect((Pair.FAR, former.port))
+            daemon.send_signal(signal.SIGCONT)
+            until(lambda: [one["id"] for one in found(daemon)] not in ([], [first]), "another flow")
+            assert len(found(daemon)) == 1
+    until(lambda: not found(daemon), "the end")
+
+
+@pytest.mark.parametrize("plugins", [{}, {"iperf3": {"minDestinationPort": 8100, "maxDestinationPort": 8100}}])
+def test_the_last_acknowledgement_is_marked(make_flowd, pair, directory, pin_path, plugins):
+    """This host closes first; what it answers to the other end's close is of the flow too."""
+    running = Marker(make_flowd, pair, directory, pin_path, plugins=plugins)
+    with Frames(pair.far, "veth1") as frames:
+        with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR, port=8100) as connection:
+            connection.connect()
+            key = ("tcp", Pair.NEAR, connection.sport, Pair.FAR, 8100)
+            if not plugins:
+                running.announce(key)
+            until(lambda: running.api.live() == 1, "the flow")
+            connection.client.close()
+            until(lambda: pair.near.run("ss", "-Htan", "state", "fin-wait-2", "sport", "=",
+                                        f":{connection.sport}").stdout, "this end's close")
+            until(lambda: running.api.get("/readyz").status == 200, "an answer")
+        until(lambda: running.api.live() == 0, "the end")
+        # Two of the handshake, the FIN, and the acknowledgement of the other end's.
+        until(lambda: len(of_flow(frames.packets(), key)) >= 4, "all packets")
+        sent = of_flow(frames.packets(), key)
+    assert all(one.label for one in sent[-2:]), sent
