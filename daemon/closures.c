@@ -88,7 +88,7 @@ static void note_abort(struct flowd_closures *closures, const struct flowd_flow_
 /* A socket that stands for the flow with this key has gone: its local end is the flow's source or
  * not. */
 static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow_key *key,
-                        bool local_is_src, const struct flowd_tcp_sample *sample)
+                        bool local_is_src, const struct flowd_tcp_socket *socket)
 {
     const struct flowd_context *context = closures->context;
     struct flowd_flow *flow = flowd_hub_find_key(context->hub, key);
@@ -99,8 +99,8 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
         return;
     /* With both ends here, the source's socket says what the flow was like. */
     if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
-        last = sample;
-    life = flowd_flow_socket_life(closures->diag, context->host, key);
+        last = &socket->sample;
+    life = flowd_flow_socket_life(closures->diag, context->host, key, socket->interface);
     if (life != FLOWD_TCP_CONNECTED && life != FLOWD_TCP_LINGERS) {
         closures->ended++;
         flowd_hub_end(context->hub, closures->source, flow, last);
@@ -109,7 +109,7 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
     if (last != NULL)
         flowd_hub_keep_sample(context->hub, flow, last);
     if (life == FLOWD_TCP_LINGERS)
-        flowd_lingering_add(&closures->lingering, flow);
+        flowd_lingering_add(&closures->lingering, flow, socket->interface);
     else
         closures->reused++;
 }
@@ -125,8 +125,8 @@ static void take_closure(struct flowd_closures *closures, const struct flowd_tcp
         note_abort(closures, key);
         return;
     }
-    end_flow_of(closures, key, true, &socket->sample);
-    end_flow_of(closures, &reverse, false, &socket->sample);
+    end_flow_of(closures, key, true, socket);
+    end_flow_of(closures, &reverse, false, socket);
 }
 
 static void note_loss(struct flowd_closures *closures)
@@ -154,8 +154,8 @@ static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int event
     if (!flowd_recovery_is_running(&closures->recovery)) {
         if (closures->ripe.any) {
             closures->walked = closures->ripe.ports;
-            flowd_recovery_start(&closures->recovery, closures->context, before_us,
-                                 closures->ripe.all ? NULL : &closures->walked);
+            flowd_recovery_start(&closures->recovery, closures->context, &closures->lingering,
+                                 before_us, closures->ripe.all ? NULL : &closures->walked);
         }
         closures->ripe = closures->fresh;
         closures->fresh = (struct doubt){0};
@@ -251,6 +251,9 @@ int flowd_closures_new(const struct flowd_context *context, struct flowd_closure
     /* Before the plugins: a connection that is over has its final counts when its end is read. */
     ev_set_priority(&closures->readable, EV_MAXPRI);
     ev_io_start(context->loop, &closures->readable);
+    /* What closed before. */
+    flowd_recovery_start(&closures->recovery, context, &closures->lingering,
+                         flowd_timestamp_boot_us(), NULL);
     *out = closures;
     return 0;
 }

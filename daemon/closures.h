@@ -16,7 +16,8 @@ struct flowd_closures;
 struct flowd_context;
 struct flowd_metrics;
 
-/* Begins to listen. Returns 0 and *out (owned), or -errno: the kernel does not tell. */
+/* Looks at the flows that are live, and begins to listen. Returns 0 and *out (owned), or -errno:
+ * the kernel does not tell. */
 int flowd_closures_new(const struct flowd_context *context, struct flowd_closures **out,
                        struct flowd_error *err);
 void flowd_closures_free(struct flowd_closures *closures);

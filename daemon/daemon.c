@@ -24,7 +24,6 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/privileges.h"
-#include "daemon/recovery.h"
 #include "daemon/registry.h"
 #include "daemon/status.h"
 #include "daemon/timestamp.h"
@@ -38,7 +37,6 @@ struct daemon {
     const char *path;
     struct flowd_log_override log;
     struct flowd_running running;
-    struct flowd_recovery recovery;
     struct flowd_closures *closures; /* NULL: flows do not end with their sockets */
     struct ev_signal terminate, interrupt, hangup, user1;
     struct ev_timer watchdog;
@@ -209,19 +207,14 @@ static void follow_closures(struct daemon *daemon)
     struct flowd_error err;
 
     if (!daemon->configuration->settings.flows_end_on_close) {
-        flowd_recovery_stop(&daemon->recovery);
         flowd_closures_free(daemon->closures);
         daemon->closures = NULL;
         return;
     }
     if (daemon->closures != NULL)
         return;
-    if (flowd_closures_new(&daemon->context, &daemon->closures, &err) < 0) {
+    if (flowd_closures_new(&daemon->context, &daemon->closures, &err) < 0)
         flowd_warning("closures", "flows do not end with their sockets: %s", err.message);
-        return;
-    }
-    /* What closed before. */
-    flowd_recovery_start(&daemon->recovery, &daemon->context, flowd_timestamp_boot_us(), NULL);
 }
 
 /* Everything that may change is taken from fresh; the rest has been put back to what it was. */
@@ -449,7 +442,6 @@ static void stop_modules(struct daemon *daemon, enum flowd_module_kind kind)
 
 static void take_down(struct daemon *daemon)
 {
-    flowd_recovery_stop(&daemon->recovery);
     flowd_closures_free(daemon->closures);
     daemon->running.ready = false;
     if (daemon->context.hub != NULL)

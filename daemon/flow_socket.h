@@ -4,11 +4,13 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "daemon/flow.h"
 
 struct flowd_host;
 struct flowd_sock_diag;
+struct flowd_tcp_socket;
 
 /* Which ends of a flow are addresses of this host. */
 enum {
@@ -20,9 +22,21 @@ enum {
  */
 unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flowd_flow_key *key);
 
+/* Instead of an interface's index: sockets that are bound to any of them, or to none. */
+#define FLOWD_ANY_INTERFACE UINT32_MAX
+
+/*
+ * Asks for the socket of one end. interface as in struct flowd_sock_diag_query, or
+ * FLOWD_ANY_INTERFACE: where there is no socket this costs a question for each interface of the
+ * host. Returns 0 and *out, or -errno: -ENOENT: there is none.
+ */
+int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key, bool local_is_src, uint32_t interface,
+                           struct flowd_tcp_socket *out);
+
 /*
  * How the flow's connection fares in this network namespace: an enum flowd_tcp_life, the best of
- * its local ends', or -errno (the kernel did not say, or can't be asked).
+ * its local ends', or -errno (the kernel did not say, or can't be asked). interface as above.
  */
 int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                           const struct flowd_flow_key *key);
+                           const struct flowd_flow_key *key, uint32_t interface);

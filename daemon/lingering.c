@@ -16,7 +16,8 @@
 
 struct flowd_lingering_entry {
     struct flowd_flow_key key; /* not the id: its flow may end and begin anew with another tag */
-    double due;                /* the loop's time */
+    uint32_t interface;
+    double due; /* the loop's time */
 };
 
 static bool make_room(struct flowd_lingering_level *level)
@@ -40,14 +41,16 @@ static bool make_room(struct flowd_lingering_level *level)
 }
 
 static bool push(struct flowd_lingering *lingering, unsigned number,
-                 const struct flowd_flow_key *key)
+                 const struct flowd_flow_key *key, uint32_t interface)
 {
     struct flowd_lingering_level *level = &lingering->levels[number];
 
     if (!make_room(level))
         return false;
     level->entries[level->first + level->count++] = (struct flowd_lingering_entry){
-        .key = *key, .due = ev_now(lingering->context->loop) + DELAY_S * (1 << number)};
+        .key = *key,
+        .interface = interface,
+        .due = ev_now(lingering->context->loop) + DELAY_S * (1 << number)};
     return true;
 }
 
@@ -80,8 +83,9 @@ static void set_timer(struct flowd_lingering *lingering)
 
 /* Looks at one flow again. */
 static void look(struct flowd_lingering *lingering, unsigned number,
-                 const struct flowd_flow_key *key)
+                 const struct flowd_lingering_entry *entry)
 {
+    const struct flowd_flow_key *key = &entry->key;
     const struct flowd_context *context = lingering->context;
     struct flowd_flow *flow = flowd_hub_find_key(context->hub, key);
     unsigned next = number + 1 < FLOWD_LINGERING_LEVELS ? number + 1 : number;
@@ -89,8 +93,9 @@ static void look(struct flowd_lingering *lingering, unsigned number,
 
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
         return;
-    life = flowd_flow_socket_life(lingering->diag, context->host, key);
-    if (life == FLOWD_TCP_CONNECTED || (life == FLOWD_TCP_LINGERS && push(lingering, next, key)))
+    life = flowd_flow_socket_life(lingering->diag, context->host, key, entry->interface);
+    if (life == FLOWD_TCP_CONNECTED ||
+        (life == FLOWD_TCP_LINGERS && push(lingering, next, key, entry->interface)))
         return;
     lingering->ended++;
     flowd_hub_end(context->hub, lingering->source, flow, NULL);
@@ -106,11 +111,11 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
         struct flowd_lingering_level *level = &lingering->levels[i];
 
         while (budget > 0 && level->count > 0 && level->entries[level->first].due <= ev_now(loop)) {
-            struct flowd_flow_key key = level->entries[level->first].key;
+            struct flowd_lingering_entry entry = level->entries[level->first];
 
             budget--;
             pop(level);
-            look(lingering, i, &key);
+            look(lingering, i, &entry);
         }
     }
     set_timer(lingering);
@@ -134,9 +139,10 @@ void flowd_lingering_fini(struct flowd_lingering *lingering)
     *lingering = (struct flowd_lingering){0};
 }
 
-void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow)
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
+                         uint32_t interface)
 {
-    if (push(lingering, 0, &flow->key)) {
+    if (push(lingering, 0, &flow->key, interface)) {
         set_timer(lingering);
         return;
     }

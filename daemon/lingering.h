@@ -43,8 +43,9 @@ struct flowd_lingering {
 void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
                           struct flowd_sock_diag *diag, struct flowd_source *source);
 void flowd_lingering_fini(struct flowd_lingering *lingering);
-/* Without memory the flow ends at once. */
-void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow);
+/* interface as flowd_flow_socket_life() takes it. Without memory the flow ends at once. */
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
+                         uint32_t interface);
 /* Whether the flow with this key waits. Walks over all that do. */
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow_key *key);
 /* Flows that wait. */

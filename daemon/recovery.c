@@ -9,6 +9,7 @@
 
 #include "daemon/flow_socket.h"
 #include "daemon/hub.h"
+#include "daemon/lingering.h"
 #include "daemon/log.h"
 #include "daemon/sock_diag.h"
 #include "daemon/tcp_sample.h"
@@ -22,14 +23,22 @@ static bool is_concerned(const struct flowd_recovery *recovery, const struct flo
             flowd_ports_has(recovery->ports, flow->key.dst_port));
 }
 
-static bool is_gone(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
+static void look_at(struct flowd_recovery *recovery, struct flowd_source *source,
+                    struct flowd_flow *flow)
 {
     int life;
 
+    recovery->looked_at++;
     if (!is_concerned(recovery, flow))
-        return false;
-    life = flowd_flow_socket_life(recovery->diag, recovery->context->host, &flow->key);
-    return life == FLOWD_TCP_GONE || life == FLOWD_TCP_LINGERS;
+        return;
+    life = flowd_flow_socket_life(recovery->diag, recovery->context->host, &flow->key,
+                                  FLOWD_ANY_INTERFACE);
+    if (life == FLOWD_TCP_GONE) {
+        flowd_hub_end(recovery->context->hub, source, flow, NULL);
+        recovery->ended++;
+    } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(recovery->lingering, &flow->key)) {
+        flowd_lingering_add(recovery->lingering, flow, FLOWD_ANY_INTERFACE);
+    }
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -49,23 +58,21 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
             flowd_recovery_stop(recovery);
             return;
         }
-        recovery->looked_at++;
-        if (is_gone(recovery, flow)) {
-            flowd_hub_end(hub, source, flow, NULL);
-            recovery->ended++;
-        }
+        look_at(recovery, source, flow);
     }
     ev_timer_set(&recovery->turn, 0, 0);
     ev_timer_start(loop, &recovery->turn);
 }
 
 void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context,
-                          int64_t before_us, const struct flowd_ports *ports)
+                          struct flowd_lingering *lingering, int64_t before_us,
+                          const struct flowd_ports *ports)
 {
     struct flowd_error err;
 
     flowd_recovery_stop(recovery);
-    *recovery = (struct flowd_recovery){.context = context, .before_us = before_us, .ports = ports};
+    *recovery = (struct flowd_recovery){
+        .context = context, .lingering = lingering, .before_us = before_us, .ports = ports};
     if (flowd_hub_live(context->hub) == 0)
         return;
     if (flowd_sock_diag_new(0, &recovery->diag, &err) < 0) {

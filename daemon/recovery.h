@@ -10,6 +10,7 @@
 
 #include "daemon/module.h"
 
+struct flowd_lingering;
 struct flowd_sock_diag;
 
 /* A set of ports: a bit for each. */
@@ -30,7 +31,8 @@ static inline bool flowd_ports_has(const struct flowd_ports *ports, uint16_t por
 /* Embedded in its owner; zero-initialised is idle. */
 struct flowd_recovery {
     const struct flowd_context *context;
-    struct flowd_sock_diag *diag; /* NULL: idle */
+    struct flowd_sock_diag *diag;      /* NULL: idle */
+    struct flowd_lingering *lingering; /* takes flows that are closed at this end only; borrowed */
     struct ev_timer turn;
     uint32_t cursor;
     int64_t before_us; /* only flows last heard of before this are looked at; CLOCK_BOOTTIME */
@@ -42,10 +44,11 @@ struct flowd_recovery {
 /*
  * Begins to look at the live flows that were last heard of before before_us, some in each loop
  * turn; a walk that is under way begins anew. Where ports isn't NULL, only flows with one of them
- * are looked at; it stays the caller's and must outlive the walk. A failure is logged, not
- * returned.
+ * are looked at. It and lingering stay the caller's and must outlive the walk. A failure is logged,
+ * not returned.
  */
 void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context,
-                          int64_t before_us, const struct flowd_ports *ports);
+                          struct flowd_lingering *lingering, int64_t before_us,
+                          const struct flowd_ports *ports);
 bool flowd_recovery_is_running(const struct flowd_recovery *recovery);
 void flowd_recovery_stop(struct flowd_recovery *recovery);

@@ -73,6 +73,7 @@ static void fill_request(struct flowd_sock_diag *diag, const struct flowd_sock_d
                  .idiag_states = UINT32_MAX,
                  .id = {.idiag_sport = htons(local_port),
                         .idiag_dport = htons(remote_port),
+                        .idiag_if = query->interface,
                         .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}}},
     };
     memcpy(request->body.id.idiag_src, local, sizeof(request->body.id.idiag_src));

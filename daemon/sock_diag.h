@@ -23,6 +23,11 @@ struct flowd_sock_diag;
 struct flowd_sock_diag_query {
     const struct flowd_flow_key *key; /* borrowed */
     bool local_is_src;                /* which end is this host's */
+    /*
+     * An index: a socket that is bound to this interface (or its VRF) is found too. 0: only those
+     * that are bound to none.
+     */
+    uint32_t interface;
 };
 
 /*

@@ -143,8 +143,9 @@ struct flowd_tcp_sample {
 struct flowd_tcp_socket {
     /* src is the local end. IPv4 as IPv4, also where an IPv6 socket carries it. */
     struct flowd_flow_key key;
-    uint32_t sequence; /* of the request that it answers; of a notification: 0 */
-    bool time_wait;    /* nobody has it any more: it only holds its addresses and ports */
+    uint32_t sequence;  /* of the request that it answers; of a notification: 0 */
+    uint32_t interface; /* its index, where the socket is bound to one; else 0 */
+    bool time_wait;     /* nobody has it any more: it only holds its addresses and ports */
     struct flowd_tcp_sample sample;
 };
 

@@ -98,7 +98,7 @@ static void end(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
         return;
     if (lingers(iperf3, flow)) {
         flowd_hub_keep_sample(iperf3->context->hub, flow, &told->sample);
-        flowd_lingering_add(&iperf3->lingering, flow);
+        flowd_lingering_add(&iperf3->lingering, flow, 0);
         return;
     }
     flowd_hub_end(iperf3->context->hub, iperf3->source, flow, &told->sample);

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "daemon/flow_socket.h"
 #include "daemon/hub.h"
 #include "daemon/sock_diag.h"
 #include "daemon/source.h"
@@ -21,7 +22,8 @@ enum found { GONE, WAITS, LIVES };
 static enum found look_at(struct iperf3_missed *missed, const struct flowd_flow *flow)
 {
     struct flowd_tcp_socket socket;
-    int result = flowd_sock_diag_ask_one(missed->diag, &flow->key, true, &socket);
+    int result = flowd_flow_socket_find(missed->diag, missed->context->host, &flow->key, true,
+                                        FLOWD_ANY_INTERFACE, &socket);
 
     if (result == -ENOENT)
         return GONE;

@@ -9,6 +9,8 @@ import pytest
 from api_client import Api, event, line
 from conftest import base_config
 from exposition import scrape
+from frames import Frames, of_flow
+from marker_run import Marker
 from netns import Namespace, Pair
 from traffic import Tcp
 from waiting import until
@@ -39,6 +41,12 @@ def key_of(connection, source=None, target=None):
 
 def reverse(flow):
     return event(flow["dst"], flow["dstPort"], flow["src"], flow["srcPort"], protocol="tcp")
+
+
+def bound_to_link(connection):
+    """Has its client use one interface only, which the kernel then wants to be told to find it."""
+    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"veth0")
+    return connection
 
 
 def announce(daemon, flow):
@@ -324,6 +332,64 @@ def test_lost_notifications_are_made_good(watching, pair):
         assert daemon.api.get(f"/v1/flows/{lives_id}").status == 200
     assert closures(daemon)["losses"] >= 1
     wait_gone(daemon, lives_id)
+
+
+def restart(daemon, pair):
+    daemon.kill()
+    daemon.start()
+    daemon.api = Api(pair.near)
+
+
+def switch_off_and_on(daemon, _):
+    for end_on_close in (False, True):
+        daemon.config["flows"] = {"endOnClose": end_on_close}
+        daemon.reload(daemon.config, r"reloaded")
+
+
+def abort_another(daemon, pair):
+    """One with the same local port: all flows that have it are looked at."""
+    port = daemon.api.flows()[0]["srcPort"]
+    with Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR, sport=port) as other:
+        announce(daemon, key_of(other.connect()))
+        other.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        other.client.close()
+        until(lambda: ended_by(daemon, "recovery") == 1, "its end")
+
+
+@pytest.mark.parametrize("bound", [False, True])
+@pytest.mark.parametrize("disturb", [restart, switch_off_and_on, abort_another, settle])
+def test_the_last_acknowledgement_is_marked_whatever_happens(make_flowd, pair, directory, pin_path, disturb,
+                                                             bound):
+    """A flow whose other end is open still is none that was missed."""
+    running = Marker(make_flowd, pair, directory, pin_path)
+    daemon = running.daemon
+    daemon.api = running.api
+    with Frames(pair.far, "veth1") as frames:
+        with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+            if bound:
+                bound_to_link(connection)
+            key = ("tcp", Pair.NEAR, connection.connect().sport, Pair.FAR, connection.port)
+            running.announce(key)
+            connection.client.close()
+            until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
+            disturb(daemon, pair)
+            until(lambda: closures(daemon)["lingering"] == 1, "the flow that waits")
+        until(lambda: daemon.api.live() == 0, "the end")
+        # Two of the handshake, the FIN, and the acknowledgement of the other end's.
+        until(lambda: len(of_flow(frames.packets(), key)) >= 4, "all packets")
+        sent = of_flow(frames.packets(), key)
+    assert all(one.label for one in sent[-2:]), sent
+
+
+def test_a_socket_that_is_bound_to_an_interface(watching, pair):
+    """Its flow survives a restart, and ends with it."""
+    daemon = watching()
+    with bound_to_link(Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR)) as connection:
+        flow_id = announce(daemon, key_of(connection.connect()))
+        restart(daemon, pair)
+        daemon.wait_log("1 flows looked at, 0 ended")
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+    wait_gone(daemon, flow_id)
 
 
 def tcp_sockets(pair, port):

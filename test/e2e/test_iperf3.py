@@ -366,6 +366,33 @@ def test_more_than_the_ring_buffer_holds(finding, pair):
     until(lambda: not found(daemon), "the ends")
 
 
+@pytest.mark.parametrize("scope", ["link-local", "bound"])
+def test_a_socket_of_one_interface_survives_a_restart(finding, pair, scope):
+    """The kernel finds it only for who names the interface."""
+    daemon = finding(**LISTENERS)
+    near, far = ("fe80::f:1", "fe80::f:2") if scope == "link-local" else (Pair.NEAR, Pair.FAR)
+    indexes = []
+    for space, link, address in ((pair.near, "veth0", near), (pair.far, "veth1", far)):
+        if scope == "link-local":
+            space.add_address(link, address + "/64")
+        with space.entered():
+            indexes.append(socket.if_nametoindex(link) if scope == "link-local" else 0)
+    with pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener, \
+            pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+        listener.bind((far, 8100, 0, indexes[1]))
+        listener.listen(1)
+        if scope == "bound":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"veth0")
+        client.bind((near, 0, 0, indexes[0]))
+        client.connect((far, 8100, 0, indexes[0]))
+        flow_id = until(lambda: found(daemon), "the flow")[0]["id"]
+        daemon.kill()
+        daemon.start()
+        daemon.api = Api(pair.near)
+        settle(daemon, pair)
+        assert [one["id"] for one in found(daemon)] == [flow_id]
+
+
 def test_the_other_end_closes_later(finding, pair):
     """The flow goes on until then, and brings the counts of this end's close."""
     daemon = finding()
