@@ -100,7 +100,7 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
     /* With both ends here, the source's socket says what the flow was like. */
     if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
         last = &socket->sample;
-    life = flowd_flow_socket_life(closures->diag, context->host, key, socket->interface);
+    life = flowd_flow_socket_life(closures->diag, context->host, key, socket->sample.interface);
     if (life != FLOWD_TCP_CONNECTED && life != FLOWD_TCP_LINGERS) {
         closures->ended++;
         flowd_hub_end(context->hub, closures->source, flow, last);
@@ -109,7 +109,7 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
     if (last != NULL)
         flowd_hub_keep_sample(context->hub, flow, last);
     if (life == FLOWD_TCP_LINGERS)
-        flowd_lingering_add(&closures->lingering, flow, socket->interface);
+        flowd_lingering_add(&closures->lingering, flow, socket->sample.interface);
     else
         closures->reused++;
 }

@@ -127,7 +127,7 @@ int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us
     if (take_key(&diag, &socket.key) < 0)
         return -EINVAL;
     socket.sequence = header.nlmsg_seq;
-    socket.interface = diag.id.idiag_if;
+    socket.sample.interface = diag.id.idiag_if;
     socket.sample.state = diag.idiag_state;
     socket.time_wait = diag.idiag_timer == TIMER_TIME_WAIT;
     socket.sample.cookie =

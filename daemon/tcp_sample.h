@@ -123,6 +123,7 @@ enum {
 struct flowd_tcp_sample {
     int64_t taken_us;     /* CLOCK_REALTIME */
     uint64_t cookie;      /* of the socket (SO_COOKIE); 0: not known */
+    uint32_t interface;   /* its index, where the socket is bound to one; else 0 */
     uint16_t info_length; /* bytes of info that are known; 0: none */
     uint8_t state;        /* of the socket when it was taken: TCP_ESTABLISHED, ... */
     uint8_t has;          /* FLOWD_TCP_HAS_... */
@@ -143,9 +144,8 @@ struct flowd_tcp_sample {
 struct flowd_tcp_socket {
     /* src is the local end. IPv4 as IPv4, also where an IPv6 socket carries it. */
     struct flowd_flow_key key;
-    uint32_t sequence;  /* of the request that it answers; of a notification: 0 */
-    uint32_t interface; /* its index, where the socket is bound to one; else 0 */
-    bool time_wait;     /* nobody has it any more: it only holds its addresses and ports */
+    uint32_t sequence; /* of the request that it answers; of a notification: 0 */
+    bool time_wait;    /* nobody has it any more: it only holds its addresses and ports */
     struct flowd_tcp_sample sample;
 };
 

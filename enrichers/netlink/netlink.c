@@ -5,6 +5,9 @@
  * The flows stand in one array and are asked for in turn, some in each tick, so that the requests
  * of a period are spread over it. A flow that has ended is noticed when its turn comes. At a flow's
  * end its socket is asked for once more, for the final counts.
+ *
+ * The kernel finds a socket that is bound to an interface only for who names the interface. Which
+ * one that is, is found out by asking for each, the more rarely the longer there is no socket.
  */
 #include <errno.h>
 #include <ev.h>
@@ -25,6 +28,7 @@
 #define TICK_MIN_S 0.01
 #define TICK_MAX_S 0.1
 #define CAPACITY_MIN 64
+#define SEARCHES_PER_TICK 16
 
 extern const struct flowd_module flowd_enricher_netlink;
 
@@ -34,14 +38,19 @@ struct netlink_config {
     int64_t states;
 };
 
+struct watched {
+    uint64_t id;
+    uint64_t missed; /* turns in which no socket was found */
+};
+
 struct netlink {
     const struct flowd_context *context;
     const struct netlink_config *config;
     struct flowd_sock_diag *diag;
     struct ev_timer tick;
-    double started; /* when the period that is under way began; the loop's time */
-    size_t done;    /* flows that have had their turn in it */
-    uint64_t *ids;  /* of TCP flows; those that ended leave gaps, closed when found */
+    double started;        /* when the period that is under way began; the loop's time */
+    size_t done;           /* flows that have had their turn in it */
+    struct watched *flows; /* TCP; those that ended leave gaps, closed when found */
     size_t count;
     size_t capacity;
     size_t next;
@@ -55,7 +64,10 @@ struct turn {
     struct netlink *netlink;
     struct flowd_sock_diag_query queries[FLOWD_SOCK_DIAG_BATCH];
     struct flowd_flow *flows[FLOWD_SOCK_DIAG_BATCH];
+    struct watched *watched[FLOWD_SOCK_DIAG_BATCH];
+    bool missing[FLOWD_SOCK_DIAG_BATCH];
     size_t count;
+    unsigned searches; /* in this tick */
 };
 
 static bool is_wanted(const struct netlink *netlink, const struct flowd_tcp_socket *socket)
@@ -67,9 +79,12 @@ static bool is_wanted(const struct netlink *netlink, const struct flowd_tcp_sock
 static void take_answer(void *context, size_t index, int error,
                         const struct flowd_tcp_socket *socket)
 {
-    const struct turn *turn = context;
+    struct turn *turn = context;
     struct netlink *netlink = turn->netlink;
 
+    /* A listener is answered where the connection is not found. */
+    turn->missing[index] =
+        error == -ENOENT || (error == 0 && flowd_tcp_socket_life(socket) == FLOWD_TCP_GONE);
     if (error == -ENOENT || (error == 0 && !is_wanted(netlink, socket))) {
         netlink->without_socket++;
     } else if (error < 0) {
@@ -80,21 +95,61 @@ static void take_answer(void *context, size_t index, int error,
     }
 }
 
+/* Whether the flow's socket is one that is bound to an interface. */
+static void search(struct turn *turn, size_t index)
+{
+    struct netlink *netlink = turn->netlink;
+    struct watched *watched = turn->watched[index];
+    struct flowd_tcp_socket socket;
+    bool due = (watched->missed & (watched->missed + 1)) == 0; /* 0, 1, 3, 7, ... */
+
+    if (due && turn->searches == SEARCHES_PER_TICK)
+        return;
+    watched->missed++;
+    if (!due)
+        return;
+    turn->searches++;
+    if (flowd_flow_socket_find(netlink->diag, netlink->context->host, turn->queries[index].key,
+                               turn->queries[index].local_is_src, FLOWD_ANY_INTERFACE,
+                               &socket) < 0 ||
+        !is_wanted(netlink, &socket))
+        return;
+    watched->missed = 0;
+    netlink->without_socket--;
+    netlink->sampled++;
+    flowd_hub_sample(netlink->context->hub, turn->flows[index], &socket.sample);
+}
+
 static void ask(struct turn *turn)
 {
     flowd_sock_diag_ask(turn->netlink->diag, turn->queries, turn->count, take_answer, turn);
+    for (size_t i = 0; i < turn->count; i++)
+        if (turn->missing[i])
+            search(turn, i);
     turn->count = 0;
 }
 
-static void add_query(struct turn *turn, struct flowd_flow *flow)
+/* That which the flow's socket was bound to when it was sampled; 0: none. */
+static uint32_t interface_of(const struct netlink *netlink, const struct flowd_flow *flow)
+{
+    const struct flowd_tcp_sample *last = flowd_hub_sample_of(netlink->context->hub, flow);
+
+    return last != NULL ? last->interface : 0;
+}
+
+static void add_query(struct turn *turn, struct watched *watched, struct flowd_flow *flow)
 {
     unsigned ends = flowd_flow_socket_ends(turn->netlink->context->host, &flow->key);
 
     if (ends == 0)
         return;
     turn->flows[turn->count] = flow;
-    turn->queries[turn->count++] = (struct flowd_sock_diag_query){
-        .key = &flow->key, .local_is_src = (ends & FLOWD_LOCAL_SRC) != 0};
+    turn->watched[turn->count] = watched;
+    turn->missing[turn->count] = false;
+    turn->queries[turn->count++] =
+        (struct flowd_sock_diag_query){.key = &flow->key,
+                                       .local_is_src = (ends & FLOWD_LOCAL_SRC) != 0,
+                                       .interface = interface_of(turn->netlink, flow)};
     if (turn->count == FLOWD_SOCK_DIAG_BATCH)
         ask(turn);
 }
@@ -106,13 +161,12 @@ static bool take_turn(struct netlink *netlink, struct turn *turn)
 
     if (netlink->next >= netlink->count)
         return false;
-    flow = flowd_hub_find(netlink->context->hub, netlink->ids[netlink->next]);
+    flow = flowd_hub_find(netlink->context->hub, netlink->flows[netlink->next].id);
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE) {
-        netlink->ids[netlink->next] = netlink->ids[--netlink->count];
+        netlink->flows[netlink->next] = netlink->flows[--netlink->count];
         return true;
     }
-    netlink->next++;
-    add_query(turn, flow);
+    add_query(turn, &netlink->flows[netlink->next++], flow);
     return true;
 }
 
@@ -173,18 +227,18 @@ static void stop(void *instance)
 
     ev_timer_stop(netlink->context->loop, &netlink->tick);
     flowd_sock_diag_free(netlink->diag);
-    free(netlink->ids);
+    free(netlink->flows);
     free(netlink);
 }
 
 static int grow(struct netlink *netlink)
 {
     size_t capacity = netlink->capacity > 0 ? netlink->capacity * 2 : CAPACITY_MIN;
-    uint64_t *ids = realloc(netlink->ids, capacity * sizeof(*ids));
+    struct watched *flows = realloc(netlink->flows, capacity * sizeof(*flows));
 
-    if (ids == NULL)
+    if (flows == NULL)
         return -ENOMEM;
-    netlink->ids = ids;
+    netlink->flows = flows;
     netlink->capacity = capacity;
     return 0;
 }
@@ -195,12 +249,12 @@ static void close_gaps(struct netlink *netlink)
     size_t kept = 0;
 
     for (size_t i = 0; i < netlink->count; i++) {
-        const struct flowd_flow *flow = flowd_hub_find(netlink->context->hub, netlink->ids[i]);
+        const struct flowd_flow *flow = flowd_hub_find(netlink->context->hub, netlink->flows[i].id);
 
         if (i == netlink->next)
             netlink->next = kept;
         if (flow != NULL && flow->state == FLOWD_FLOW_LIVE)
-            netlink->ids[kept++] = netlink->ids[i];
+            netlink->flows[kept++] = netlink->flows[i];
     }
     if (netlink->next > kept)
         netlink->next = kept;
@@ -229,7 +283,7 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
                           "out of memory: a flow is not sampled");
         return;
     }
-    netlink->ids[netlink->count++] = flow->id;
+    netlink->flows[netlink->count++] = (struct watched){.id = flow->id};
     if (!ev_is_active(&netlink->tick)) {
         netlink->started = ev_now(netlink->context->loop);
         ev_timer_start(netlink->context->loop, &netlink->tick);
@@ -253,7 +307,8 @@ static int last_sample(void *instance, const struct flowd_flow *flow,
     if (ends == 0)
         return -ENOENT;
     result =
-        flowd_sock_diag_ask_one(netlink->diag, &flow->key, (ends & FLOWD_LOCAL_SRC) != 0, &socket);
+        flowd_flow_socket_find(netlink->diag, netlink->context->host, &flow->key,
+                               (ends & FLOWD_LOCAL_SRC) != 0, interface_of(netlink, flow), &socket);
     if (result == 0 && flowd_tcp_socket_life(&socket) != FLOWD_TCP_CONNECTED)
         result = -ENOENT;
     if (result == 0)

@@ -86,6 +86,22 @@ def test_ipv4_in_a_socket_of_both_families(sampling, pair):
             assert counters(daemon)["withoutSocket"] == 0
 
 
+@pytest.mark.parametrize("near", ["client", "server"])
+def test_a_socket_that_is_bound_to_an_interface(sampling, pair, near):
+    """The kernel finds it only for who names the interface, which is looked for once."""
+    daemon = sampling()
+    client, server = (pair.near, pair.far) if near == "client" else (pair.far, pair.near)
+    ends = (Pair.NEAR, Pair.FAR) if near == "client" else (Pair.FAR, Pair.NEAR)
+    with Tcp(client, server, *ends) as connection:
+        (connection.client if near == "client" else connection.listener).setsockopt(
+            socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"veth0")
+        connection.connect()
+        flow_id = announce(daemon, ends[0], connection.sport, ends[1], connection.port)
+        until(lambda: counters(daemon)["samples"] >= 5, "five samples")
+        assert counters(daemon)["withoutSocket"] == 0
+        assert daemon.api.get(f"/v1/flows/{flow_id}").json["sample"]["state"] == "established"
+
+
 def test_what_has_no_connection(sampling, pair):
     """A flow whose socket is not there yet is asked for in vain, a listener is none, UDP is let be."""
     daemon = sampling()
