@@ -3,7 +3,8 @@
  * by exact sock_diag(7) requests.
  *
  * The flows stand in one array and are asked for in turn, some in each tick, so that the requests
- * of a period are spread over it. A flow that has ended is noticed when its turn comes. At a flow's
+ * of a period are spread over it; where the loop was held up, what is late is made good in several
+ * of its turns. A flow that has ended is noticed when its turn comes. At a flow's
  * end its socket is asked for once more, for the final counts.
  */
 #include <errno.h>
@@ -24,6 +25,7 @@
 #define TICKS_PER_PERIOD 50
 #define TICK_MIN_S 0.01
 #define TICK_MAX_S 0.1
+#define FLOWS_PER_TURN 2048
 #define CAPACITY_MIN 64
 
 extern const struct flowd_module flowd_enricher_netlink;
@@ -39,9 +41,10 @@ struct netlink {
     const struct netlink_config *config;
     struct flowd_sock_diag *diag;
     struct ev_timer tick;
-    double started; /* when the period that is under way began; the loop's time */
-    size_t done;    /* flows that have had their turn in it */
-    uint64_t *ids;  /* of TCP flows; those that ended leave gaps, closed when found */
+    struct ev_timer rest; /* of no time: a tick has more to do than one turn should take */
+    double started;       /* when the period that is under way began; the loop's time */
+    size_t done;          /* flows that have had their turn in it */
+    uint64_t *ids;        /* of TCP flows; those that ended leave gaps, closed when found */
     size_t count;
     size_t capacity;
     size_t next;
@@ -116,23 +119,39 @@ static bool take_turn(struct netlink *netlink, struct turn *turn)
     return true;
 }
 
+/* Asks for flows until due have had their turn. False: there are more than one turn should take. */
+static bool take_turns(struct netlink *netlink, size_t due)
+{
+    struct turn turn = {.netlink = netlink};
+    size_t left = FLOWS_PER_TURN;
+
+    while (netlink->done < due && left > 0 && take_turn(netlink, &turn)) {
+        netlink->done++;
+        left--;
+    }
+    if (turn.count > 0)
+        ask(&turn);
+    return left > 0;
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct netlink *netlink = watcher->data;
     double period_s = (double)netlink->context->sample_period_ms / 1000;
     double elapsed_s = ev_now(loop) - netlink->started;
-    struct turn turn = {.netlink = netlink};
     size_t due;
 
+    (void)watcher;
     (void)events;
     /* All that remain once the period is over; a loop that was held up for long skips some periods.
      */
     due =
         elapsed_s >= period_s ? SIZE_MAX : (size_t)((double)netlink->count * elapsed_s / period_s);
-    while (netlink->done < due && take_turn(netlink, &turn))
-        netlink->done++;
-    if (turn.count > 0)
-        ask(&turn);
+    if (!take_turns(netlink, due)) {
+        ev_timer_set(&netlink->rest, 0, 0);
+        ev_timer_start(loop, &netlink->rest);
+        return;
+    }
     if (elapsed_s < period_s)
         return;
     netlink->started += period_s;
@@ -140,7 +159,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
         netlink->started = ev_now(loop);
     netlink->done = netlink->next = 0;
     if (netlink->count == 0)
-        ev_timer_stop(loop, watcher);
+        ev_timer_stop(loop, &netlink->tick);
 }
 
 static int start(const struct flowd_context *context, const void *config, void **instance,
@@ -162,7 +181,8 @@ static int start(const struct flowd_context *context, const void *config, void *
     }
     tick_s = tick_s < TICK_MIN_S ? TICK_MIN_S : tick_s > TICK_MAX_S ? TICK_MAX_S : tick_s;
     ev_timer_init(&netlink->tick, on_tick, tick_s, tick_s);
-    netlink->tick.data = netlink;
+    ev_timer_init(&netlink->rest, on_tick, 0, 0);
+    netlink->tick.data = netlink->rest.data = netlink;
     *instance = netlink;
     return 0;
 }
@@ -172,6 +192,7 @@ static void stop(void *instance)
     struct netlink *netlink = instance;
 
     ev_timer_stop(netlink->context->loop, &netlink->tick);
+    ev_timer_stop(netlink->context->loop, &netlink->rest);
     flowd_sock_diag_free(netlink->diag);
     free(netlink->ids);
     free(netlink);
