@@ -3,8 +3,8 @@
  * the program counts, and whoever listens is told, so that it can look for what it missed.
  *
  * A visit of the sockets that are there puts its records into the ring buffer too, which keeps the
- * order of events. So it goes on only in turns in which what came before has been read: there may
- * be more sockets than the buffer has room for.
+ * order of events. There may be more sockets than it has room for, so what is in it is read before
+ * the visit goes on.
  */
 #include "sockops/sockops.h"
 
@@ -38,7 +38,6 @@ struct flowd_sockops {
     struct ev_timer visit; /* of no time, as long as a visit goes on */
     int visit_fd;          /* -1: none does */
     bool visit_again;
-    bool behind;      /* the last turn left records unread, or might have */
     unsigned left;    /* records that may be read in this turn */
     int64_t clock_us; /* what CLOCK_REALTIME is ahead of CLOCK_MONOTONIC */
     uint64_t records;
@@ -68,16 +67,20 @@ static int64_t clock_difference_us(void)
     return flowd_timestamp_now_us() - ((int64_t)now.tv_sec * US_PER_S + now.tv_nsec / NS_PER_US);
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+/* Returns whether all were read. */
+static bool take_records(struct flowd_sockops *sockops)
 {
-    struct flowd_sockops *sockops = watcher->data;
-
-    (void)loop;
-    (void)events;
     sockops->left = RECORDS_PER_TURN;
     sockops->clock_us = clock_difference_us();
     ring_buffer__consume(sockops->ring);
-    sockops->behind = sockops->left == 0;
+    return sockops->left > 0;
+}
+
+static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    (void)take_records(watcher->data);
 }
 
 static void on_check(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -107,7 +110,7 @@ static void end_visit(struct flowd_sockops *sockops)
 static void go_on_visiting(struct flowd_sockops *sockops)
 {
     static struct flowd_log_limit limit;
-    int result = flowd_sockops_program_visit(sockops->visit_fd);
+    int result = take_records(sockops) ? flowd_sockops_program_visit(sockops->visit_fd) : 1;
 
     if (result < 0)
         flowd_log_limited(&limit, FLOWD_LOG_WARNING, "sockops",
@@ -123,17 +126,15 @@ static void on_visit(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct flowd_sockops *sockops = watcher->data;
 
+    (void)loop;
     (void)events;
     ev_timer_set(watcher, 0, 0);
-    if (sockops->behind) {
-        sockops->behind = false;
-        ev_timer_start(loop, watcher);
-    } else if (sockops->visit_fd >= 0) {
+    if (sockops->visit_fd >= 0) {
         go_on_visiting(sockops);
-    } else {
-        sockops->visit_again = false;
-        (void)flowd_sockops_visit_existing(sockops);
+        return;
     }
+    sockops->visit_again = false;
+    (void)flowd_sockops_visit_existing(sockops);
 }
 
 int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings *settings,

@@ -65,8 +65,8 @@ int flowd_sockops_unwatch(struct flowd_sockops *sockops, const struct flowd_flow
 /*
  * Has the program look at the sockets that are there, some in each loop turn: established ones of
  * the ports are told as if they had just begun, or sampling is switched on for them. Where that is
- * under way it is done once more. Returns 0, or -errno: -EOPNOTSUPP where the kernel has no
- * iterators for it.
+ * under way it is done once more. Not to be called by the listener's told(). Returns 0, or -errno:
+ * -EOPNOTSUPP where the kernel has no iterators for it.
  */
 int flowd_sockops_visit_existing(struct flowd_sockops *sockops);
 

@@ -3,7 +3,8 @@
  * by exact sock_diag(7) requests.
  *
  * The flows stand in one array and are asked for in turn, some in each tick, so that the requests
- * of a period are spread over it. A flow that has ended is noticed when its turn comes. At a flow's
+ * of a period are spread over it; where the loop was held up, what is late is made good in several
+ * of its turns. A flow that has ended is noticed when its turn comes. At a flow's
  * end its socket is asked for once more, for the final counts.
  *
  * The kernel finds a socket that is bound to an interface only for who names the interface. Which
@@ -27,8 +28,9 @@
 #define TICKS_PER_PERIOD 50
 #define TICK_MIN_S 0.01
 #define TICK_MAX_S 0.1
+#define FLOWS_PER_TURN 2048
 #define CAPACITY_MIN 64
-#define SEARCHES_PER_TICK 16
+#define SEARCHES_PER_TURN 16
 
 extern const struct flowd_module flowd_enricher_netlink;
 
@@ -48,6 +50,7 @@ struct netlink {
     const struct netlink_config *config;
     struct flowd_sock_diag *diag;
     struct ev_timer tick;
+    struct ev_timer rest;  /* of no time: a tick has more to do than one turn should take */
     double started;        /* when the period that is under way began; the loop's time */
     size_t done;           /* flows that have had their turn in it */
     struct watched *flows; /* TCP; those that ended leave gaps, closed when found */
@@ -67,7 +70,7 @@ struct turn {
     struct watched *watched[FLOWD_SOCK_DIAG_BATCH];
     bool missing[FLOWD_SOCK_DIAG_BATCH];
     size_t count;
-    unsigned searches; /* in this tick */
+    unsigned searches; /* in this turn of the loop */
 };
 
 static bool is_wanted(const struct netlink *netlink, const struct flowd_tcp_socket *socket)
@@ -103,7 +106,7 @@ static void search(struct turn *turn, size_t index)
     struct flowd_tcp_socket socket;
     bool due = (watched->missed & (watched->missed + 1)) == 0; /* 0, 1, 3, 7, ... */
 
-    if (due && turn->searches == SEARCHES_PER_TICK)
+    if (due && turn->searches == SEARCHES_PER_TURN)
         return;
     watched->missed++;
     if (!due)
@@ -170,23 +173,39 @@ static bool take_turn(struct netlink *netlink, struct turn *turn)
     return true;
 }
 
+/* Asks for flows until due have had their turn. False: there are more than one turn should take. */
+static bool take_turns(struct netlink *netlink, size_t due)
+{
+    struct turn turn = {.netlink = netlink};
+    size_t left = FLOWS_PER_TURN;
+
+    while (netlink->done < due && left > 0 && take_turn(netlink, &turn)) {
+        netlink->done++;
+        left--;
+    }
+    if (turn.count > 0)
+        ask(&turn);
+    return left > 0;
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct netlink *netlink = watcher->data;
     double period_s = (double)netlink->context->sample_period_ms / 1000;
     double elapsed_s = ev_now(loop) - netlink->started;
-    struct turn turn = {.netlink = netlink};
     size_t due;
 
+    (void)watcher;
     (void)events;
     /* All that remain once the period is over; a loop that was held up for long skips some periods.
      */
     due =
         elapsed_s >= period_s ? SIZE_MAX : (size_t)((double)netlink->count * elapsed_s / period_s);
-    while (netlink->done < due && take_turn(netlink, &turn))
-        netlink->done++;
-    if (turn.count > 0)
-        ask(&turn);
+    if (!take_turns(netlink, due)) {
+        ev_timer_set(&netlink->rest, 0, 0);
+        ev_timer_start(loop, &netlink->rest);
+        return;
+    }
     if (elapsed_s < period_s)
         return;
     netlink->started += period_s;
@@ -194,7 +213,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
         netlink->started = ev_now(loop);
     netlink->done = netlink->next = 0;
     if (netlink->count == 0)
-        ev_timer_stop(loop, watcher);
+        ev_timer_stop(loop, &netlink->tick);
 }
 
 static int start(const struct flowd_context *context, const void *config, void **instance,
@@ -216,7 +235,8 @@ static int start(const struct flowd_context *context, const void *config, void *
     }
     tick_s = tick_s < TICK_MIN_S ? TICK_MIN_S : tick_s > TICK_MAX_S ? TICK_MAX_S : tick_s;
     ev_timer_init(&netlink->tick, on_tick, tick_s, tick_s);
-    netlink->tick.data = netlink;
+    ev_timer_init(&netlink->rest, on_tick, 0, 0);
+    netlink->tick.data = netlink->rest.data = netlink;
     *instance = netlink;
     return 0;
 }
@@ -226,6 +246,7 @@ static void stop(void *instance)
     struct netlink *netlink = instance;
 
     ev_timer_stop(netlink->context->loop, &netlink->tick);
+    ev_timer_stop(netlink->context->loop, &netlink->rest);
     flowd_sock_diag_free(netlink->diag);
     free(netlink->flows);
     free(netlink);
