@@ -9,13 +9,16 @@
 #include "daemon/flow_socket.h"
 #include "daemon/hub.h"
 #include "daemon/tcp_sample.h"
+#include "daemon/timestamp.h"
 
 #define DELAY_S 0.1
+#define RECENT_US 2000000
 #define CAPACITY_MIN 64
 #define PER_TURN 1024
 
 struct flowd_lingering_entry {
-    struct flowd_flow_key key; /* not the id: its flow may end and begin anew with another tag */
+    struct flowd_flow_key key; /* its flow may end and begin anew with another tag */
+    uint64_t id;               /* of the flow when it was last looked at */
     uint32_t interface;
     double due; /* the loop's time */
 };
@@ -40,17 +43,16 @@ static bool make_room(struct flowd_lingering_level *level)
     return true;
 }
 
+/* entry.due is set here. */
 static bool push(struct flowd_lingering *lingering, unsigned number,
-                 const struct flowd_flow_key *key, uint32_t interface)
+                 struct flowd_lingering_entry entry)
 {
     struct flowd_lingering_level *level = &lingering->levels[number];
 
     if (!make_room(level))
         return false;
-    level->entries[level->first + level->count++] = (struct flowd_lingering_entry){
-        .key = *key,
-        .interface = interface,
-        .due = ev_now(lingering->context->loop) + DELAY_S * (1 << number)};
+    entry.due = ev_now(lingering->context->loop) + DELAY_S * (1 << number);
+    level->entries[level->first + level->count++] = entry;
     return true;
 }
 
@@ -81,22 +83,34 @@ static void set_timer(struct flowd_lingering *lingering)
     ev_timer_start(loop, &lingering->timer);
 }
 
+/* A flow with the same key that has just been announced may be of a connection yet to come. */
+static bool is_recent(const struct flowd_flow *flow)
+{
+    return flowd_timestamp_boot_us() - flow->last_event_us < RECENT_US;
+}
+
 /* Looks at one flow again. */
 static void look(struct flowd_lingering *lingering, unsigned number,
-                 const struct flowd_lingering_entry *entry)
+                 struct flowd_lingering_entry entry)
 {
-    const struct flowd_flow_key *key = &entry->key;
     const struct flowd_context *context = lingering->context;
-    struct flowd_flow *flow = flowd_hub_find_key(context->hub, key);
+    struct flowd_flow *flow = flowd_hub_find_key(context->hub, &entry.key);
     unsigned next = number + 1 < FLOWD_LINGERING_LEVELS ? number + 1 : number;
     int life;
 
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
         return;
-    life = flowd_flow_socket_life(lingering->diag, context->host, key, entry->interface);
-    if (life == FLOWD_TCP_CONNECTED ||
-        (life == FLOWD_TCP_LINGERS && push(lingering, next, key, entry->interface)))
+    life = flowd_flow_socket_life(lingering->diag, context->host, &entry.key, entry.interface);
+    if (life == FLOWD_TCP_CONNECTED)
         return;
+    if (life != FLOWD_TCP_LINGERS) {
+        if (entry.id != flow->id && is_recent(flow) && push(lingering, number, entry))
+            return;
+    } else {
+        entry.id = flow->id;
+        if (push(lingering, next, entry))
+            return;
+    }
     lingering->ended++;
     flowd_hub_end(context->hub, lingering->source, flow, NULL);
 }
@@ -115,7 +129,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
 
             budget--;
             pop(level);
-            look(lingering, i, &entry);
+            look(lingering, i, entry);
         }
     }
     set_timer(lingering);
@@ -142,7 +156,10 @@ void flowd_lingering_fini(struct flowd_lingering *lingering)
 void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
                          uint32_t interface)
 {
-    if (push(lingering, 0, &flow->key, interface)) {
+    const struct flowd_lingering_entry entry = {
+        .key = flow->key, .id = flow->id, .interface = interface};
+
+    if (push(lingering, 0, entry)) {
         set_timer(lingering);
         return;
     }
@@ -150,13 +167,13 @@ void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *f
     flowd_hub_end(lingering->context->hub, lingering->source, flow, NULL);
 }
 
-bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow_key *key)
+bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow)
 {
     for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
         const struct flowd_lingering_level *level = &lingering->levels[i];
 
         for (size_t n = level->first; n < level->first + level->count; n++)
-            if (memcmp(&level->entries[n].key, key, sizeof(*key)) == 0)
+            if (level->entries[n].id == flow->id)
                 return true;
     }
     return false;

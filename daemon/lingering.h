@@ -46,7 +46,7 @@ void flowd_lingering_fini(struct flowd_lingering *lingering);
 /* interface as flowd_flow_socket_life() takes it. Without memory the flow ends at once. */
 void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
                          uint32_t interface);
-/* Whether the flow with this key waits. Walks over all that do. */
-bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow_key *key);
+/* Whether this flow waits, and no former one with its key. Walks over all that do. */
+bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow);
 /* Flows that wait. */
 size_t flowd_lingering_count(const struct flowd_lingering *lingering);

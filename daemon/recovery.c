@@ -36,7 +36,7 @@ static void look_at(struct flowd_recovery *recovery, struct flowd_source *source
     if (life == FLOWD_TCP_GONE) {
         flowd_hub_end(recovery->context->hub, source, flow, NULL);
         recovery->ended++;
-    } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(recovery->lingering, &flow->key)) {
+    } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(recovery->lingering, flow)) {
         flowd_lingering_add(recovery->lingering, flow, FLOWD_ANY_INTERFACE);
     }
 }

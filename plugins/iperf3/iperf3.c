@@ -67,7 +67,7 @@ static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
     struct flowd_tag tag;
 
     /* The ports are used again before the other end of the former connection has closed. */
-    if (own != NULL && flowd_lingering_has(&iperf3->lingering, &told->key))
+    if (own != NULL && flowd_lingering_has(&iperf3->lingering, own))
         flowd_hub_end(iperf3->context->hub, iperf3->source, own, NULL);
     if (live_flow(iperf3, &told->key) != NULL || live_flow(iperf3, &reverse) != NULL)
         return;

@@ -174,6 +174,35 @@ def test_another_tag_while_the_far_end_stays_open(watching, pair):
     assert daemon.api.live() == 0
 
 
+def test_announced_for_the_next_connection_of_the_same_ports(watching, pair):
+    """The flow is not ended for the former connection, whose flow was ended by a tool while it waited."""
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as former:
+        flow = key_of(former.connect())
+        announce(daemon, flow)
+        former.client.close()
+        until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
+        daemon.api.post({**flow, "state": "end"}).expect(200, 201)
+        former.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        former.server.close()
+        flow_id = announce(daemon, flow)
+        with Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR) as other:
+            announce(daemon, key_of(other.connect()))
+            other.client.close()
+            # That one's first look comes later than the former one's.
+            until(lambda: closures(daemon)["lingering"] == 2, "the next that waits")
+            other_key = key_of(other)
+        until(lambda: not any(one["srcPort"] == other_key["srcPort"] and one["src"] == Pair.NEAR_OTHER
+                              for one in daemon.api.flows()), "its end")
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+        with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+            client.bind((Pair.NEAR, former.sport))
+            client.connect((Pair.FAR, former.port))
+            until(lambda: closures(daemon)["lingering"] == 0, "nothing that waits")
+            assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+    wait_gone(daemon, flow_id)
+
+
 def test_an_end_that_comes_after_the_close(watching, pair):
     """It is for an unknown flow by then: counted, and otherwise ignored."""
     daemon = watching()
