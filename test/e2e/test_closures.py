@@ -296,6 +296,26 @@ def test_a_connection_that_is_aborted(watching, pair, who):
         assert closures(daemon)["aborts"] == 1 and ended_by(daemon, "recovery") == 1
 
 
+@pytest.mark.parametrize("source,target", [(Pair.FAR, Pair.NEAR), (Pair.FAR4, Pair.NEAR4)])
+def test_an_abort_at_a_listener_of_both_families(watching, pair, source, target):
+    """The socket forgets its own address as well then, and IPv4 has none of its own in it."""
+    daemon = watching()
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener, \
+            pair.far.socket(family, socket.SOCK_STREAM) as client:
+        listener.bind(("::", 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        client.bind((source, 0))
+        client.connect((target, port))
+        flow_id = announce(daemon, event(source, client.getsockname()[1], target, port, protocol="tcp"))
+        accepted, _ = listener.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        accepted.close()
+        wait_gone(daemon, flow_id)
+    assert closures(daemon)["aborts"] == 1
+
+
 def test_an_abort_and_a_flow_that_waits(watching, pair):
     """
     The flow waits for its connection to the same local port, from another address, for longer than
