@@ -39,7 +39,7 @@
 struct doubt {
     bool any;
     bool all;                 /* a notification was lost */
-    struct flowd_ports ports; /* else: the local ports of connections that were aborted */
+    struct flowd_ports ports; /* else: the local ports and remote ends of aborted connections */
 };
 
 struct flowd_closures {
@@ -81,7 +81,7 @@ static void note_abort(struct flowd_closures *closures, const struct flowd_flow_
     if (memcmp(&key->dst, &unspecified, sizeof(unspecified)) == 0)
         return;
     closures->aborts++;
-    flowd_ports_add(&closures->fresh.ports, key->src_port);
+    flowd_ports_add(&closures->fresh.ports, key->src_port, &key->dst);
     start_recovery_later(closures);
 }
 

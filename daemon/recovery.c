@@ -16,11 +16,35 @@
 
 #define FLOWS_PER_TURN 512
 
+/* FNV-1a, folded to the 16 bits that there are. */
+static uint16_t place_of(uint16_t port, const struct in6_addr *remote)
+{
+    uint32_t hash = 2166136261u ^ port;
+
+    for (size_t i = 0; i < sizeof(remote->s6_addr); i++)
+        hash = (hash * 16777619u) ^ remote->s6_addr[i];
+    return (uint16_t)(hash ^ hash >> 16);
+}
+
+void flowd_ports_add(struct flowd_ports *ports, uint16_t port, const struct in6_addr *remote)
+{
+    uint16_t place = place_of(port, remote);
+
+    ports->bits[place / 64] |= 1ull << (place % 64);
+}
+
+static bool has(const struct flowd_ports *ports, uint16_t port, const struct in6_addr *remote)
+{
+    uint16_t place = place_of(port, remote);
+
+    return ports->bits[place / 64] >> (place % 64) & 1;
+}
+
 static bool is_concerned(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
 {
     return flow->key.protocol == IPPROTO_TCP && flow->last_event_us < recovery->before_us &&
-           (recovery->ports == NULL || flowd_ports_has(recovery->ports, flow->key.src_port) ||
-            flowd_ports_has(recovery->ports, flow->key.dst_port));
+           (recovery->ports == NULL || has(recovery->ports, flow->key.src_port, &flow->key.dst) ||
+            has(recovery->ports, flow->key.dst_port, &flow->key.src));
 }
 
 static void look_at(struct flowd_recovery *recovery, struct flowd_source *source,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ev.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,20 +14,15 @@
 struct flowd_lingering;
 struct flowd_sock_diag;
 
-/* A set of ports: a bit for each. */
+/*
+ * A set of local ports, each with a remote address: a bit for each hash of the two, so it may have
+ * some that were not added.
+ */
 struct flowd_ports {
     uint64_t bits[1024];
 };
 
-static inline void flowd_ports_add(struct flowd_ports *ports, uint16_t port)
-{
-    ports->bits[port / 64] |= 1ull << (port % 64);
-}
-
-static inline bool flowd_ports_has(const struct flowd_ports *ports, uint16_t port)
-{
-    return ports->bits[port / 64] >> (port % 64) & 1;
-}
+void flowd_ports_add(struct flowd_ports *ports, uint16_t port, const struct in6_addr *remote);
 
 /* Embedded in its owner; zero-initialised is idle. */
 struct flowd_recovery {

@@ -37,6 +37,10 @@ static int take_key(const struct inet_diag_msg *message, struct flowd_flow_key *
     *key = (struct flowd_flow_key){.protocol = IPPROTO_TCP,
                                    .src_port = ntohs(message->id.idiag_sport),
                                    .dst_port = ntohs(message->id.idiag_dport)};
+    /* A socket of both families that carried IPv4 and was aborted has forgotten its own address. */
+    if (dst.family == AF_INET && src.family == AF_INET6 && key->dst_port == 0 &&
+        IN6_IS_ADDR_UNSPECIFIED(&src.addr))
+        src.family = AF_INET;
     /* A listener of both families has an IPv6 address at one end: it is no connection. */
     return flowd_flow_key_set_addresses(key, &src, &dst);
 }

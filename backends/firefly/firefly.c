@@ -423,7 +423,8 @@ static const struct flowd_option options[] = {
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(relay),
      .standard = "true",
-     .doc = "Pass fireflies on with all members that their sender put there."},
+     .doc = "Pass fireflies on with all members that their sender put there; without effect as "
+            "long as plugins.firefly is not in this version of flowd."},
     {.key = "enrich",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(enrich),

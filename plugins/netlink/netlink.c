@@ -98,8 +98,8 @@ static const struct flowd_option options[] = {
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(ignore_private),
      .standard = "true",
-     .doc = "Ignore private remote addresses: RFC 1918, RFC 6598, loopback, link-local, unique "
-            "local."},
+     .doc = "Ignore private remote addresses: RFC 1918, RFC 6598, loopback, link-local, "
+            "site-local, unique local."},
     {.key = NULL},
 };
 

@@ -28,6 +28,16 @@ def test_version_and_help(flowd_command):
             assert word in done.stdout, word
 
 
+def test_every_option_is_described_in_sentences(flowd_command):
+    """Other sentences follow: whether it can change on SIGHUP, its old spelling."""
+    shown = flowd_command("help", "options").stdout
+    described = re.findall(r"^      (.+)$", shown, re.MULTILINE)
+    assert len(described) > 50
+    for text in described:
+        assert re.match(r'["A-Z]', text) and text.endswith("."), text
+        assert not re.search(r"[^.] (Can change|Old spelling)", text), text
+
+
 @pytest.mark.parametrize("arguments", [
     ["nonsense"], ["--nonsense"], ["-c"], ["run", "extra"], ["check", "extra"],
     ["--log-level", "loud", "check"], ["--log-format", "xml", "check"], ["clean", "--interface"],
