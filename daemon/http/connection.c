@@ -13,8 +13,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/timestamp.h"
+
 /* Requests of one connection in a row. */
 #define REQUESTS_PER_RUN 16
+/* How long requests are handled in one turn of the loop, whatever the number of connections: a list
+ * of thousands of flows takes milliseconds to write. */
+#define TURN_MAX_US 5000
 /* Answers that wait to be sent stop further requests. */
 #define UNSENT_MAX 65536u
 
@@ -43,7 +48,8 @@ static void set_deadline(struct flowd_http_exchange *c)
         list = &server->request;
     else
         list = &server->idle;
-    if (c->state == FLOWD_HTTP_PENDING && list != &server->write)
+    /* What is waited for here is flowd itself. */
+    if ((c->state == FLOWD_HTTP_PENDING || c->resuming) && list != &server->write)
         flowd_http_deadline_clear(&c->deadline);
     else if (c->deadline.list != list)
         flowd_http_deadline_set(list, &c->deadline);
@@ -155,6 +161,19 @@ static bool reads(const struct flowd_http_exchange *c)
     return !c->closing && (c->state == FLOWD_HTTP_IN_HEAD || c->state == FLOWD_HTTP_IN_BODY);
 }
 
+/* The rest of the loop is due. The first request of each turn is handled in any case. */
+static bool is_turn_over(struct flowd_http_server *server)
+{
+    unsigned turn = ev_iteration(server->loop);
+    int64_t now_us = flowd_timestamp_boot_us();
+
+    if (server->turn_ends_us == 0 || server->turn != turn) {
+        server->turn = turn;
+        server->turn_ends_us = now_us + TURN_MAX_US;
+    }
+    return now_us >= server->turn_ends_us;
+}
+
 void flowd_http_connection_run(struct flowd_http_exchange *c)
 {
     unsigned requests = 0;
@@ -163,7 +182,8 @@ void flowd_http_connection_run(struct flowd_http_exchange *c)
     while (more && reads(c) && c->out.length - c->out_sent < UNSENT_MAX) {
         size_t end = 0;
 
-        if (requests == REQUESTS_PER_RUN) {
+        if (requests == REQUESTS_PER_RUN ||
+            (c->state == FLOWD_HTTP_IN_BODY && is_turn_over(c->server))) {
             queue_resume(c);
             break;
         }

@@ -88,6 +88,8 @@ struct flowd_http_server {
     struct flowd_http_exchange *closed; /* kept for reuse */
     struct flowd_http_exchange *resume_first;
     struct flowd_http_exchange *resume_last;
+    unsigned turn;        /* of the loop, in which a request was handled last */
+    int64_t turn_ends_us; /* when that has taken long enough; CLOCK_BOOTTIME */
     unsigned count;
     unsigned connections_max;
     size_t buffered;

@@ -4,6 +4,8 @@ import contextlib
 import copy
 import json
 import pathlib
+import select
+import signal
 import socket
 
 import pytest
@@ -340,6 +342,31 @@ def test_slow_readers_among_other_work(exporting, pair):
             assert len(body) > 500_000
         assert scrape(daemon.exporter).value("flowd_flows") == 150 + 10_000
     assert daemon.api.module("prometheus")["scrapes"]["broken"] == 0
+
+
+def test_many_lists_at_once(exporting, pair):
+    """Requests that all come at once for long lists of flows hold nothing else up until all are answered."""
+    daemon = exporting()
+    daemon.api.post([event("2001:db8::1", port, "2001:db8::2", 2) for port in range(1, 1001)])
+    lists = [connect(pair.near, "127.0.0.1", 7777) for _ in range(200)]
+    other = connect(pair.near, "127.0.0.1", 9000)
+    until(lambda: daemon.api.get("/v1/status").json["modules"] and
+          sum(one.get("connections", 0) for one in daemon.api.get("/v1/status").json["modules"]) >= 201,
+          "all connections are accepted")
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        for one in lists:
+            one.sendall(b"GET /v1/flows?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        other.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    assert other.recv(12) == b"HTTP/1.1 200"
+    answered = len(select.select(lists, [], [], 0)[0])
+    assert answered < 150, "the other request waited for most of the lists"
+    for one in lists:
+        assert one.recv(12) == b"HTTP/1.1 200"
+        one.close()
+    other.close()
 
 
 def test_readers_that_leave(exporting, pair):

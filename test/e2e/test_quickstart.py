@@ -1,5 +1,6 @@
 """What `make run` starts, and the two lines that it prints to paste."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -66,3 +67,14 @@ def test_quickstart_without_root(single, directory):
     finally:
         process.terminate()
         assert process.wait(30) == 0, log.read_text()
+
+
+def test_configuration_of_the_readme(directory):
+    """It holds no mistake, and has what the lines that follow it there need."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = text[text.index("\n    {\n"):].partition("\n\n")[0]
+    (directory / "config.json").write_text(example)
+    subprocess.run([FLOWD, "-c", directory / "config.json", "check"], check=True)
+    configuration = json.loads(example)
+    assert {"namedPipe", "api"} <= set(configuration["plugins"])
+    assert configuration["enrichers"], "flowctl top has no rates to show"
