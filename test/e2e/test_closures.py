@@ -18,6 +18,7 @@ from waiting import until
 RESET = struct.pack("ii", 1, 0)
 # Closed sockets that no buffer for notifications has room for.
 MANY = 200_000
+NETLINK_SOCK_DIAG = "4"
 
 
 @pytest.fixture
@@ -467,10 +468,12 @@ def test_a_socket_that_is_bound_to_an_interface(watching, pair):
 
 
 def dropped_notifications(daemon):
-    """How many messages the daemon's netlink sockets had no room for."""
+    """How many notifications of sockets the daemon's netlink socket had no room for."""
     with open(f"/proc/{daemon.pid}/net/netlink", encoding="ascii") as file:
-        rows = [line.split() for line in file]
-    return sum(int(row[rows[0].index("Drops")]) for row in rows[1:])
+        head, *rows = [line.split() for line in file]
+    sockets = [dict(zip(head, row)) for row in rows]
+    return sum(int(one["Drops"]) for one in sockets
+               if one["Eth"] == NETLINK_SOCK_DIAG and int(one["Groups"], 16) != 0)
 
 
 def tcp_sockets(pair, port):
