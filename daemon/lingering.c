@@ -69,6 +69,7 @@ static void set_timer(struct flowd_lingering *lingering)
 {
     struct ev_loop *loop = lingering->context->loop;
     double due = 0;
+    double after;
 
     for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
         const struct flowd_lingering_level *level = &lingering->levels[i];
@@ -76,10 +77,15 @@ static void set_timer(struct flowd_lingering *lingering)
         if (level->count > 0 && (due == 0 || level->entries[level->first].due < due))
             due = level->entries[level->first].due;
     }
-    if (due == 0 || ev_is_active(&lingering->timer))
+    if (due == 0)
         return;
     /* Those that follow within some milliseconds are taken along. */
-    ev_timer_set(&lingering->timer, due > ev_now(loop) ? due - ev_now(loop) + 0.01 : 0.01, 0);
+    after = due > ev_now(loop) ? due - ev_now(loop) + 0.01 : 0.01;
+    /* It may run for one that waits long already. */
+    if (ev_is_active(&lingering->timer) && ev_timer_remaining(loop, &lingering->timer) <= after)
+        return;
+    ev_timer_stop(loop, &lingering->timer);
+    ev_timer_set(&lingering->timer, after, 0);
     ev_timer_start(loop, &lingering->timer);
 }
 
