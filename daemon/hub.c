@@ -58,7 +58,13 @@ struct flowd_hub {
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int events);
 static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events);
-static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events);
+
+static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+}
 
 struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *table,
                                 const struct flowd_hub_limits *limits)
@@ -212,7 +218,7 @@ void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
     (void)keep_sample(hub, flow, sample);
 }
 
-/* The last sample of a flow that ends: last, or what the enrichers still find. */
+/* The last sample of a flow that ends: last, or what the enrichers still find; or none. */
 static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
                              const struct flowd_tcp_sample *last)
 {
@@ -225,7 +231,9 @@ static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flo
             enricher->module->last_sample(enricher->instance, flow, &sample) == 0)
             last = &sample;
     }
-    if (last != NULL)
+    if (last == &flowd_tcp_sample_unknown)
+        flowd_sample_store_drop(&hub->samples, flowd_flow_index(flow));
+    else if (last != NULL)
         (void)keep_sample(hub, flow, last);
 }
 
@@ -248,9 +256,8 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
     static struct flowd_log_limit limit;
 
     if (remember_ended(&hub->ended, flowd_flow_index(flow)) < 0)
-        flowd_log_limited(
-            &limit, FLOWD_LOG_ERROR, "hub",
-            "out of memory: the record of an ended flow is free after a restart only");
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "hub",
+                          "out of memory: an ended flow's record is free after a restart only");
     take_last_sample(hub, flow, last);
     flowd_flow_table_end(hub->table, flow);
     flow->end_us = flowd_timestamp_now_us();
@@ -484,13 +491,6 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int eve
         commit(hub);
     if (hub->dirty || hub->waiters.first != NULL)
         ev_timer_start(hub->loop, &hub->again);
-}
-
-static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)watcher;
-    (void)events;
 }
 
 /* Ends flows that nobody has spoken of for flows.timeout seconds. */

@@ -69,7 +69,8 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
 
 /*
  * Ends a live flow (a DELETE, a time-out, a socket that is gone). last (borrowed) is the socket's
- * last sample where the caller has it; NULL: the enrichers are asked.
+ * last sample where the caller has it; NULL: the enrichers are asked; &flowd_tcp_sample_unknown:
+ * whatever was or can be sampled is another socket's.
  */
 void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
                    const struct flowd_tcp_sample *last);

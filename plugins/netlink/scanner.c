@@ -135,27 +135,38 @@ static struct flowd_flow *flow_of(struct flowd_netlink_scanner *scanner,
     return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
 }
 
-static void end_flow(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
+/* last as for flowd_hub_end(). */
+static void end_flow(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection,
+                     const struct flowd_tcp_sample *last)
 {
     struct flowd_flow *flow = flow_of(scanner, connection);
-    const struct flowd_tcp_sample *last;
 
     connection->flow = 0;
     if (flow == NULL)
         return;
-    /* A socket that has taken the ports over must not be asked for the counts of this one. */
-    last = flowd_hub_sample_of(scanner->context->hub, flow);
-    if (last != NULL && last->cookie != connection->cookie)
-        last = NULL;
     flowd_hub_end(scanner->context->hub, scanner->source, flow, last);
     scanner->counters.ended++;
+}
+
+/* Ends the flow of a connection that is gone. */
+static void end_gone(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
+{
+    const struct flowd_flow *flow = flow_of(scanner, connection);
+    const struct flowd_tcp_sample *last =
+        flow != NULL ? flowd_hub_sample_of(scanner->context->hub, flow) : NULL;
+
+    /* A socket that has taken the ports over must not tell the counts of this one. */
+    if (last == NULL ||
+        (last->cookie != 0 && connection->cookie != 0 && last->cookie != connection->cookie))
+        last = &flowd_tcp_sample_unknown;
+    end_flow(scanner, connection, last);
 }
 
 /* -- The dump ------------------------------------------------------------------------------- */
 
 static void forget(struct flowd_netlink_scanner *scanner, size_t number)
 {
-    end_flow(scanner, &scanner->connections.items[number]);
+    end_gone(scanner, &scanner->connections.items[number]);
     flowd_connections_remove(&scanner->connections, number);
 }
 
@@ -172,7 +183,7 @@ static void keep(struct flowd_netlink_scanner *scanner, struct flowd_connection 
     }
     other = flowd_hub_find_key(scanner->context->hub, &reverse);
     if (other != NULL && other != flow && !is_own(scanner, other))
-        end_flow(scanner, connection);
+        end_flow(scanner, connection, NULL);
     else
         flowd_hub_touch(scanner->context->hub, flow);
 }
@@ -191,7 +202,7 @@ static void meet_known(struct flowd_netlink_scanner *scanner, struct flowd_conne
         return;
     }
     scanner->counters.reused++;
-    end_flow(scanner, connection);
+    end_gone(scanner, connection);
     connection->cookie = cookie;
     if (announce(scanner, &connection->key, &connection->flow) < 0)
         forget(scanner, (size_t)(connection - scanner->connections.items));
@@ -219,7 +230,7 @@ static void meet_new(struct flowd_netlink_scanner *scanner, const struct flowd_t
     if (flowd_connections_add(&scanner->connections, &connection) == 0)
         return;
     /* Not known, it would never end; the next scan tries again. */
-    end_flow(scanner, &connection);
+    end_flow(scanner, &connection, NULL);
     flowd_log_limited(&limit, FLOWD_LOG_ERROR, NAME, "out of memory: a connection is not marked");
 }
 

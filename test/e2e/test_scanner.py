@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from api_client import Api, event
+from collector import Collector
 from conftest import base_config
 from flowd_process import one_shot
 from netns import Pair
@@ -204,6 +205,30 @@ def test_a_port_that_is_used_again(scanning, pair, end_on_close):
             assert second["id"] != first["id"] and daemon.api.live() == 1
             assert daemon.api.status()["flows"]["started"] == 2
     until(lambda: daemon.api.live() == 0, "the end")
+
+
+def test_counts_of_a_port_that_is_used_again(scanning, pair):
+    """The former flow's end does not tell those of the connection that has taken its ports over."""
+    daemon = scanning(end_on_close=False)
+    daemon.stop()
+    daemon.config["enrichers"] = {"period": 100, "netlink": {}}
+    daemon.config["backends"] = {"firefly": {"sendToDestination": False,
+                                             "collectors": [f"{Pair.FAR4}:10514"]}}
+    daemon.start()
+    daemon.api = Api(pair.near)
+    with Collector(pair.far, Pair.FAR4) as fireflies, \
+            Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as former:
+        wait_flow(daemon, former.connect())
+        former.exchange(size=10)
+        daemon.send_signal(signal.SIGSTOP)
+        former.abort()
+        with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+            client.bind((Pair.NEAR, former.sport))
+            client.connect((Pair.FAR, former.port))
+            client.sendall(bytes(5000))
+            daemon.send_signal(signal.SIGCONT)
+            end = fireflies.wait(1, "end")[0].document
+            assert end.get("usage", {"sent": 0})["sent"] <= 11, "of the former one, or nothing"
 
 
 def test_both_ends_on_this_host(scanning, pair):

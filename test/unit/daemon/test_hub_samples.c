@@ -150,6 +150,16 @@ static void test_else_the_last_one_stays(void **state)
     assert_int_equal(last_bytes(), 10);
 }
 
+/* Another socket has taken over the addresses and ports of the flow's. */
+static void test_who_ends_a_flow_may_know_that_nothing_is_known(void **state)
+{
+    (void)state;
+    take(1000, 10);
+    enricher_bytes = 20;
+    flowd_hub_end(fixture.hub, fixture.source, flow, &flowd_tcp_sample_unknown);
+    assert_null(flowd_hub_sample_of(fixture.hub, flow));
+}
+
 static void test_of_a_socket_whose_flow_goes_on(void **state)
 {
     const struct flowd_tcp_sample former = {.info.bytes_sent = 7};
@@ -184,6 +194,8 @@ int main(void)
                                         close_hub),
         cmocka_unit_test_setup_teardown(test_else_enrichers_are_asked, open_hub, close_hub),
         cmocka_unit_test_setup_teardown(test_else_the_last_one_stays, open_hub, close_hub),
+        cmocka_unit_test_setup_teardown(test_who_ends_a_flow_may_know_that_nothing_is_known,
+                                        open_hub, close_hub),
         cmocka_unit_test_setup_teardown(test_of_a_socket_whose_flow_goes_on, open_hub, close_hub),
         cmocka_unit_test_setup_teardown(test_a_new_flow_has_none, open_hub, close_hub),
     };
