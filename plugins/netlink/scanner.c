@@ -170,6 +170,20 @@ static void forget(struct flowd_netlink_scanner *scanner, size_t number)
     flowd_connections_remove(&scanner->connections, number);
 }
 
+/* A flow of an earlier process, whose configuration had another tag, begins anew. */
+static void change_tag(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
+{
+    uint64_t id;
+
+    if (start_flow(scanner, &connection->key, &id) < 0)
+        return;
+    if (id == 0)
+        end_flow(scanner, connection, NULL);
+    else
+        scanner->counters.ended++;
+    connection->flow = id;
+}
+
 /* The same connection as before. Where a tool has announced it meanwhile, its word counts. */
 static void keep(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
 {
@@ -184,6 +198,9 @@ static void keep(struct flowd_netlink_scanner *scanner, struct flowd_connection 
     other = flowd_hub_find_key(scanner->context->hub, &reverse);
     if (other != NULL && other != flow && !is_own(scanner, other))
         end_flow(scanner, connection, NULL);
+    else if (!scanner->baseline && (flow->experiment != scanner->config->experiment ||
+                                    flow->activity != scanner->config->activity))
+        change_tag(scanner, connection);
     else
         flowd_hub_touch(scanner->context->hub, flow);
 }
@@ -286,7 +303,10 @@ static void take_answer(void *context, size_t index, int error,
     struct flowd_netlink_scanner *scanner = batch->scanner;
     struct flowd_connection *connection = &scanner->connections.items[batch->numbers[index]];
 
-    batch->gone[index] = error == -ENOENT || (error == 0 && is_other(connection, socket));
+    /* What is ignored now was not, maybe, for an earlier process. */
+    batch->gone[index] = error == -ENOENT || (error == 0 && is_other(connection, socket)) ||
+                         flowd_netlink_ignored_holds(&scanner->ignored, 0, connection->key.family,
+                                                     &connection->key.dst);
     if (error < 0 || batch->gone[index])
         return;
     scanner->counters.missed++;
@@ -327,16 +347,19 @@ static void schedule(struct flowd_netlink_scanner *scanner, enum stage stage, do
 }
 
 /* Waits for what is left of the period. */
+static void wait_for_next(struct flowd_netlink_scanner *scanner)
+{
+    int64_t due_us = scanner->begun_us + scanner->config->period_ms * 1000;
+    int64_t left_us = due_us - flowd_timestamp_boot_us();
+
+    schedule(scanner, WAITING, left_us > 0 ? (double)left_us / 1e6 : 0);
+}
+
 static void conclude(struct flowd_netlink_scanner *scanner)
 {
-    int64_t period_us = scanner->config->period_ms * 1000;
-    int64_t left_us;
-
     scanner->counters.last_us = flowd_timestamp_boot_us() - scanner->begun_us;
-    left_us = period_us - scanner->counters.last_us;
-    if (left_us < 0)
-        scanner->counters.late++;
-    schedule(scanner, WAITING, left_us > 0 ? (double)left_us / 1e6 : 0);
+    scanner->counters.late += scanner->counters.last_us > scanner->config->period_ms * 1000;
+    wait_for_next(scanner);
 }
 
 static void continue_check(struct flowd_netlink_scanner *scanner)
@@ -519,7 +542,7 @@ void flowd_netlink_scanner_reload(struct flowd_netlink_scanner *scanner,
 {
     scanner->config = config;
     if (scanner->stage == WAITING)
-        schedule(scanner, WAITING, (double)config->period_ms / 1000);
+        wait_for_next(scanner);
 }
 
 static void set_count(json_t *object, const char *key, uint64_t value)

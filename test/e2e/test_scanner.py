@@ -188,6 +188,40 @@ def test_restart_without_end_on_close(scanning, pair):
     assert daemon.api.status()["events"]["netlink"]["end"] == {"ended": 1}
 
 
+def test_restart_with_another_configuration(scanning, pair):
+    """Flows of the process before get the new tag, and end where their network is ignored now."""
+    daemon = scanning()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as ignored, \
+            Tcp(pair.near, pair.far, Pair.NEAR4, Pair.FAR4) as kept:
+        before = [wait_flow(daemon, one.connect()) for one in (ignored, kept)]
+        daemon.stop()
+        options = daemon.config["plugins"]["netlink"]
+        options["internalNetworks"].append("fd00:f10::/64")
+        options["experiment"] = 11
+        daemon.start()
+        daemon.api = Api(pair.near)
+        flow = until(lambda: next((one for one in daemon.api.flows() if one["experiment"] == 11), None),
+                     "the new tag")
+        until(lambda: daemon.api.live() == 1, "the other one's end")
+        wait_scans(daemon)
+        assert daemon.api.flows() == [flow] and flow["srcPort"] == kept.sport
+        assert flow["id"] not in {one["id"] for one in before}
+        assert scanner(daemon)["known"] == 1
+    until(lambda: daemon.api.live() == 0, "the end")
+
+
+def test_reloads_more_often_than_scans(scanning, pair):
+    """A reload does not put the next scan off."""
+    daemon = scanning(period=1000)
+    before = scanner(daemon)["scans"]
+
+    def scanned():
+        daemon.reload(daemon.config, "reloaded")
+        return scanner(daemon)["scans"] > before + 1
+
+    until(scanned, "two scans")
+
+
 @pytest.mark.parametrize("end_on_close", [True, False])
 def test_a_port_that_is_used_again(scanning, pair, end_on_close):
     """Another connection with the same addresses and ports is another flow."""
