@@ -45,8 +45,8 @@ static struct flowd_flow *linger(uint32_t number)
 
     assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, number, 2, &flow),
                      FLOWD_STARTED);
-    flowd_lingering_add(&lingering, flow);
-    assert_true(flowd_lingering_has(&lingering, &flow->key));
+    flowd_lingering_add(&lingering, flow, 0);
+    assert_true(flowd_lingering_has(&lingering, flow));
     return flow;
 }
 
