@@ -45,6 +45,7 @@ struct doubt {
 struct flowd_closures {
     const struct flowd_context *context;
     struct flowd_source *source;
+    struct flowd_source *recovered; /* of ends that a walk finds */
     struct nl_sock *socket;
     struct flowd_sock_diag *diag;
     struct ev_io readable;
@@ -141,6 +142,15 @@ static void note_loss(struct flowd_closures *closures)
     start_recovery_later(closures);
 }
 
+static void walk(struct flowd_closures *closures, int64_t before_us,
+                 const struct flowd_ports *ports)
+{
+    const struct flowd_recovery_scope scope = {
+        .before_us = before_us, .ports = ports, .source = closures->recovered};
+
+    flowd_recovery_start(&closures->recovery, &closures->lingering, &scope);
+}
+
 /*
  * Walks for what came up before the delay that ends here began, so that each flow that may be
  * concerned has been announced for that long.
@@ -148,14 +158,13 @@ static void note_loss(struct flowd_closures *closures)
 static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct flowd_closures *closures = watcher->data;
-    int64_t before_us = flowd_timestamp_boot_us() - (int64_t)(RECOVERY_DELAY_S * US_PER_S);
 
     (void)events;
     if (!flowd_recovery_is_running(&closures->recovery)) {
         if (closures->ripe.any) {
             closures->walked = closures->ripe.ports;
-            flowd_recovery_start(&closures->recovery, closures->context, &closures->lingering,
-                                 before_us, closures->ripe.all ? NULL : &closures->walked);
+            walk(closures, flowd_timestamp_boot_us() - (int64_t)(RECOVERY_DELAY_S * US_PER_S),
+                 closures->ripe.all ? NULL : &closures->walked);
         }
         closures->ripe = closures->fresh;
         closures->fresh = (struct doubt){0};
@@ -228,13 +237,16 @@ int flowd_closures_new(const struct flowd_context *context, struct flowd_closure
         return flowd_fail(err, ENOMEM, "closures");
     closures->context = context;
     closures->source = flowd_hub_source(context->hub, "close");
+    closures->recovered = flowd_hub_source(context->hub, "recovery");
     for (size_t i = 0; i < BATCH; i++) {
         closures->vectors[i] =
             (struct iovec){.iov_base = closures->data[i], .iov_len = NOTIFICATION_SIZE};
         closures->messages[i].msg_hdr =
             (struct msghdr){.msg_iov = &closures->vectors[i], .msg_iovlen = 1};
     }
-    result = closures->source != NULL ? 0 : flowd_fail(err, ENOMEM, "closures");
+    result = closures->source != NULL && closures->recovered != NULL
+                 ? 0
+                 : flowd_fail(err, ENOMEM, "closures");
     if (result == 0)
         result = flowd_sock_diag_new(0, &closures->diag, err);
     if (result == 0) {
@@ -252,8 +264,7 @@ int flowd_closures_new(const struct flowd_context *context, struct flowd_closure
     ev_set_priority(&closures->readable, EV_MAXPRI);
     ev_io_start(context->loop, &closures->readable);
     /* What closed before. */
-    flowd_recovery_start(&closures->recovery, context, &closures->lingering,
-                         flowd_timestamp_boot_us(), NULL);
+    walk(closures, flowd_timestamp_boot_us(), NULL);
     *out = closures;
     return 0;
 }

@@ -18,9 +18,6 @@ unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flow
 
     if (key->protocol != IPPROTO_TCP)
         return 0;
-    if (key->family == AF_INET6 &&
-        (IN6_IS_ADDR_LINKLOCAL(&key->src) || IN6_IS_ADDR_LINKLOCAL(&key->dst)))
-        return 0;
     if (flowd_host_is_local(host, key->family, &key->src))
         ends |= FLOWD_LOCAL_SRC;
     if (flowd_host_is_local(host, key->family, &key->dst))

@@ -18,8 +18,7 @@ enum {
     FLOWD_LOCAL_DST = 2,
 };
 
-/* 0: neither end, or the kernel can't be asked: no TCP, or link-local (the interface is missing).
- */
+/* 0: neither end, or the kernel can't be asked: no TCP. */
 unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flowd_flow_key *key);
 
 /* Instead of an interface's index: sockets that are bound to any of them, or to none. */

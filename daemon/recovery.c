@@ -2,16 +2,18 @@
  * Looks at a bounded number of flows in each loop turn, so that a host with many of them is ready
  * at once. Marking goes on meanwhile: an ended connection sends no packets to be marked.
  *
- * Only the flows for which the kernel says clearly that there is no socket end. UDP flows, flows
- * between other hosts and link-local ones (whose look-up would need the interface) stay.
+ * Only the flows for which the kernel says clearly that there is no socket end. UDP flows and flows
+ * between other hosts stay.
  */
 #include "daemon/recovery.h"
+
+#include <string.h>
 
 #include "daemon/flow_socket.h"
 #include "daemon/hub.h"
 #include "daemon/lingering.h"
 #include "daemon/log.h"
-#include "daemon/sock_diag.h"
+#include "daemon/source.h"
 #include "daemon/tcp_sample.h"
 
 #define FLOWS_PER_TURN 512
@@ -42,82 +44,87 @@ static bool has(const struct flowd_ports *ports, uint16_t port, const struct in6
 
 static bool is_concerned(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
 {
-    return flow->key.protocol == IPPROTO_TCP && flow->last_event_us < recovery->before_us &&
-           (recovery->ports == NULL || has(recovery->ports, flow->key.src_port, &flow->key.dst) ||
-            has(recovery->ports, flow->key.dst_port, &flow->key.src));
+    const struct flowd_recovery_scope *scope = &recovery->scope;
+
+    return flow->key.protocol == IPPROTO_TCP && flow->last_event_us < scope->before_us &&
+           (scope->ports == NULL || has(scope->ports, flow->key.src_port, &flow->key.dst) ||
+            has(scope->ports, flow->key.dst_port, &flow->key.src)) &&
+           (!scope->own || strncmp(flow->source, scope->source->name, FLOWD_SOURCE_SIZE) == 0);
 }
 
-static void look_at(struct flowd_recovery *recovery, struct flowd_source *source,
-                    struct flowd_flow *flow)
+static void look_at(struct flowd_recovery *recovery, struct flowd_flow *flow)
 {
+    struct flowd_lingering *lingering = recovery->lingering;
+    const struct flowd_context *context = lingering->context;
     int life;
 
     recovery->looked_at++;
     if (!is_concerned(recovery, flow))
         return;
-    life = flowd_flow_socket_life(recovery->diag, recovery->context->host, &flow->key,
-                                  FLOWD_ANY_INTERFACE);
+    life = flowd_flow_socket_life(lingering->diag, context->host, &flow->key, FLOWD_ANY_INTERFACE);
     if (life == FLOWD_TCP_GONE) {
-        flowd_hub_end(recovery->context->hub, source, flow, NULL);
+        flowd_hub_end(context->hub, recovery->scope.source, flow, NULL);
         recovery->ended++;
-    } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(recovery->lingering, flow)) {
-        flowd_lingering_add(recovery->lingering, flow, FLOWD_ANY_INTERFACE);
+        recovery->ended_total++;
+    } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(lingering, flow)) {
+        flowd_lingering_add(lingering, flow, FLOWD_ANY_INTERFACE);
     }
+}
+
+/* A walk is over. */
+static void conclude(struct flowd_recovery *recovery)
+{
+    bool everything = recovery->scope.ports == NULL && !recovery->scope.own;
+
+    flowd_log(everything ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
+              "%llu flows looked at, %llu ended because their socket is gone",
+              (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
+    recovery->looked_at = recovery->ended = recovery->cursor = 0;
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct flowd_recovery *recovery = watcher->data;
-    struct flowd_hub *hub = recovery->context->hub;
-    struct flowd_source *source = flowd_hub_source(hub, "recovery");
 
     (void)events;
-    for (int i = 0; i < FLOWS_PER_TURN && source != NULL; i++) {
-        struct flowd_flow *flow = flowd_hub_next(hub, &recovery->cursor);
+    for (int i = 0; i < FLOWS_PER_TURN; i++) {
+        struct flowd_flow *flow =
+            flowd_hub_next(recovery->lingering->context->hub, &recovery->cursor);
 
         if (flow == NULL) {
-            flowd_log(recovery->ports == NULL ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
-                      "%llu flows looked at, %llu ended because their socket is gone",
-                      (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
-            flowd_recovery_stop(recovery);
-            return;
+            conclude(recovery);
+            if (!recovery->again)
+                return;
+            recovery->again = false;
+            break;
         }
-        look_at(recovery, source, flow);
+        look_at(recovery, flow);
     }
     ev_timer_set(&recovery->turn, 0, 0);
     ev_timer_start(loop, &recovery->turn);
 }
 
-void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context,
-                          struct flowd_lingering *lingering, int64_t before_us,
-                          const struct flowd_ports *ports)
+void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingering *lingering,
+                          const struct flowd_recovery_scope *scope)
 {
-    struct flowd_error err;
-
-    flowd_recovery_stop(recovery);
-    *recovery = (struct flowd_recovery){
-        .context = context, .lingering = lingering, .before_us = before_us, .ports = ports};
-    if (flowd_hub_live(context->hub) == 0)
-        return;
-    if (flowd_sock_diag_new(0, &recovery->diag, &err) < 0) {
-        flowd_warning("recovery", "flows whose socket is gone stay live: %s", err.message);
+    if (flowd_recovery_is_running(recovery)) {
+        recovery->again = true;
         return;
     }
+    recovery->lingering = lingering;
+    recovery->scope = *scope;
     ev_timer_init(&recovery->turn, on_turn, 0, 0);
     recovery->turn.data = recovery;
-    ev_timer_start(context->loop, &recovery->turn);
+    ev_timer_start(lingering->context->loop, &recovery->turn);
 }
 
 bool flowd_recovery_is_running(const struct flowd_recovery *recovery)
 {
-    return recovery->diag != NULL;
+    return ev_is_active(&recovery->turn);
 }
 
 void flowd_recovery_stop(struct flowd_recovery *recovery)
 {
-    if (recovery->diag == NULL)
-        return;
-    ev_timer_stop(recovery->context->loop, &recovery->turn);
-    flowd_sock_diag_free(recovery->diag);
-    recovery->diag = NULL;
+    if (flowd_recovery_is_running(recovery))
+        ev_timer_stop(recovery->lingering->context->loop, &recovery->turn);
 }

@@ -12,7 +12,7 @@
 #include "daemon/module.h"
 
 struct flowd_lingering;
-struct flowd_sock_diag;
+struct flowd_source;
 
 /*
  * A set of local ports, each with a remote address: a bit for each hash of the two, so it may have
@@ -24,27 +24,31 @@ struct flowd_ports {
 
 void flowd_ports_add(struct flowd_ports *ports, uint16_t port, const struct in6_addr *remote);
 
+/* Which flows a walk looks at. Borrowed, as long as it goes on. */
+struct flowd_recovery_scope {
+    int64_t before_us;               /* only those last heard of before this; CLOCK_BOOTTIME */
+    const struct flowd_ports *ports; /* only those with one of these; NULL: all */
+    struct flowd_source *source;     /* the ends are its */
+    bool own;                        /* only flows that it announced */
+};
+
 /* Embedded in its owner; zero-initialised is idle. */
 struct flowd_recovery {
-    const struct flowd_context *context;
-    struct flowd_sock_diag *diag;      /* NULL: idle */
     struct flowd_lingering *lingering; /* takes flows that are closed at this end only; borrowed */
+    struct flowd_recovery_scope scope;
     struct ev_timer turn;
     uint32_t cursor;
-    int64_t before_us; /* only flows last heard of before this are looked at; CLOCK_BOOTTIME */
-    const struct flowd_ports *ports; /* only flows with one of these are looked at; NULL: all */
+    bool again; /* another walk follows the one that is under way */
     uint64_t looked_at;
     uint64_t ended;
+    uint64_t ended_total; /* in former walks too */
 };
 
 /*
- * Begins to look at the live flows that were last heard of before before_us, some in each loop
- * turn; a walk that is under way begins anew. Where ports isn't NULL, only flows with one of them
- * are looked at. It and lingering stay the caller's and must outlive the walk. A failure is logged,
- * not returned.
+ * Looks at the live flows of the scope, some in each loop turn. Where a walk is under way, another
+ * one with its scope follows it. lingering's context and diag are used; it must outlive the walk.
  */
-void flowd_recovery_start(struct flowd_recovery *recovery, const struct flowd_context *context,
-                          struct flowd_lingering *lingering, int64_t before_us,
-                          const struct flowd_ports *ports);
+void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingering *lingering,
+                          const struct flowd_recovery_scope *scope);
 bool flowd_recovery_is_running(const struct flowd_recovery *recovery);
 void flowd_recovery_stop(struct flowd_recovery *recovery);

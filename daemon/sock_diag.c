@@ -154,30 +154,13 @@ void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_d
         close_query(&batch, batch.first + (uint32_t)i, error, NULL);
 }
 
-/* The answer to one question. */
-struct one {
-    int error;
-    struct flowd_tcp_socket *out;
-};
-
-static void take_one(void *context, size_t index, int error, const struct flowd_tcp_socket *socket)
+static void note_listener(void *context, size_t index, int error,
+                          const struct flowd_tcp_socket *socket)
 {
-    struct one *one = context;
+    bool *found = context;
 
     (void)index;
-    one->error = error;
-    if (error == 0)
-        *one->out = *socket;
-}
-
-int flowd_sock_diag_ask_one(struct flowd_sock_diag *diag, const struct flowd_flow_key *key,
-                            bool local_is_src, struct flowd_tcp_socket *out)
-{
-    const struct flowd_sock_diag_query query = {.key = key, .local_is_src = local_is_src};
-    struct one one = {.error = -EIO, .out = out};
-
-    flowd_sock_diag_ask(diag, &query, 1, take_one, &one);
-    return one.error;
+    *found = error == 0 && socket->sample.state == TCP_LISTEN;
 }
 
 /*
@@ -188,7 +171,7 @@ static bool is_trustworthy(struct flowd_sock_diag *diag)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct flowd_flow_key key = {.family = AF_INET, .protocol = IPPROTO_TCP, .dst_port = 1};
-    struct flowd_tcp_socket answer;
+    const struct flowd_sock_diag_query query = {.key = &key, .local_is_src = true};
     socklen_t length = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool found = false;
@@ -198,8 +181,7 @@ static bool is_trustworthy(struct flowd_sock_diag *diag)
         memcpy(&key.src, &address.sin_addr, 4);
         memcpy(&key.dst, &address.sin_addr, 4);
         key.src_port = ntohs(address.sin_port);
-        found = flowd_sock_diag_ask_one(diag, &key, true, &answer) == 0 &&
-                answer.sample.state == TCP_LISTEN;
+        flowd_sock_diag_ask(diag, &query, 1, note_listener, &found);
     }
     if (fd >= 0)
         close(fd);

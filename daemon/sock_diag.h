@@ -51,6 +51,3 @@ void flowd_sock_diag_free(struct flowd_sock_diag *diag);
  */
 void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_diag_query *queries,
                          size_t count, flowd_sock_diag_answer answer, void *context);
-/* The same for one question. Returns 0 and *out, or -errno as in an answer. */
-int flowd_sock_diag_ask_one(struct flowd_sock_diag *diag, const struct flowd_flow_key *key,
-                            bool local_is_src, struct flowd_tcp_socket *out);

@@ -15,10 +15,10 @@
 #include "daemon/lingering.h"
 #include "daemon/log.h"
 #include "daemon/module.h"
+#include "daemon/recovery.h"
 #include "daemon/sock_diag.h"
 #include "daemon/source.h"
 #include "daemon/tcp_sample.h"
-#include "missed.h"
 #include "sockops/sockops.h"
 #include "tags.h"
 
@@ -38,8 +38,9 @@ struct iperf3 {
     struct flowd_source *source;
     struct flowd_sockops *sockops;
     struct iperf3_tags tags;
-    struct iperf3_missed missed;
+    struct flowd_sock_diag *diag;
     struct flowd_lingering lingering;
+    struct flowd_recovery recovery; /* finds ends that were not heard of */
 };
 
 static struct flowd_flow *live_flow(struct iperf3 *iperf3, const struct flowd_flow_key *key)
@@ -80,23 +81,15 @@ static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
                           err.message);
 }
 
-/* Whether the kernel still has to acknowledge the other end's last segment. */
-static bool lingers(const struct iperf3 *iperf3, const struct flowd_flow *flow)
-{
-    struct flowd_tcp_socket socket;
-
-    return flowd_flow_socket_ends(iperf3->context->host, &flow->key) == FLOWD_LOCAL_SRC &&
-           flowd_sock_diag_ask_one(iperf3->missed.diag, &flow->key, true, &socket) == 0 &&
-           flowd_tcp_socket_life(&socket) == FLOWD_TCP_LINGERS;
-}
-
 static void end(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
     struct flowd_flow *flow = own_flow(iperf3, &told->key);
 
     if (flow == NULL)
         return;
-    if (lingers(iperf3, flow)) {
+    /* The kernel has to acknowledge the other end's last segment still. */
+    if (flowd_flow_socket_life(iperf3->diag, iperf3->context->host, &flow->key, 0) ==
+        FLOWD_TCP_LINGERS) {
         flowd_hub_keep_sample(iperf3->context->hub, flow, &told->sample);
         flowd_lingering_add(&iperf3->lingering, flow, 0);
         return;
@@ -112,6 +105,15 @@ static void on_told(void *context, const struct flowd_sockops_event *told)
         end(context, told);
 }
 
+/* Looks for those of the plugin's flows, also of an earlier process, whose sockets are gone. */
+static void find_missed_ends(struct iperf3 *iperf3)
+{
+    const struct flowd_recovery_scope scope = {
+        .before_us = INT64_MAX, .source = iperf3->source, .own = true};
+
+    flowd_recovery_start(&iperf3->recovery, &iperf3->lingering, &scope);
+}
+
 static void on_lost(void *context, uint64_t records, uint64_t closes)
 {
     static struct flowd_log_limit limit;
@@ -122,7 +124,7 @@ static void on_lost(void *context, uint64_t records, uint64_t closes)
                       "looked at",
                       (unsigned long long)records);
     if (closes > 0)
-        iperf3_missed_look(&iperf3->missed);
+        find_missed_ends(iperf3);
     if (records > closes)
         flowd_sockops_visit_existing(iperf3->sockops);
 }
@@ -158,21 +160,17 @@ static int start(const struct flowd_context *context, const void *values, void *
     iperf3->context = context;
     iperf3->source = flowd_hub_source(context->hub, flowd_plugin_iperf3.name);
     iperf3_tags_init(&iperf3->tags, &config->experiments, &config->activities, config->random_ids);
-    result = iperf3->source != NULL
-                 ? iperf3_missed_init(&iperf3->missed, context, iperf3->source, err)
-                 : flowd_fail(err, ENOMEM, "plugin");
-    if (result == 0) {
+    result = iperf3->source != NULL ? flowd_sock_diag_new(0, &iperf3->diag, err)
+                                    : flowd_fail(err, ENOMEM, "plugin");
+    if (result == 0)
         result = listen_to_kernel(iperf3, config, err);
-        if (result < 0)
-            iperf3_missed_fini(&iperf3->missed);
-    }
     if (result < 0) {
+        flowd_sock_diag_free(iperf3->diag);
         free(iperf3);
         return result;
     }
-    flowd_lingering_init(&iperf3->lingering, context, iperf3->missed.diag, iperf3->source);
-    /* Flows of an earlier process. */
-    iperf3_missed_look(&iperf3->missed);
+    flowd_lingering_init(&iperf3->lingering, context, iperf3->diag, iperf3->source);
+    find_missed_ends(iperf3);
     *instance = iperf3;
     return 0;
 }
@@ -182,8 +180,9 @@ static void stop(void *instance)
     struct iperf3 *iperf3 = instance;
 
     flowd_sockops_free(iperf3->sockops);
+    flowd_recovery_stop(&iperf3->recovery);
     flowd_lingering_fini(&iperf3->lingering);
-    iperf3_missed_fini(&iperf3->missed);
+    flowd_sock_diag_free(iperf3->diag);
     free(iperf3);
 }
 
@@ -192,7 +191,8 @@ static void status(const void *instance, json_t *object)
     const struct iperf3 *iperf3 = instance;
 
     flowd_sockops_status(iperf3->sockops, object);
-    json_object_set_new(object, "endsFoundLater", json_integer((json_int_t)iperf3->missed.ends));
+    json_object_set_new(object, "endsFoundLater",
+                        json_integer((json_int_t)iperf3->recovery.ended_total));
 }
 
 static void metrics(const void *instance, struct flowd_metrics *out)

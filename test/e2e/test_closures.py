@@ -467,6 +467,31 @@ def test_a_socket_that_is_bound_to_an_interface(watching, pair):
     wait_gone(daemon, flow_id)
 
 
+def test_link_local_addresses(watching, pair):
+    """The interface belongs to such a socket as to one that is bound: a walk finds it, and it ends."""
+    daemon = watching(enrichers={"period": 100, "netlink": {}})
+    near, far = "fe80::f:1", "fe80::f:2"
+    indexes = []
+    for space, link, address in ((pair.near, "veth0", near), (pair.far, "veth1", far)):
+        space.add_address(link, address + "/64")
+        with space.entered():
+            indexes.append(socket.if_nametoindex(link))
+    with pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+        listener.bind((far, 0, 0, indexes[1]))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+            client.bind((near, 0, 0, indexes[0]))
+            client.connect((far, port, 0, indexes[0]))
+            flow_id = announce(daemon, event(near, client.getsockname()[1], far, port, protocol="tcp"))
+            until(lambda: "sample" in daemon.api.get(f"/v1/flows/{flow_id}").json, "a sample")
+            restart(daemon, pair)
+            daemon.wait_log("1 flows looked at, 0 ended")
+            assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+            listener.accept()[0].close()
+    wait_gone(daemon, flow_id)
+
+
 def dropped_notifications(daemon):
     """How many notifications of sockets the daemon's netlink socket had no room for."""
     with open(f"/proc/{daemon.pid}/net/netlink", encoding="ascii") as file:
