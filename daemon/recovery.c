@@ -7,8 +7,6 @@
  */
 #include "daemon/recovery.h"
 
-#include <string.h>
-
 #include "daemon/flow_socket.h"
 #include "daemon/hub.h"
 #include "daemon/lingering.h"
@@ -49,7 +47,7 @@ static bool is_concerned(const struct flowd_recovery *recovery, const struct flo
     return flow->key.protocol == IPPROTO_TCP && flow->last_event_us < scope->before_us &&
            (scope->ports == NULL || has(scope->ports, flow->key.src_port, &flow->key.dst) ||
             has(scope->ports, flow->key.dst_port, &flow->key.src)) &&
-           (!scope->own || strncmp(flow->source, scope->source->name, FLOWD_SOURCE_SIZE) == 0);
+           (!scope->own || flowd_source_announced(scope->source, flow));
 }
 
 static void look_at(struct flowd_recovery *recovery, struct flowd_flow *flow)

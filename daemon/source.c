@@ -27,6 +27,11 @@ struct flowd_source *flowd_source_find(struct flowd_source **list, const char *n
     return source;
 }
 
+bool flowd_source_announced(const struct flowd_source *source, const struct flowd_flow *flow)
+{
+    return strncmp(flow->source, source->name, FLOWD_SOURCE_SIZE) == 0;
+}
+
 void flowd_source_free_all(struct flowd_source **list)
 {
     while (*list != NULL) {

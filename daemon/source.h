@@ -5,6 +5,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/flow.h"
@@ -34,6 +35,8 @@ struct flowd_source {
 /* The source named name in the list, made if it is not there. Borrowed; NULL: no memory. */
 struct flowd_source *flowd_source_find(struct flowd_source **list, const char *name);
 void flowd_source_free_all(struct flowd_source **list);
+/* Whether it announced the flow, in this process or an earlier one. */
+bool flowd_source_announced(const struct flowd_source *source, const struct flowd_flow *flow);
 /* "events" of the status. Returns owned or NULL. */
 json_t *flowd_source_json(const struct flowd_source *list);
 /* The same as metrics. */

@@ -55,7 +55,7 @@ static struct flowd_flow *own_flow(struct iperf3 *iperf3, const struct flowd_flo
 {
     struct flowd_flow *flow = live_flow(iperf3, key);
 
-    return flow != NULL && strcmp(flow->source, iperf3->source->name) == 0 ? flow : NULL;
+    return flow != NULL && flowd_source_announced(iperf3->source, flow) ? flow : NULL;
 }
 
 static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)

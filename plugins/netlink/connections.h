@@ -14,6 +14,7 @@ struct flowd_connection {
     uint64_t cookie;           /* the socket's; 0: not known */
     uint64_t flow;             /* id of the flow that the scanner announced for it; 0: none */
     uint32_t scan;             /* number of the scan that saw it last */
+    uint32_t interface;        /* its index, where the socket is bound to one; else 0 */
 };
 
 struct flowd_connections {

@@ -13,12 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "announcer.h"
 #include "connections.h"
+#include "daemon/flow_socket.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/sock_diag.h"
+#include "daemon/source.h"
 #include "daemon/timestamp.h"
 #include "dump.h"
 #include "filter.h"
@@ -38,10 +41,7 @@ struct counters {
     uint64_t scans;
     uint64_t failed;
     uint64_t interrupted;
-    uint64_t late; /* scans that took longer than the period */
-    uint64_t started;
-    uint64_t ended;
-    uint64_t refused;
+    uint64_t late;   /* scans that took longer than the period */
     uint64_t reused; /* addresses and ports of a known connection, with another socket */
     uint64_t missed; /* connections that a dump did not have although they were there */
     uint64_t seen;   /* connections in the last dump */
@@ -52,7 +52,7 @@ struct counters {
 struct flowd_netlink_scanner {
     const struct flowd_context *context;
     const struct flowd_netlink_config *config;
-    struct flowd_source *source;
+    struct flowd_netlink_announcer announcer;
     struct flowd_netlink_ignored ignored;
     struct flowd_connections connections;
     struct flowd_netlink_dump *dump;
@@ -63,165 +63,37 @@ struct flowd_netlink_scanner {
     int64_t begun_us;    /* CLOCK_BOOTTIME */
     bool baseline;       /* what is met is known and not announced */
     bool without_filter; /* the kernel does not take it */
-    bool refusal_told;   /* a tag that is refused is refused for each connection */
     size_t at;           /* connections up to here are to be checked */
     struct counters counters;
     struct flowd_netlink_filter filter;
 };
 
-/* -- Flows ---------------------------------------------------------------------------------- */
-
-static bool is_own(const struct flowd_netlink_scanner *scanner, const struct flowd_flow *flow)
-{
-    return strncmp(flow->source, scanner->source->name, FLOWD_SOURCE_SIZE) == 0;
-}
-
-/* Returns 0 and the flow's id, or 0 and id 0: it is refused for good; or -errno: try again. */
-static int start_flow(struct flowd_netlink_scanner *scanner, const struct flowd_flow_key *key,
-                      uint64_t *id)
-{
-    static struct flowd_log_limit limit;
-    const struct flowd_event event = {.state = FLOWD_EVENT_START,
-                                      .key = *key,
-                                      .experiment = (uint16_t)scanner->config->experiment,
-                                      .activity = (uint8_t)scanner->config->activity};
-    struct flowd_flow *flow = NULL;
-    struct flowd_error err;
-    int result = flowd_hub_submit(scanner->context->hub, scanner->source, &event, &flow, &err);
-
-    *id = 0;
-    if (result >= 0) {
-        scanner->counters.started++;
-        *id = flow->id;
-        return 0;
-    }
-    scanner->counters.refused++;
-    if (result != -EINVAL && result != -ERANGE) {
-        flowd_log_limited(&limit, FLOWD_LOG_WARNING, NAME, "a connection waits for its flow: %s",
-                          err.message);
-        return result;
-    }
-    if (!scanner->refusal_told)
-        flowd_err(NAME, "a connection is not marked: %s; others like it are counted only",
-                  err.message);
-    scanner->refusal_told = true;
-    return 0;
-}
-
-/* As start_flow(), where nobody else has announced the connection. */
-static int announce(struct flowd_netlink_scanner *scanner, const struct flowd_flow_key *key,
-                    uint64_t *id)
-{
-    const struct flowd_flow_key reverse = flowd_flow_key_reverse(key);
-    const struct flowd_flow *flow = flowd_hub_find_key(scanner->context->hub, key);
-
-    if (flow == NULL)
-        flow = flowd_hub_find_key(scanner->context->hub, &reverse);
-    if (flow == NULL)
-        return start_flow(scanner, key, id);
-    *id = is_own(scanner, flow) ? flow->id : 0;
-    return 0;
-}
-
-/* The connection's live flow of ours; NULL: it has none (any more). */
-static struct flowd_flow *flow_of(struct flowd_netlink_scanner *scanner,
-                                  const struct flowd_connection *connection)
-{
-    struct flowd_flow *flow;
-
-    if (connection->flow == 0)
-        return NULL;
-    flow = flowd_hub_find(scanner->context->hub, connection->flow);
-    return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
-}
-
-/* last as for flowd_hub_end(). */
-static void end_flow(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection,
-                     const struct flowd_tcp_sample *last)
-{
-    struct flowd_flow *flow = flow_of(scanner, connection);
-
-    connection->flow = 0;
-    if (flow == NULL)
-        return;
-    flowd_hub_end(scanner->context->hub, scanner->source, flow, last);
-    scanner->counters.ended++;
-}
-
-/* Ends the flow of a connection that is gone. */
-static void end_gone(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
-{
-    const struct flowd_flow *flow = flow_of(scanner, connection);
-    const struct flowd_tcp_sample *last =
-        flow != NULL ? flowd_hub_sample_of(scanner->context->hub, flow) : NULL;
-
-    /* A socket that has taken the ports over must not tell the counts of this one. */
-    if (last == NULL ||
-        (last->cookie != 0 && connection->cookie != 0 && last->cookie != connection->cookie))
-        last = &flowd_tcp_sample_unknown;
-    end_flow(scanner, connection, last);
-}
-
 /* -- The dump ------------------------------------------------------------------------------- */
 
 static void forget(struct flowd_netlink_scanner *scanner, size_t number)
 {
-    end_gone(scanner, &scanner->connections.items[number]);
+    flowd_netlink_announcer_end_gone(&scanner->announcer, &scanner->connections.items[number]);
     flowd_connections_remove(&scanner->connections, number);
 }
 
-/* A flow of an earlier process, whose configuration had another tag, begins anew. */
-static void change_tag(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
-{
-    uint64_t id;
-
-    if (start_flow(scanner, &connection->key, &id) < 0)
-        return;
-    if (id == 0)
-        end_flow(scanner, connection, NULL);
-    else
-        scanner->counters.ended++;
-    connection->flow = id;
-}
-
-/* The same connection as before. Where a tool has announced it meanwhile, its word counts. */
-static void keep(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
-{
-    const struct flowd_flow_key reverse = flowd_flow_key_reverse(&connection->key);
-    struct flowd_flow *flow = flow_of(scanner, connection);
-    const struct flowd_flow *other;
-
-    if (flow == NULL) {
-        connection->flow = 0;
-        return;
-    }
-    other = flowd_hub_find_key(scanner->context->hub, &reverse);
-    if (other != NULL && other != flow && !is_own(scanner, other))
-        end_flow(scanner, connection, NULL);
-    else if (!scanner->baseline && (flow->experiment != scanner->config->experiment ||
-                                    flow->activity != scanner->config->activity))
-        change_tag(scanner, connection);
-    else
-        flowd_hub_touch(scanner->context->hub, flow);
-}
-
 static void meet_known(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection,
-                       uint64_t cookie)
+                       const struct flowd_tcp_sample *socket)
 {
-    bool reused = connection->cookie != 0 && connection->cookie != cookie;
+    bool reused = connection->cookie != 0 && connection->cookie != socket->cookie;
 
     if (connection->scan == scanner->scan)
         return;
     connection->scan = scanner->scan;
-    connection->cookie = connection->cookie != 0 ? connection->cookie : cookie;
+    connection->interface = socket->interface;
     if (!reused) {
-        keep(scanner, connection);
+        connection->cookie = socket->cookie;
+        flowd_netlink_announcer_keep(&scanner->announcer, connection, !scanner->baseline);
         return;
     }
     scanner->counters.reused++;
-    end_gone(scanner, connection);
-    connection->cookie = cookie;
-    if (announce(scanner, &connection->key, &connection->flow) < 0)
+    flowd_netlink_announcer_end_gone(&scanner->announcer, connection);
+    connection->cookie = socket->cookie;
+    if (flowd_netlink_announce(&scanner->announcer, &connection->key, &connection->flow) < 0)
         forget(scanner, (size_t)(connection - scanner->connections.items));
 }
 
@@ -239,15 +111,18 @@ static bool is_second_end(const struct flowd_netlink_scanner *scanner,
 static void meet_new(struct flowd_netlink_scanner *scanner, const struct flowd_tcp_socket *socket)
 {
     static struct flowd_log_limit limit;
-    struct flowd_connection connection = {
-        .key = socket->key, .cookie = socket->sample.cookie, .scan = scanner->scan};
+    struct flowd_connection connection = {.key = socket->key,
+                                          .cookie = socket->sample.cookie,
+                                          .scan = scanner->scan,
+                                          .interface = socket->sample.interface};
 
-    if (!scanner->baseline && announce(scanner, &connection.key, &connection.flow) < 0)
+    if (!scanner->baseline &&
+        flowd_netlink_announce(&scanner->announcer, &connection.key, &connection.flow) < 0)
         return;
     if (flowd_connections_add(&scanner->connections, &connection) == 0)
         return;
     /* Not known, it would never end; the next scan tries again. */
-    end_flow(scanner, &connection, NULL);
+    flowd_netlink_announcer_end(&scanner->announcer, &connection, NULL);
     flowd_log_limited(&limit, FLOWD_LOG_ERROR, NAME, "out of memory: a connection is not marked");
 }
 
@@ -265,7 +140,7 @@ static void on_found(void *context, const struct flowd_tcp_socket *socket)
     }
     connection = flowd_connections_find(&scanner->connections, &socket->key);
     if (connection != NULL)
-        meet_known(scanner, connection, socket->sample.cookie);
+        meet_known(scanner, connection, &socket->sample);
     else if (!is_second_end(scanner, &socket->key))
         meet_new(scanner, socket);
 }
@@ -296,6 +171,26 @@ static bool is_other(const struct flowd_connection *connection,
     return connection->cookie != 0 && connection->cookie != socket->sample.cookie;
 }
 
+/* It was not, maybe, for an earlier process. */
+static bool is_ignored(const struct flowd_netlink_scanner *scanner,
+                       const struct flowd_connection *connection)
+{
+    return flowd_netlink_ignored_holds(&scanner->ignored, 0, connection->key.family,
+                                       &connection->key.dst);
+}
+
+/* The connection is there although the dump did not have it. */
+static void keep_missed(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection,
+                        const struct flowd_tcp_socket *socket)
+{
+    scanner->counters.missed++;
+    if (flowd_tcp_socket_life(socket) == FLOWD_TCP_CONNECTED) {
+        connection->cookie = socket->sample.cookie;
+        connection->interface = socket->sample.interface;
+    }
+    flowd_netlink_announcer_keep(&scanner->announcer, connection, !scanner->baseline);
+}
+
 static void take_answer(void *context, size_t index, int error,
                         const struct flowd_tcp_socket *socket)
 {
@@ -303,24 +198,38 @@ static void take_answer(void *context, size_t index, int error,
     struct flowd_netlink_scanner *scanner = batch->scanner;
     struct flowd_connection *connection = &scanner->connections.items[batch->numbers[index]];
 
-    /* What is ignored now was not, maybe, for an earlier process. */
     batch->gone[index] = error == -ENOENT || (error == 0 && is_other(connection, socket)) ||
-                         flowd_netlink_ignored_holds(&scanner->ignored, 0, connection->key.family,
-                                                     &connection->key.dst);
-    if (error < 0 || batch->gone[index])
-        return;
-    scanner->counters.missed++;
-    if (flowd_tcp_socket_life(socket) == FLOWD_TCP_CONNECTED)
-        connection->cookie = socket->sample.cookie;
-    keep(scanner, connection);
+                         is_ignored(scanner, connection);
+    if (error == 0 && !batch->gone[index])
+        keep_missed(scanner, connection, socket);
+}
+
+/* Whether a connection that an earlier process knew, and this one never met, is there after all. */
+static bool is_found_elsewhere(struct flowd_netlink_scanner *scanner,
+                               struct flowd_connection *connection)
+{
+    struct flowd_tcp_socket socket;
+
+    if (connection->cookie != 0 || is_ignored(scanner, connection) ||
+        flowd_flow_socket_find(scanner->diag, scanner->context->host, &connection->key, true,
+                               FLOWD_ANY_INTERFACE, &socket) < 0 ||
+        is_other(connection, &socket))
+        return false;
+    keep_missed(scanner, connection, &socket);
+    return true;
 }
 
 static void ask(struct batch *batch)
 {
-    flowd_sock_diag_ask(batch->scanner->diag, batch->queries, batch->count, take_answer, batch);
-    for (size_t i = 0; i < batch->count; i++)
-        if (batch->gone[i])
-            forget(batch->scanner, batch->numbers[i]);
+    struct flowd_netlink_scanner *scanner = batch->scanner;
+
+    flowd_sock_diag_ask(scanner->diag, batch->queries, batch->count, take_answer, batch);
+    for (size_t i = 0; i < batch->count; i++) {
+        struct flowd_connection *connection = &scanner->connections.items[batch->numbers[i]];
+
+        if (batch->gone[i] && !is_found_elsewhere(scanner, connection))
+            forget(scanner, batch->numbers[i]);
+    }
     batch->count = 0;
 }
 
@@ -334,8 +243,8 @@ static void check(struct batch *batch, size_t number)
         return;
     batch->numbers[batch->count] = number;
     batch->gone[batch->count] = false;
-    batch->queries[batch->count++] =
-        (struct flowd_sock_diag_query){.key = &connection->key, .local_is_src = true};
+    batch->queries[batch->count++] = (struct flowd_sock_diag_query){
+        .key = &connection->key, .local_is_src = true, .interface = connection->interface};
 }
 
 static void schedule(struct flowd_netlink_scanner *scanner, enum stage stage, double after_s)
@@ -466,7 +375,7 @@ static int adopt_flows(struct flowd_netlink_scanner *scanner)
     while (result == 0 && (flow = flowd_hub_next(scanner->context->hub, &cursor)) != NULL) {
         const struct flowd_connection connection = {.key = flow->key, .flow = flow->id};
 
-        if (is_own(scanner, flow))
+        if (flowd_source_announced(scanner->announcer.source, flow))
             result = flowd_connections_add(&scanner->connections, &connection);
     }
     return result;
@@ -479,8 +388,11 @@ static int set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err
         .context = scanner, .found = on_found, .done = on_done};
     int result;
 
-    scanner->source = flowd_hub_source(scanner->context->hub, NAME);
-    if (scanner->source == NULL)
+    scanner->announcer = (struct flowd_netlink_announcer){
+        .context = scanner->context,
+        .source = flowd_hub_source(scanner->context->hub, NAME),
+        .tag = {.experiment = (uint16_t)config->experiment, .activity = (uint8_t)config->activity}};
+    if (scanner->announcer.source == NULL)
         return flowd_fail(err, ENOMEM, "scanner");
     result = flowd_netlink_ignored_init(&scanner->ignored, &config->internal_networks,
                                         config->ignore_private, err);
@@ -557,9 +469,9 @@ void flowd_netlink_scanner_status(const struct flowd_netlink_scanner *scanner, j
     set_count(object, "known", scanner->connections.count);
     set_count(object, "seen", counters->seen);
     set_count(object, "ignored", counters->ignored);
-    set_count(object, "started", counters->started);
-    set_count(object, "ended", counters->ended);
-    set_count(object, "refused", counters->refused);
+    set_count(object, "started", scanner->announcer.started);
+    set_count(object, "ended", scanner->announcer.ended);
+    set_count(object, "refused", scanner->announcer.refused);
     set_count(object, "reused", counters->reused);
     set_count(object, "missed", counters->missed);
     set_count(object, "scans", counters->scans);

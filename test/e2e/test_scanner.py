@@ -315,6 +315,23 @@ def test_a_connection_that_its_host_has_half_closed(scanning, pair):
     until(lambda: daemon.api.live() == 0, "the end")
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_half_closed_one_of_an_interface(scanning, pair, restarted):
+    """The kernel finds its socket only for who names the interface, which a former process knew."""
+    daemon = scanning(end_on_close=False)
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"veth0")
+        flow = wait_flow(daemon, connection.connect())
+        connection.client.shutdown(socket.SHUT_WR)
+        if restarted:
+            daemon.kill()
+            daemon.start()
+            daemon.api = Api(pair.near)
+        until(lambda: scanner(daemon)["missed"] >= 2, "it to be asked for")
+        assert daemon.api.get(f"/v1/flows/{flow['id']}").status == 200
+    until(lambda: daemon.api.live() == 0, "the end")
+
+
 def churn(pair, port, ending):
     """Connections that come and go, a hundred at a time; each second one is aborted."""
     held, number = [], 0

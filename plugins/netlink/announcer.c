@@ -1,0 +1,132 @@
+/*
+ * The flows of the scanner's connections.
+ */
+#include "announcer.h"
+
+#include <errno.h>
+
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/source.h"
+#include "daemon/tcp_sample.h"
+
+/* Returns 0 and the flow's id, or 0 and id 0: it is refused for good; or -errno: try again. */
+static int start_flow(struct flowd_netlink_announcer *announcer, const struct flowd_flow_key *key,
+                      uint64_t *id)
+{
+    static struct flowd_log_limit limit;
+    const struct flowd_event event = {.state = FLOWD_EVENT_START,
+                                      .key = *key,
+                                      .experiment = announcer->tag.experiment,
+                                      .activity = announcer->tag.activity};
+    struct flowd_flow *flow = NULL;
+    struct flowd_error err;
+    int result = flowd_hub_submit(announcer->context->hub, announcer->source, &event, &flow, &err);
+
+    *id = 0;
+    if (result >= 0) {
+        announcer->started++;
+        *id = flow->id;
+        return 0;
+    }
+    announcer->refused++;
+    if (result != -EINVAL && result != -ERANGE) {
+        flowd_log_limited(&limit, FLOWD_LOG_WARNING, announcer->source->name,
+                          "a connection waits for its flow: %s", err.message);
+        return result;
+    }
+    if (!announcer->refusal_told)
+        flowd_err(announcer->source->name,
+                  "a connection is not marked: %s; others like it are counted only", err.message);
+    announcer->refusal_told = true;
+    return 0;
+}
+
+int flowd_netlink_announce(struct flowd_netlink_announcer *announcer,
+                           const struct flowd_flow_key *key, uint64_t *id)
+{
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(key);
+    const struct flowd_flow *flow = flowd_hub_find_key(announcer->context->hub, key);
+
+    if (flow == NULL)
+        flow = flowd_hub_find_key(announcer->context->hub, &reverse);
+    if (flow == NULL)
+        return start_flow(announcer, key, id);
+    *id = flowd_source_announced(announcer->source, flow) ? flow->id : 0;
+    return 0;
+}
+
+/* The connection's live flow of ours; NULL: it has none (any more). */
+static struct flowd_flow *flow_of(struct flowd_netlink_announcer *announcer,
+                                  const struct flowd_connection *connection)
+{
+    struct flowd_flow *flow;
+
+    if (connection->flow == 0)
+        return NULL;
+    flow = flowd_hub_find(announcer->context->hub, connection->flow);
+    return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
+}
+
+void flowd_netlink_announcer_end(struct flowd_netlink_announcer *announcer,
+                                 struct flowd_connection *connection,
+                                 const struct flowd_tcp_sample *last)
+{
+    struct flowd_flow *flow = flow_of(announcer, connection);
+
+    connection->flow = 0;
+    if (flow == NULL)
+        return;
+    flowd_hub_end(announcer->context->hub, announcer->source, flow, last);
+    announcer->ended++;
+}
+
+void flowd_netlink_announcer_end_gone(struct flowd_netlink_announcer *announcer,
+                                      struct flowd_connection *connection)
+{
+    const struct flowd_flow *flow = flow_of(announcer, connection);
+    const struct flowd_tcp_sample *last =
+        flow != NULL ? flowd_hub_sample_of(announcer->context->hub, flow) : NULL;
+
+    /* A socket that has taken the ports over must not tell the counts of this one. */
+    if (last == NULL ||
+        (last->cookie != 0 && connection->cookie != 0 && last->cookie != connection->cookie))
+        last = &flowd_tcp_sample_unknown;
+    flowd_netlink_announcer_end(announcer, connection, last);
+}
+
+/* A flow of an earlier process, whose configuration had another tag, begins anew. */
+static void change_tag(struct flowd_netlink_announcer *announcer,
+                       struct flowd_connection *connection)
+{
+    uint64_t id;
+
+    if (start_flow(announcer, &connection->key, &id) < 0)
+        return;
+    if (id == 0)
+        flowd_netlink_announcer_end(announcer, connection, NULL);
+    else
+        announcer->ended++;
+    connection->flow = id;
+}
+
+void flowd_netlink_announcer_keep(struct flowd_netlink_announcer *announcer,
+                                  struct flowd_connection *connection, bool retag)
+{
+    const struct flowd_flow_key reverse = flowd_flow_key_reverse(&connection->key);
+    struct flowd_flow *flow = flow_of(announcer, connection);
+    const struct flowd_flow *other;
+
+    if (flow == NULL) {
+        connection->flow = 0;
+        return;
+    }
+    other = flowd_hub_find_key(announcer->context->hub, &reverse);
+    if (other != NULL && other != flow && !flowd_source_announced(announcer->source, other))
+        flowd_netlink_announcer_end(announcer, connection, NULL);
+    else if (retag && (flow->experiment != announcer->tag.experiment ||
+                       flow->activity != announcer->tag.activity))
+        change_tag(announcer, connection);
+    else
+        flowd_hub_touch(announcer->context->hub, flow);
+}
