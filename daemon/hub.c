@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/audience.h"
 #include "daemon/flow_table.h"
 #include "daemon/log.h"
 #include "daemon/sample_store.h"
@@ -21,13 +22,6 @@
 #define US_PER_S 1000000
 #define EXPIRE_PER_TURN 4096
 #define COMMITS_PER_TURN 16
-#define ENRICHERS_MAX 4
-
-/* A backend or an enricher. */
-struct backend {
-    const struct flowd_module *module;
-    void *instance;
-};
 
 /* Flows that ended in this turn, by record number; their records are freed after the commit. */
 struct ended_list {
@@ -40,10 +34,8 @@ struct flowd_hub {
     struct ev_loop *loop;
     struct flowd_flow_table *table;
     struct flowd_hub_limits limits;
-    struct backend backends[FLOWD_BACKENDS_MAX];
-    unsigned backend_count;
-    struct backend enrichers[ENRICHERS_MAX];
-    unsigned enricher_count;
+    struct flowd_audience backends;
+    struct flowd_audience enrichers;
     struct flowd_sample_store samples;
     struct flowd_source *sources;
     struct flowd_waiters waiters;
@@ -58,13 +50,7 @@ struct flowd_hub {
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int events);
 static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events);
-
-static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)watcher;
-    (void)events;
-}
+static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events);
 
 struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *table,
                                 const struct flowd_hub_limits *limits)
@@ -126,23 +112,18 @@ void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *
 
 int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
 {
-    unsigned slot = hub->backend_count;
+    int slot = flowd_audience_add(&hub->backends, module, instance);
 
-    if (slot == FLOWD_BACKENDS_MAX)
-        return -ENOSPC;
-    hub->backends[slot] = (struct backend){.module = module, .instance = instance};
-    hub->backend_count++;
-    module->set_slot(instance, slot);
-    return (int)slot;
+    if (slot >= 0)
+        module->set_slot(instance, (unsigned)slot);
+    return slot;
 }
 
 int flowd_hub_add_enricher(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
 {
-    if (hub->enricher_count == ENRICHERS_MAX)
-        return -ENOSPC;
-    hub->enrichers[hub->enricher_count++] =
-        (struct backend){.module = module, .instance = instance};
-    return 0;
+    int result = flowd_audience_add(&hub->enrichers, module, instance);
+
+    return result < 0 ? result : 0;
 }
 
 struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name)
@@ -202,14 +183,7 @@ void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
     if (entry == NULL || (age_us >= 0 && age_us < hub->limits.sample_period_ms * US_PER_MS / 2))
         return;
     entry->shown_us = sample->taken_us;
-    for (unsigned slot = 0; slot < hub->backend_count; slot++) {
-        const struct backend *backend = &hub->backends[slot];
-
-        if (backend->module->flow_sample != NULL) {
-            backend->module->flow_sample(backend->instance, flow, sample);
-            hub->dirty = true;
-        }
-    }
+    hub->dirty |= flowd_audience_sample(&hub->backends, flow, sample);
 }
 
 void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
@@ -224,30 +198,12 @@ static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flo
 {
     struct flowd_tcp_sample sample;
 
-    for (unsigned i = 0; i < hub->enricher_count && last == NULL; i++) {
-        const struct backend *enricher = &hub->enrichers[i];
-
-        if (enricher->module->last_sample != NULL &&
-            enricher->module->last_sample(enricher->instance, flow, &sample) == 0)
-            last = &sample;
-    }
+    if (last == NULL && flowd_audience_last_sample(&hub->enrichers, flow, &sample))
+        last = &sample;
     if (last == &flowd_tcp_sample_unknown)
         flowd_sample_store_drop(&hub->samples, flowd_flow_index(flow));
     else if (last != NULL)
         (void)keep_sample(hub, flow, last);
-}
-
-static void tell_end(const struct backend *backends, unsigned count, struct flowd_flow *flow)
-{
-    for (unsigned i = 0; i < count; i++)
-        backends[i].module->flow_end(backends[i].instance, flow);
-}
-
-static void tell_start(const struct backend *backends, unsigned count, struct flowd_flow *flow,
-                       bool restored)
-{
-    for (unsigned i = 0; i < count; i++)
-        backends[i].module->flow_start(backends[i].instance, flow, restored);
 }
 
 static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
@@ -263,8 +219,8 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
     flow->end_us = flowd_timestamp_now_us();
     if (flow->end_us < flow->start_us)
         flow->end_us = flow->start_us;
-    tell_end(hub->backends, hub->backend_count, flow);
-    tell_end(hub->enrichers, hub->enricher_count, flow);
+    flowd_audience_end(&hub->backends, flow);
+    flowd_audience_end(&hub->enrichers, flow);
     hub->ended_total++;
     hub->dirty = true;
 }
@@ -309,27 +265,11 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     result = flowd_flow_table_add(hub->table, &prototype, flow);
     if (result < 0)
         return refuse_full(result, err);
-    tell_start(hub->backends, hub->backend_count, *flow, false);
-    tell_start(hub->enrichers, hub->enricher_count, *flow, false);
+    flowd_audience_start(&hub->backends, *flow, false);
+    flowd_audience_start(&hub->enrichers, *flow, false);
     hub->started_total++;
     hub->dirty = true;
     set_expiry(hub);
-    return 0;
-}
-
-static int check_accepted(struct flowd_hub *hub, const struct flowd_event *event,
-                          struct flowd_error *err)
-{
-    for (unsigned slot = 0; slot < hub->backend_count; slot++) {
-        const struct backend *backend = &hub->backends[slot];
-        int result;
-
-        if (backend->module->accept == NULL)
-            continue;
-        result = backend->module->accept(backend->instance, event, err);
-        if (result < 0)
-            return result;
-    }
     return 0;
 }
 
@@ -337,14 +277,7 @@ static int check_accepted(struct flowd_hub *hub, const struct flowd_event *event
 static void keep_alive(struct flowd_hub *hub, struct flowd_flow *flow)
 {
     flowd_flow_table_touch(hub->table, flow, flowd_timestamp_boot_us());
-    for (unsigned slot = 0; slot < hub->backend_count; slot++) {
-        const struct backend *backend = &hub->backends[slot];
-
-        if (backend->module->flow_ongoing != NULL) {
-            backend->module->flow_ongoing(backend->instance, flow);
-            hub->dirty = true;
-        }
-    }
+    hub->dirty |= flowd_audience_ongoing(&hub->backends, flow);
 }
 
 static int submit_start(struct flowd_hub *hub, const struct flowd_source *source,
@@ -360,7 +293,7 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
         *flow = known;
         return FLOWD_KNOWN;
     }
-    result = check_accepted(hub, event, err);
+    result = flowd_audience_accept(&hub->backends, event, err);
     if (result < 0)
         return result;
     if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
@@ -463,12 +396,8 @@ static void commit(struct flowd_hub *hub)
     flowd_waiters_begin(&hub->waiters);
     if (hub->dirty) {
         hub->dirty = false;
-        for (unsigned slot = 0; slot < hub->backend_count; slot++)
-            if (hub->backends[slot].module->commit != NULL)
-                hub->backends[slot].module->commit(hub->backends[slot].instance);
-        for (unsigned i = 0; i < hub->enricher_count; i++)
-            if (hub->enrichers[i].module->commit != NULL)
-                hub->enrichers[i].module->commit(hub->enrichers[i].instance);
+        flowd_audience_commit(&hub->backends);
+        flowd_audience_commit(&hub->enrichers);
     }
     flowd_waiters_tell(&hub->waiters);
     if (ended > 0)
@@ -491,6 +420,13 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int eve
         commit(hub);
     if (hub->dirty || hub->waiters.first != NULL)
         ev_timer_start(hub->loop, &hub->again);
+}
+
+static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
 }
 
 /* Ends flows that nobody has spoken of for flows.timeout seconds. */
@@ -518,8 +454,8 @@ void flowd_hub_restore(struct flowd_hub *hub)
     uint32_t number = 0;
 
     for (; (flow = flowd_flow_table_next(hub->table, &number)) != NULL; number++) {
-        tell_start(hub->backends, hub->backend_count, flow, true);
-        tell_start(hub->enrichers, hub->enricher_count, flow, true);
+        flowd_audience_start(&hub->backends, flow, true);
+        flowd_audience_start(&hub->enrichers, flow, true);
     }
     hub->dirty = true;
     commit(hub);
@@ -574,11 +510,13 @@ const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct f
                                      unsigned slot, const char **backend_name, bool *failed)
 {
     const struct flowd_backend_status *status;
+    const struct flowd_module *module;
 
-    if (slot >= hub->backend_count)
+    if (slot >= hub->backends.count)
         return NULL;
-    status = &hub->backends[slot].module->statuses[flow->backend[slot]];
-    *backend_name = hub->backends[slot].module->name;
+    module = hub->backends.members[slot].module;
+    status = &module->statuses[flow->backend[slot]];
+    *backend_name = module->name;
     if (failed != NULL)
         *failed = status->failed;
     return status->name;

@@ -133,7 +133,7 @@ struct flowd_module {
     /* Backends and enrichers. */
     /*
      * A flow has begun (restored: it was live before this process started), goes on, or has ended.
-     * Queues; a backend sets flow->backend[slot]. flow_ongoing may be NULL. At the end of a flow
+     * Queues; a backend sets flow->backend[slot]. Each may be NULL. At the end of a flow
      * flowd_hub_sample_of() has its last sample.
      */
     void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);

@@ -81,12 +81,6 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
     flow->backend[prometheus->slot] = flow->key.protocol == IPPROTO_TCP ? EXPORTED : NOT_TCP;
 }
 
-static void flow_end(void *instance, struct flowd_flow *flow)
-{
-    (void)instance;
-    (void)flow;
-}
-
 static void status(const void *instance, json_t *object)
 {
     const struct prometheus *prometheus = instance;
@@ -186,6 +180,5 @@ const struct flowd_module flowd_backend_prometheus = {
     .statuses = statuses,
     .status_count = sizeof(statuses) / sizeof(statuses[0]),
     .flow_start = flow_start,
-    .flow_end = flow_end,
     .set_slot = set_slot,
 };

@@ -311,12 +311,6 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
     }
 }
 
-static void flow_end(void *instance, struct flowd_flow *flow)
-{
-    (void)instance;
-    (void)flow;
-}
-
 static int last_sample(void *instance, const struct flowd_flow *flow,
                        struct flowd_tcp_sample *sample)
 {
@@ -401,6 +395,5 @@ const struct flowd_module flowd_enricher_netlink = {
     .status = status,
     .metrics = metrics,
     .flow_start = flow_start,
-    .flow_end = flow_end,
     .last_sample = last_sample,
 };

@@ -54,6 +54,21 @@ def _count(counter_map, number=0):
     return struct.unpack("<Q", value.raw)[0]
 
 
+def _add_one(array):
+    """Nine instructions that count up the first number of an array map."""
+    return b"".join((
+        _instruction(0x62, 10, 0, -4, 0),    # *(u32 *)(r10 - 4) = 0
+        _instruction(0xBF, 2, 10),           # r2 = r10
+        _instruction(0x07, 2, 0, 0, -4),     # r2 += -4
+        _instruction(0x18, 1, 1, 0, array),  # r1 = the map, in two
+        _instruction(0),
+        _instruction(0x85, immediate=1),     # call map_lookup_elem
+        _instruction(0x15, 0, 0, 2, 0),      # if r0 == 0 skip two
+        _instruction(0xB7, 1, 0, 0, 1),      # r1 = 1
+        _instruction(0xDB, 0, 1, 0, 0),      # lock *(u64 *)r0 += r1
+    ))
+
+
 class Counter:
     """
     A program for a tc or TCX hook that counts UDP packets over IPv6 (neighbour discovery comes when
@@ -68,15 +83,7 @@ class Counter:
             _instruction(0xBF, 6, 1),                   # r6 = the packet
             _instruction(0x30, immediate=20),           # r0 = its next header
             _instruction(0x55, 0, 0, 9, 17),            # if r0 is not UDP skip to the verdict
-            _instruction(0x62, 10, 0, -4, 0),           # *(u32 *)(r10 - 4) = 0
-            _instruction(0xBF, 2, 10),                  # r2 = r10
-            _instruction(0x07, 2, 0, 0, -4),            # r2 += -4
-            _instruction(0x18, 1, 1, 0, self._map),     # r1 = the map
-            _instruction(0),
-            _instruction(0x85, immediate=1),            # call map_lookup_elem
-            _instruction(0x15, 0, 0, 2, 0),             # if r0 == 0 skip two
-            _instruction(0xB7, 1, 0, 0, 1),             # r1 = 1
-            _instruction(0xDB, 0, 1, 0, 0),             # lock *(u64 *)r0 += r1
+            _add_one(self._map),
             _instruction(0xB7, 0, 0, 0, verdict),       # r0 = the verdict
             _instruction(0x95),                         # exit
         ))
@@ -114,15 +121,7 @@ class ConnectionCounter:
             _instruction(0x55, 2, 0, 11, self._PASSIVE_ESTABLISHED),  # another thing: to the verdict
             _instruction(0x61, 2, 1, self._LOCAL_PORT),               # r2 = the local port
             _instruction(0x55, 2, 0, 9, port),                        # another one: to the verdict
-            _instruction(0x62, 10, 0, -4, 0),                         # *(u32 *)(r10 - 4) = 0
-            _instruction(0xBF, 2, 10),                                # r2 = r10
-            _instruction(0x07, 2, 0, 0, -4),                          # r2 += -4
-            _instruction(0x18, 1, 1, 0, self._map),                   # r1 = the map
-            _instruction(0),
-            _instruction(0x85, immediate=1),                          # call map_lookup_elem
-            _instruction(0x15, 0, 0, 2, 0),                           # if r0 == 0 skip two
-            _instruction(0xB7, 1, 0, 0, 1),                           # r1 = 1
-            _instruction(0xDB, 0, 1, 0, 0),                           # lock *(u64 *)r0 += r1
+            _add_one(self._map),
             _instruction(0xB7, 0, 0, 0, 1),                           # r0 = 1
             _instruction(0x95),                                       # exit
         )), _PROG_TYPE_SOCK_OPS)
@@ -255,15 +254,7 @@ class BlackHole:
             _instruction(0x25, 0, 0, 2, largest),       # if r0 > largest skip two
             _instruction(0xB7, 0, 0, 0, -1),            # r0 = next
             _instruction(0x95),                         # exit
-            _instruction(0x62, 10, 0, -4, 0),           # *(u32 *)(r10 - 4) = 0
-            _instruction(0xBF, 2, 10),                  # r2 = r10
-            _instruction(0x07, 2, 0, 0, -4),            # r2 += -4
-            _instruction(0x18, 1, 1, 0, self._map),     # r1 = the map
-            _instruction(0),
-            _instruction(0x85, immediate=1),            # call map_lookup_elem
-            _instruction(0x15, 0, 0, 2, 0),             # if r0 == 0 skip two
-            _instruction(0xB7, 1, 0, 0, 1),             # r1 = 1
-            _instruction(0xDB, 0, 1, 0, 0),             # lock *(u64 *)r0 += r1
+            _add_one(self._map),
             _instruction(0xB7, 0, 0, 0, 2),             # r0 = drop
             _instruction(0x95),                         # exit
         )))

@@ -24,19 +24,6 @@ static struct flowd_flow *flow;
 /* The enricher's answer at a flow's end; 0: it finds no socket. */
 static uint64_t enricher_bytes;
 
-static void ignore_start(void *instance, struct flowd_flow *started, bool restored)
-{
-    (void)instance;
-    (void)started;
-    (void)restored;
-}
-
-static void ignore_end(void *instance, struct flowd_flow *ended)
-{
-    (void)instance;
-    (void)ended;
-}
-
 static int last_sample(void *instance, const struct flowd_flow *ended,
                        struct flowd_tcp_sample *sample)
 {
@@ -51,8 +38,6 @@ static int last_sample(void *instance, const struct flowd_flow *ended,
 static const struct flowd_module enricher = {
     .kind = FLOWD_ENRICHER,
     .name = "fake",
-    .flow_start = ignore_start,
-    .flow_end = ignore_end,
     .last_sample = last_sample,
 };
 
