@@ -24,6 +24,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 from api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
 from netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
+from waiting import until  # noqa: E402  pylint: disable=wrong-import-position
 
 DEADLINE_S = 60
 RESULTS = {}
@@ -270,13 +271,13 @@ def watch(bench, pair, watched, sampled=True):
         api = Api(pair.near)
         with open(daemon.fifo, "w", encoding="ascii") as fifo:
             fifo.write(Connections.lines("start", watched))
-        while api.status()["flows"]["live"] < watched:
-            time.sleep(0.01)
+        until(lambda: api.status()["flows"]["live"] == watched, "all flows")
 
         def samples():
             return sum(one.get("samples", 0) for one in api.status()["modules"])
 
-        time.sleep(2)  # the first round
+        if sampled:
+            until(lambda: samples() >= watched, "a sample of each flow")
         shares, rates = [], []
         for _ in range(5):
             before, begin = samples(), time.monotonic()

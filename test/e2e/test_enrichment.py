@@ -5,7 +5,6 @@ import re
 import socket
 import struct
 import subprocess
-import time
 
 import pytest
 
@@ -160,9 +159,13 @@ def test_the_last_sample(make_flowd, directory):
         transfer = Transfer(path, daemon, "-n", 256 << 10, "-b", "1500K", "-l", "1K", "-N")
         samples = []
         try:
-            while (answer := daemon.api.get(f"/v1/flows/{transfer.flow_id}")).status == 200:
-                samples.append(answer.json.get("sample"))
-                time.sleep(0.01)
+            def ended():
+                answer = daemon.api.get(f"/v1/flows/{transfer.flow_id}")
+                if answer.status == 200:
+                    samples.append(answer.json.get("sample"))
+                return answer.status == 404
+
+            until(ended, "the flow's end")
             said = transfer.report()
         finally:
             transfer.close()
@@ -460,9 +463,7 @@ def test_top_as_json(enriching, pair):
         idle = daemon.api.post(event(Pair.NEAR, 9, Pair.FAR, 9)).expect(201).json["id"]
         process = pair.near.popen([FLOWCTL, "--json", "top", "--interval", "0.5", "--count", "4"],
                                   stdout=subprocess.PIPE, text=True)
-        while process.poll() is None:
-            connection.exchange()
-            time.sleep(0.01)
+        until(lambda: connection.exchange() or process.poll() is not None, "its end")
         done = process.communicate()[0]
     documents = [json.loads(line) for line in done.splitlines()]
     assert len(documents) == 4 and process.returncode == 0

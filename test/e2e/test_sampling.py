@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 
 import pytest
 
@@ -10,7 +9,7 @@ from api_client import Api, event
 from conftest import base_config
 from netns import Pair
 from traffic import Tcp
-from waiting import DEADLINE_S, until
+from waiting import until
 
 PERIOD_MS = 200
 
@@ -135,11 +134,13 @@ def test_a_turn_is_spread_over_the_period(sampling, pair):
         for flow in connections:
             announce(daemon, *flow)
         first = until(lambda: counters(daemon)["samples"], "the first sample")
-        seen, begin = {first}, time.monotonic()
-        while max(seen) < first + 3 * flows:
-            assert time.monotonic() < begin + DEADLINE_S
+        seen = {first}
+
+        def look():
             seen.add(counters(daemon)["samples"])
-            time.sleep(0.005)
+            return max(seen) >= first + 3 * flows
+
+        until(look, "three samples of each", interval=0.005)
         assert len(seen) >= 20, sorted(seen)
 
 
