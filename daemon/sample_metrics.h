@@ -3,9 +3,13 @@
  */
 #pragma once
 
-#include "daemon/metrics.h"
+#include <stdint.h>
 
-/* Labels: enricher, result. */
-extern const struct flowd_metric flowd_metric_samples;
-/* Label: enricher. */
-extern const struct flowd_metric flowd_metric_watched_flows;
+struct flowd_metrics;
+
+/* What became of samples: "taken", or why they were not. */
+void flowd_sample_metrics_add(struct flowd_metrics *metrics, const char *enricher,
+                              const char *result, uint64_t count);
+/* Flows that the enricher samples. */
+void flowd_sample_metrics_watched(struct flowd_metrics *metrics, const char *enricher,
+                                  uint64_t count);

@@ -10,16 +10,6 @@
 /* Where a field stands. */
 enum part { INFO, MEMORY, BBR, VEGAS, DCTCP, SEND_RATE, BBR_BANDWIDTH };
 
-/* What the bits of tcp_info.options are (include/uapi/linux/tcp.h). */
-enum {
-    OPTION_TIMESTAMPS = 1,
-    OPTION_SACK = 2,
-    OPTION_WSCALE = 4,
-    OPTION_ECN = 8,
-    OPTION_ECN_SEEN = 16,
-    OPTION_SYN_DATA = 32,
-};
-
 #define LEAN (FLOWD_TCP_LEAN | FLOWD_TCP_ALL)
 #define LEAN_METRIC (LEAN | FLOWD_TCP_COMPATIBLE | FLOWD_TCP_METRIC)
 #define METRIC (FLOWD_TCP_COMPATIBLE | FLOWD_TCP_METRIC | FLOWD_TCP_ALL)
@@ -323,15 +313,15 @@ size_t flowd_tcp_options_format(const struct flowd_tcp_sample *sample,
     char wscale[16] = "";
     int length;
 
-    if (options & OPTION_WSCALE)
+    if (options & TCPI_OPT_WSCALE)
         snprintf(wscale, sizeof(wscale), " wscale:%d,%d", sample->info.wscale & 0x0f,
                  sample->info.wscale >> 4);
-    length =
-        snprintf(buffer, FLOWD_TCP_OPTIONS_SIZE, "%s%s%s%s%s%s%s%s",
-                 options & OPTION_TIMESTAMPS ? " ts" : "", options & OPTION_SACK ? " sack" : "",
-                 options & OPTION_ECN ? " ecn" : "", options & OPTION_ECN_SEEN ? " ecnseen" : "",
-                 options & OPTION_SYN_DATA ? " fastopen" : "",
-                 sample->congestion[0] != '\0' ? " " : "", sample->congestion, wscale);
+    length = snprintf(buffer, FLOWD_TCP_OPTIONS_SIZE, "%s%s%s%s%s%s%s%s",
+                      options & TCPI_OPT_TIMESTAMPS ? " ts" : "",
+                      options & TCPI_OPT_SACK ? " sack" : "", options & TCPI_OPT_ECN ? " ecn" : "",
+                      options & TCPI_OPT_ECN_SEEN ? " ecnseen" : "",
+                      options & TCPI_OPT_SYN_DATA ? " fastopen" : "",
+                      sample->congestion[0] != '\0' ? " " : "", sample->congestion, wscale);
     if (length <= 0)
         return 0;
     memmove(buffer, buffer + 1, (size_t)length);

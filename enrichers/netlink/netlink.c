@@ -346,14 +346,10 @@ static void metrics(const void *instance, struct flowd_metrics *out)
     const struct netlink *netlink = instance;
     const char *name = flowd_enricher_netlink.name;
 
-    flowd_metrics_add(out, &flowd_metric_samples, netlink->sampled,
-                      FLOWD_LABELS("enricher", name, "result", "taken"));
-    flowd_metrics_add(out, &flowd_metric_samples, netlink->without_socket,
-                      FLOWD_LABELS("enricher", name, "result", "without-socket"));
-    flowd_metrics_add(out, &flowd_metric_samples, netlink->unanswered,
-                      FLOWD_LABELS("enricher", name, "result", "unanswered"));
-    flowd_metrics_add(out, &flowd_metric_watched_flows, netlink->count,
-                      FLOWD_LABELS("enricher", name));
+    flowd_sample_metrics_add(out, name, "taken", netlink->sampled);
+    flowd_sample_metrics_add(out, name, "without-socket", netlink->without_socket);
+    flowd_sample_metrics_add(out, name, "unanswered", netlink->unanswered);
+    flowd_sample_metrics_watched(out, name, netlink->count);
 }
 
 #define AT(field) offsetof(struct netlink_config, field)

@@ -174,12 +174,9 @@ static void metrics(const void *instance, struct flowd_metrics *out)
     const struct skops *skops = instance;
     const char *name = flowd_enricher_skops.name;
 
-    flowd_metrics_add(out, &flowd_metric_samples, skops->sampled,
-                      FLOWD_LABELS("enricher", name, "result", "taken"));
-    flowd_metrics_add(out, &flowd_metric_samples, skops->without_flow,
-                      FLOWD_LABELS("enricher", name, "result", "without-flow"));
-    flowd_metrics_add(out, &flowd_metric_watched_flows, skops->watched,
-                      FLOWD_LABELS("enricher", name));
+    flowd_sample_metrics_add(out, name, "taken", skops->sampled);
+    flowd_sample_metrics_add(out, name, "without-flow", skops->without_flow);
+    flowd_sample_metrics_watched(out, name, skops->watched);
     flowd_sockops_metrics(skops->sockops, name, out);
 }
 
