@@ -13,6 +13,8 @@
 #define ID_PREFIX_LENGTH (sizeof("/v1/flows/") - 1)
 #define LIMIT_STANDARD 1000
 #define LIMIT_MAX 10000
+/* Of flows with their samples, which take ten times as long to write. */
+#define LIMIT_SAMPLES 1000
 #define VALUE_SIZE 256
 
 static const char json_media_type[] = "application/json";
@@ -137,6 +139,8 @@ static int read_filter(const struct api *api, struct flowd_http_slice query, str
         if (result < 0)
             return result;
     }
+    if (filter->samples && filter->limit > LIMIT_SAMPLES)
+        filter->limit = LIMIT_SAMPLES;
     if (!filter->by_activity)
         return 0;
     return flowd_registry_read_activity(api->context->registry, filter->experiment,

@@ -378,6 +378,17 @@ def test_unix_socket(make_flowd, single, directory):
     assert not path.exists()
 
 
+def test_pages_with_samples(plain):
+    """They are smaller than was asked for, and say how to go on."""
+    daemon = plain()
+    daemon.api.post([event("2001:db8::1", port, "2001:db8::2", 2) for port in range(1, 1502)])
+    assert len(daemon.api.get("/v1/flows?limit=10000").json["flows"]) == 1501
+    first = daemon.api.get("/v1/flows?limit=10000&samples=true").json
+    second = daemon.api.get(f"/v1/flows?limit=10000&samples=true&cursor={first['cursor']}").json
+    assert (len(first["flows"]), len(second["flows"])) == (1000, 501) and "cursor" not in second
+    assert len({one["id"] for one in first["flows"] + second["flows"]}) == 1501
+
+
 # -- the document --------------------------------------------------------------------------------
 
 
