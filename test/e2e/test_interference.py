@@ -38,8 +38,9 @@ def test_fifo_path_is_taken_and_freed(make_flowd, single, directory):
     """As long as something else is there the status says so; then the fifo comes back."""
     daemon = make_flowd(single, base_config(directory)).start()
     api = Api(single)
-    os.rename(daemon.fifo_path, directory / "away")
-    (directory / "fifo").write_text("precious")
+    # In one step: between two, flowd may have made its fifo again already.
+    (directory / "file").write_text("precious")
+    os.replace(directory / "file", daemon.fifo_path)
     until(lambda: not api.module("namedPipe")["open"], "the loss of the fifo", 30)
     assert (directory / "fifo").read_text() == "precious"
     (directory / "fifo").unlink()
