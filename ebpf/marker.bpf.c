@@ -8,12 +8,13 @@
  * one for those without any link header.
  *
  * Packets are read directly and written with a helper only: a program that writes directly would
- * make the kernel unclone every packet before the program runs.
+ * make the kernel unclone every packet before the program runs, and drop it where memory is short.
  */
 #include "ebpf/marker.h"
 #include "ebpf/marker_maps.bpf.h"
 #include "ebpf/marker_options.bpf.h"
 #include "ebpf/marker_place.bpf.h"
+#include "ebpf/marker_recent.bpf.h"
 
 #define MARKER_NO_LINK_HEADER 0u
 
@@ -26,7 +27,7 @@ static __always_inline int marker_hash_known(__u32 hash)
 {
     __u32 bit = flowd_marker_bit(hash);
 
-    return (marker_bitmap[bit / 64] >> (bit % 64)) & 1;
+    return (marker_shared.bitmap[bit / 64] >> (bit % 64)) & 1;
 }
 
 static __always_inline void marker_key_fill(struct flowd_marker_key *key, const struct ipv6hdr *ip6,
@@ -247,6 +248,7 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link)
     const struct flowd_marker_mark *mark;
     __be16 protocol = skb->protocol;
     struct flowd_marker_key key;
+    __u32 hash;
     __u8 header;
 
     if (protocol != bpf_htons(ETH_P_IPV6))
@@ -260,11 +262,12 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link)
         return marker_match_all || marker_is_extension(header)
                    ? marker_walk(skb, link)
                    : marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
-    if (!marker_hash_known(flowd_marker_hash(dst[0], dst[1], *ports, header)))
+    hash = flowd_marker_hash(dst[0], dst[1], *ports, header);
+    if (!marker_hash_known(hash))
         return marker_run_no_flow(skb, link);
 
     marker_key_fill(&key, ip6, header, *ports);
-    mark = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, &key);
+    mark = marker_find_mark(&key, hash);
     return mark ? marker_run_flow(skb, link, ip6, mark) : marker_run_no_flow(skb, link);
 }
 

@@ -9,9 +9,9 @@
 
 #include <linux/types.h>
 
-#define FLOWD_MARKER_LAYOUT 2
+#define FLOWD_MARKER_LAYOUT 3
 /* The name of the flow map; at most 15 characters. */
-#define FLOWD_MARKER_FLOWS flowd_flows_2
+#define FLOWD_MARKER_FLOWS flowd_flows_3
 
 /* Where the mark is written: the two bits are the two extension headers, 0 is the flow label. */
 enum flowd_marker_strategy {
@@ -111,10 +111,22 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_counter(__u32 sl
     return slot * FLOWD_MARKER_VERDICTS + verdict;
 }
 
-/* The bitmap: a clear bit says that no key with this hash is in the flow map. */
 #define FLOWD_MARKER_BITMAP_ORDER 22
 #define FLOWD_MARKER_BITMAP_BITS (1u << FLOWD_MARKER_BITMAP_ORDER)
 #define FLOWD_MARKER_BITMAP_WORDS (FLOWD_MARKER_BITMAP_BITS / 64u)
+#define FLOWD_MARKER_RECENT_ORDER 10
+#define FLOWD_MARKER_RECENT_SLOTS (1u << FLOWD_MARKER_RECENT_ORDER)
+
+/* What flowd writes and the programs read, through a mapping. */
+struct flowd_marker_shared {
+    /* A clear bit says that no key with this hash is in the flow map. */
+    __u64 bitmap[FLOWD_MARKER_BITMAP_WORDS];
+    /*
+     * One for each slot of the marks that a CPU remembers. It is another one whenever an entry of
+     * the flow map with such a hash was written or deleted: what was remembered before is void.
+     */
+    __u32 generations[FLOWD_MARKER_RECENT_SLOTS];
+};
 
 /*
  * The hash of a key without its source address. dst_high, dst_low and ports are read from the
@@ -138,4 +150,10 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_hash(__u64 dst_h
 static inline __attribute__((always_inline)) __u32 flowd_marker_bit(__u32 hash)
 {
     return hash >> (32 - FLOWD_MARKER_BITMAP_ORDER);
+}
+
+/* The number of the slot in which a key with this hash is remembered. */
+static inline __attribute__((always_inline)) __u32 flowd_marker_recent_slot(__u32 hash)
+{
+    return hash >> (32 - FLOWD_MARKER_RECENT_ORDER);
 }

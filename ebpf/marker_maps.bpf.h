@@ -17,11 +17,12 @@ const volatile __u8 marker_match_source = 0;
 const volatile __u8 marker_match_all = 0;     /* packets of no flow bear marker_general */
 const volatile __u8 marker_path_mtu = 0;      /* the MTU of a packet's route may be read */
 const volatile __u8 marker_mss_reduction = 0; /* bytes that TCP's segments leave for marks */
+const volatile __u8 marker_remember = 1;      /* marks may be remembered, see marker_recent.bpf.h */
 const volatile __u8 marker_debug = 0;
 const volatile struct flowd_marker_mark marker_general = {0}; /* label without entropy */
 
 /* Written by flowd only, through a mapping of this section's map. */
-__u64 marker_bitmap[FLOWD_MARKER_BITMAP_WORDS];
+struct flowd_marker_shared marker_shared;
 
 /*
  * Preallocated: an update never fails for want of memory, and takes half the time. The price is

@@ -106,8 +106,9 @@ static void list_clear(struct marker_dirty_list *list)
 }
 
 int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
-                        const struct flowd_host *host, int flows_fd, uint64_t *bitmap,
-                        bool match_source, unsigned experiment_max)
+                        const struct flowd_host *host, int flows_fd,
+                        struct flowd_marker_shared *shared, bool match_source,
+                        unsigned experiment_max)
 {
     struct marker_batch *batch = calloc(1, sizeof(*batch));
     struct marker_marks marks;
@@ -122,7 +123,7 @@ int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
         .hub = hub,
         .host = host,
         .flows_fd = flows_fd,
-        .bitmap = bitmap,
+        .shared = shared,
         .match_source = match_source,
         .experiment_max = experiment_max,
         .marks = marks,
@@ -271,14 +272,14 @@ static void set_bit(struct marker_entries *entries, uint32_t hash)
 {
     uint32_t bit = flowd_marker_bit(hash);
 
-    entries->bitmap[bit / 64] |= UINT64_C(1) << (bit % 64);
+    entries->shared->bitmap[bit / 64] |= UINT64_C(1) << (bit % 64);
 }
 
 static void clear_bit(struct marker_entries *entries, uint32_t hash)
 {
     uint32_t bit = flowd_marker_bit(hash);
 
-    entries->bitmap[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
+    entries->shared->bitmap[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
 }
 
 static void note_failure(struct marker_entries *entries, struct flowd_flow *flow,
@@ -378,6 +379,13 @@ static void commit_updates(struct marker_entries *entries)
     marker_batch_update(entries->batch, update_failed, entries);
 }
 
+/* After the entries were written: no CPU goes on with what it remembers of them. */
+static void void_remembered(struct marker_entries *entries)
+{
+    for (size_t i = 0; i < entries->dirty.count; i++)
+        entries->shared->generations[flowd_marker_recent_slot(entries->dirty.items[i].hash)]++;
+}
+
 void marker_entries_commit(struct marker_entries *entries)
 {
     if (entries->dirty.count == 0)
@@ -385,6 +393,7 @@ void marker_entries_commit(struct marker_entries *entries)
     /* Deletions first: they make room. */
     commit_deletions(entries);
     commit_updates(entries);
+    void_remembered(entries);
     list_clear(&entries->dirty);
 }
 

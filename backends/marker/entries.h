@@ -52,9 +52,9 @@ struct marker_batch;
 struct marker_entries {
     struct flowd_hub *hub;
     const struct flowd_host *host;
-    unsigned slot;    /* of flow->backend */
-    int flows_fd;     /* borrowed */
-    uint64_t *bitmap; /* borrowed: the mapping that the program reads */
+    unsigned slot;                      /* of flow->backend */
+    int flows_fd;                       /* borrowed */
+    struct flowd_marker_shared *shared; /* borrowed: the mapping that the programs read */
     bool match_source;
     unsigned experiment_max; /* the largest that a mark can say */
     bool attached;           /* the program is on an interface */
@@ -68,12 +68,13 @@ struct marker_entries {
 };
 
 /*
- * The file descriptor and the bitmap are borrowed until marker_entries_fini(). Returns 0 or
+ * The file descriptor and the mapping are borrowed until marker_entries_fini(). Returns 0 or
  * -ENOMEM.
  */
 int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
-                        const struct flowd_host *host, int flows_fd, uint64_t *bitmap,
-                        bool match_source, unsigned experiment_max);
+                        const struct flowd_host *host, int flows_fd,
+                        struct flowd_marker_shared *shared, bool match_source,
+                        unsigned experiment_max);
 void marker_entries_fini(struct marker_entries *entries);
 
 /* Notes a flow that begins or ends, and sets its status as it will be after the commit. */
@@ -86,8 +87,8 @@ void marker_entries_reconsider(struct marker_entries *entries);
 void marker_entries_set_attached(struct marker_entries *entries, bool attached);
 
 /*
- * Brings the map and the bitmap up to date. Flows whose entry could not be written get
- * MARKER_STATUS_FAILED and their keys are kept in `failed`.
+ * Brings the map and what is shared with the programs up to date. Flows whose entry could not be
+ * written get MARKER_STATUS_FAILED and their keys are kept in `failed`.
  */
 void marker_entries_commit(struct marker_entries *entries);
 /* Tries the failed ones again: a commit. */

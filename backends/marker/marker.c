@@ -183,7 +183,7 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
                                     &marker->pins, config, err);
         if (result == 0 &&
             marker_entries_init(&marker->entries, marker->context->hub, marker->context->host,
-                                marker->program.flows_fd, marker->program.bitmap,
+                                marker->program.flows_fd, marker->program.shared,
                                 config->match_source, marker_config_experiment_max(config)) < 0)
             result = flowd_fail(err, ENOMEM, "index of marks");
         if (result < 0)

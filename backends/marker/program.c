@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -25,12 +26,11 @@
 #define NAME_OF_TOKEN(token) #token
 #define MARKER_PROGRAM_CLOSED                                                                      \
     {                                                                                              \
-        .program_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1, .counters_fd = -1,               \
+        .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1,               \
         .fragments_fd = -1,                                                                        \
     }
-/* Flows, bitmap, counters and fragments outlive the process. */
+/* Flows, what is shared, counters and fragments outlive the process. */
 #define MAPS 4
-#define BITMAP_BYTES (FLOWD_MARKER_BITMAP_WORDS * sizeof(uint64_t))
 
 void marker_program_route_messages(void)
 {
@@ -115,14 +115,14 @@ static int duplicate(int fd)
     return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
-/* Takes file descriptors and the bitmap's mapping out of a loaded object. */
+/* Takes file descriptors and the mapping out of a loaded object. */
 static int take_descriptors(struct marker_program *program, const struct marker_bpf *skeleton)
 {
     const struct bpf_program *programs[MARKER_LINK_HEADERS] = {
         [MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker,
         [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_l3,
     };
-    void *bitmap;
+    void *shared;
 
     for (unsigned i = 0; i < MARKER_LINK_HEADERS; i++) {
         struct bpf_prog_info info = {0};
@@ -135,16 +135,17 @@ static int take_descriptors(struct marker_program *program, const struct marker_
         program->ids[i] = info.id;
     }
     program->flows_fd = duplicate(bpf_map__fd(skeleton->maps.FLOWD_MARKER_FLOWS));
-    program->bitmap_fd = duplicate(bpf_map__fd(skeleton->maps.bss));
+    program->shared_fd = duplicate(bpf_map__fd(skeleton->maps.bss));
     program->counters_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_counters));
     program->fragments_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_fragments));
-    if (program->flows_fd < 0 || program->bitmap_fd < 0 || program->counters_fd < 0 ||
+    if (program->flows_fd < 0 || program->shared_fd < 0 || program->counters_fd < 0 ||
         program->fragments_fd < 0)
         return -errno;
-    bitmap = mmap(NULL, BITMAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, program->bitmap_fd, 0);
-    if (bitmap == MAP_FAILED)
+    shared = mmap(NULL, sizeof(*program->shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+                  program->shared_fd, 0);
+    if (shared == MAP_FAILED)
         return -errno;
-    program->bitmap = bitmap;
+    program->shared = shared;
     return 0;
 }
 
@@ -204,6 +205,15 @@ static const char *without_path_mtu(void)
     return NULL;
 }
 
+/* Whether one packet's way through the programs may be interrupted by another's on the same CPU. */
+static bool kernel_is_realtime(void)
+{
+    struct utsname names;
+
+    return uname(&names) < 0 || strstr(names.version, "PREEMPT_RT") != NULL ||
+           strstr(names.version, "PREEMPT RT") != NULL;
+}
+
 static void set_up(struct marker_bpf *skeleton, const struct marker_program_settings *settings,
                    bool path_mtu)
 {
@@ -213,6 +223,7 @@ static void set_up(struct marker_bpf *skeleton, const struct marker_program_sett
     skeleton->rodata->marker_match_all = settings->match_all;
     skeleton->rodata->marker_path_mtu = path_mtu;
     skeleton->rodata->marker_mss_reduction = (uint8_t)settings->mss_reduction;
+    skeleton->rodata->marker_remember = !settings->forgetful && !kernel_is_realtime();
     skeleton->rodata->marker_debug = settings->debug;
     memcpy((void *)&skeleton->rodata->marker_general, &settings->general,
            sizeof(settings->general));
@@ -298,12 +309,12 @@ void marker_program_close(struct marker_program *program)
     const int fds[] = {program->program_fds[MARKER_ETHERNET_HEADER],
                        program->program_fds[MARKER_NO_LINK_HEADER],
                        program->flows_fd,
-                       program->bitmap_fd,
+                       program->shared_fd,
                        program->counters_fd,
                        program->fragments_fd};
 
-    if (program->bitmap != NULL)
-        munmap(program->bitmap, BITMAP_BYTES);
+    if (program->shared != NULL)
+        munmap(program->shared, sizeof(*program->shared));
     for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -317,7 +328,7 @@ int marker_program_pin(const struct marker_program *program, const struct marker
         int fd;
     } maps[MAPS] = {
         {MARKER_PIN_FLOWS, program->flows_fd},
-        {MARKER_PIN_BITMAP, program->bitmap_fd},
+        {MARKER_PIN_BITMAP, program->shared_fd},
         {MARKER_PIN_COUNTERS, program->counters_fd},
         {MARKER_PIN_FRAGMENTS, program->fragments_fd},
     };

@@ -20,12 +20,12 @@ struct marker_program {
     int program_fds[MARKER_LINK_HEADERS];
     uint32_t ids[MARKER_LINK_HEADERS]; /* the programs' */
     int flows_fd;
-    int bitmap_fd;
+    int shared_fd;
     int counters_fd;
     int fragments_fd;
-    uint64_t *bitmap; /* FLOWD_MARKER_BITMAP_WORDS words, shared with the programs */
-    bool adopted;     /* the maps are the pinned ones */
-    bool replaces;    /* there are pinned maps, of another layout */
+    struct flowd_marker_shared *shared; /* a mapping that the programs read */
+    bool adopted;                       /* the maps are the pinned ones */
+    bool replaces;                      /* there are pinned maps, of another layout */
     /* Why the programs can't read the MTU of a packet's route; NULL: they can, or need not. */
     const char *no_path_mtu;
 };
@@ -37,6 +37,7 @@ struct marker_program_settings {
     bool match_all;                   /* packets of no flow bear the general mark */
     struct flowd_marker_mark general; /* its label without entropy */
     unsigned mss_reduction;           /* bytes, 0..FLOWD_MARKER_ADDED_MAX */
+    bool forgetful; /* each packet asks the flow map (real-time kernels: always) */
     bool debug;
     uint32_t entries_max;
 };

@@ -66,8 +66,8 @@ static int sweep_bitmap(struct marker_entries *entries)
         return -ENOMEM;
     marker_marks_fill(&entries->marks, wanted);
     for (size_t i = 0; i < FLOWD_MARKER_BITMAP_WORDS; i++)
-        if (entries->bitmap[i] != wanted[i])
-            entries->bitmap[i] = wanted[i];
+        if (entries->shared->bitmap[i] != wanted[i])
+            entries->shared->bitmap[i] = wanted[i];
     free(wanted);
     return 0;
 }
@@ -95,6 +95,8 @@ int64_t marker_entries_sweep(struct marker_entries *entries)
     }
     marker_batch_delete(entries->batch, ignore_failure, &entries->delete_failures);
     free(keys);
+    for (size_t i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
+        entries->shared->generations[i]++;
     result = sweep_bitmap(entries);
     return result < 0 ? result : deleted;
 }

@@ -50,16 +50,26 @@ void marker_run_bit(struct marker_program *program, const struct flowd_marker_ke
     uint64_t mask = UINT64_C(1) << (bit % 64);
 
     if (set)
-        program->bitmap[bit / 64] |= mask;
+        program->shared->bitmap[bit / 64] |= mask;
     else
-        program->bitmap[bit / 64] &= ~mask;
+        program->shared->bitmap[bit / 64] &= ~mask;
+}
+
+void marker_run_void(struct marker_program *program)
+{
+    for (size_t i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
+        program->shared->generations[i]++;
 }
 
 int marker_run_add(struct marker_program *program, const struct flowd_marker_key *key,
                    const struct flowd_marker_mark *mark)
 {
+    int result;
+
     marker_run_bit(program, key, true);
-    return bpf_map_update_elem(program->flows_fd, key, mark, BPF_ANY);
+    result = bpf_map_update_elem(program->flows_fd, key, mark, BPF_ANY);
+    marker_run_void(program);
+    return result;
 }
 
 int marker_run_clear(struct marker_program *program)
@@ -74,7 +84,8 @@ int marker_run_clear(struct marker_program *program)
         if (result != 0)
             return result;
     }
-    memset(program->bitmap, 0, FLOWD_MARKER_BITMAP_WORDS * sizeof(program->bitmap[0]));
+    memset(program->shared->bitmap, 0, sizeof(program->shared->bitmap));
+    marker_run_void(program);
 
     if (cpus < 1)
         return cpus;

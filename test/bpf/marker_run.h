@@ -17,6 +17,8 @@ int marker_run_load(struct marker_program *program, const struct marker_program_
 
 /* Sets or clears the key's bit in the bitmap. */
 void marker_run_bit(struct marker_program *program, const struct flowd_marker_key *key, bool set);
+/* Voids what is remembered of any entry. */
+void marker_run_void(struct marker_program *program);
 /* Adds the key to the map and sets its bit. Returns 0 or -errno. */
 int marker_run_add(struct marker_program *program, const struct flowd_marker_key *key,
                    const struct flowd_marker_mark *mark);

@@ -44,7 +44,7 @@ const char *stage_open(struct stage *stage)
 
     memset(stage, 0, sizeof(*stage));
     stage->program = (struct marker_program){
-        .program_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1, .counters_fd = -1};
+        .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1};
     for (unsigned i = 0; i < STAGE_LINKS; i++)
         stage->devices[i].tun_fd = stage->devices[i].packet_fd = -1;
     reason = device_enter_namespace();

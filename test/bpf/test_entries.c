@@ -40,7 +40,7 @@ struct world {
     struct flowd_hub *hub;
     struct flowd_source *source;
     struct marker_entries entries;
-    uint64_t *bitmap;
+    struct flowd_marker_shared *shared;
     int map_fd;
 };
 
@@ -87,14 +87,14 @@ static struct world *world_new(bool match_source)
     assert_int_equal(flowd_flow_table_open("", &table, &report, NULL), 0);
     world->hub = flowd_hub_new(world->loop, table, &limits);
     world->source = flowd_hub_source(world->hub, "test");
-    world->bitmap = calloc(FLOWD_MARKER_BITMAP_WORDS, sizeof(*world->bitmap));
+    world->shared = calloc(1, sizeof(*world->shared));
     world->map_fd =
         bpf_map_create(BPF_MAP_TYPE_HASH, "test",
                        match_source ? FLOWD_MARKER_KEY_SOURCE_SIZE : FLOWD_MARKER_KEY_SIZE,
                        sizeof(struct flowd_marker_mark), ENTRIES_MAX, NULL);
     assert_true(world->map_fd >= 0);
     assert_int_equal(marker_entries_init(&world->entries, world->hub, NULL, world->map_fd,
-                                         world->bitmap, match_source, FLOWD_LABEL_EXPERIMENT_MAX),
+                                         world->shared, match_source, FLOWD_LABEL_EXPERIMENT_MAX),
                      0);
     marker_entries_set_attached(&world->entries, true);
     assert_int_equal(flowd_hub_add_backend(world->hub, &backend, world), 0);
@@ -106,7 +106,7 @@ static void world_free(struct world *world)
     flowd_hub_free(world->hub);
     marker_entries_fini(&world->entries);
     close(world->map_fd);
-    free(world->bitmap);
+    free(world->shared);
     ev_loop_destroy(world->loop);
     free(world);
 }
@@ -140,7 +140,7 @@ static int entry(struct world *world, const char *src, uint16_t src_port, const 
     inet_pton(AF_INET6, dst, key.dst);
     inet_pton(AF_INET6, src, key.src);
     bit = flowd_marker_bit(flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol));
-    bit_set = world->bitmap[bit / 64] >> (bit % 64) & 1;
+    bit_set = world->shared->bitmap[bit / 64] >> (bit % 64) & 1;
     if (bpf_map_lookup_elem(world->map_fd, &key, &mark) < 0) {
         /* The keys of these tests are on different bits. */
         assert_false(bit_set && world->entries.failed.count == 0);
@@ -326,7 +326,7 @@ static void test_sweep(void **state)
     for (uint16_t i = 0; i < 5; i++) {
         key.dport_be = i;
         assert_int_equal(bpf_map_update_elem(world->map_fd, &key, &mark, BPF_ANY), 0);
-        world->bitmap[i * 1000u] = UINT64_MAX;
+        world->shared->bitmap[i * 1000u] = UINT64_MAX;
     }
     submit(world, FLOWD_EVENT_START, "fd00:1::1", 1, "fd00:9::1", 2, 3, 0);
     flowd_hub_flush(world->hub);
@@ -335,9 +335,44 @@ static void test_sweep(void **state)
     assert_int_equal(entry_count(world), 1);
     assert_int_equal(entry(world, "fd00:1::1", 1, "fd00:9::1", 2), 3);
     for (unsigned i = 0, set = 0; i < FLOWD_MARKER_BITMAP_WORDS; i++) {
-        set += (unsigned)__builtin_popcountll(world->bitmap[i]);
+        set += (unsigned)__builtin_popcountll(world->shared->bitmap[i]);
         assert_true(set <= 1);
     }
+    world_free(world);
+}
+
+static uint32_t generation(const struct world *world, uint16_t src_port)
+{
+    struct flowd_marker_key key = {
+        .sport_be = htons(src_port), .dport_be = htons(2), .protocol = IPPROTO_TCP};
+
+    inet_pton(AF_INET6, "fd00:9::1", key.dst);
+    return world->shared->generations[flowd_marker_recent_slot(
+        flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol))];
+}
+
+/* Whenever an entry changes, what CPUs remember of it is void, and nothing else is. */
+static void test_generations(void **state)
+{
+    const enum flowd_event_state states[] = {FLOWD_EVENT_START, FLOWD_EVENT_START, FLOWD_EVENT_END};
+    const uint16_t experiments[] = {3, 4, 4};
+    struct world *world = world_new(false);
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t before = generation(world, 1);
+        uint32_t other = generation(world, 9);
+
+        submit(world, states[i], "fd00:1::1", 1, "fd00:9::1", 2, experiments[i], 0);
+        flowd_hub_flush(world->hub);
+        assert_int_not_equal(generation(world, 1), before);
+        assert_int_equal(generation(world, 9), other);
+    }
+    for (unsigned i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
+        world->shared->generations[i] = 7;
+    assert_int_equal(marker_entries_sweep(&world->entries), 0);
+    for (unsigned i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
+        assert_int_not_equal(world->shared->generations[i], 7);
     world_free(world);
 }
 
@@ -365,10 +400,10 @@ static void test_not_for_labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_directions),     cmocka_unit_test(test_addresses_change),
-        cmocka_unit_test(test_shared_key),     cmocka_unit_test(test_one_turn),
-        cmocka_unit_test(test_full_map),       cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_not_for_labels),
+        cmocka_unit_test(test_directions),  cmocka_unit_test(test_addresses_change),
+        cmocka_unit_test(test_shared_key),  cmocka_unit_test(test_one_turn),
+        cmocka_unit_test(test_full_map),    cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_generations), cmocka_unit_test(test_not_for_labels),
     };
     const char *reason = marker_run_unavailable();
 

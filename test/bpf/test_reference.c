@@ -258,7 +258,7 @@ int main(void)
         return 77;
     }
     program = (struct marker_program){
-        .program_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1, .counters_fd = -1};
+        .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1};
     failed = cmocka_run_group_tests(tests, NULL, NULL);
     marker_program_close(&program);
     return failed;

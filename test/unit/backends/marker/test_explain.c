@@ -19,7 +19,7 @@
 /* Surroundings in which nothing is in the way. */
 #define NORMAL .bpf_in_kernel = true, .memlock_bytes = UINT64_MAX, .cap_perfmon = true
 #define LINUX(major, minor) .kernel = {major, minor}, .release = #major "." #minor ".0-1-longer"
-#define MAP_FAILED_WARNING "map 'flowd_flows_2': failed to create: Cannot allocate memory(-12)"
+#define MAP_FAILED_WARNING "map 'flowd_flows_3': failed to create: Cannot allocate memory(-12)"
 
 struct row {
     const char *name;
