@@ -239,11 +239,15 @@ static void fill_prototype(struct flowd_flow *prototype, const struct flowd_sour
     };
     /*
      * The entropy follows from the addresses and ports, so that a transfer announced twice keeps
-     * its path where routers hash the label.
+     * its path where routers hash the label. A label of 0 would say that there is none (RFC 6437).
      */
-    if (event->experiment <= FLOWD_LABEL_EXPERIMENT_MAX)
-        prototype->flow_label =
-            flowd_flow_label(event->experiment, event->activity, (uint8_t)(hash >> 59));
+    if (event->experiment <= FLOWD_LABEL_EXPERIMENT_MAX) {
+        uint8_t entropy = (uint8_t)(hash >> 59);
+
+        if (event->experiment == 0 && event->activity == 0 && entropy == 0)
+            entropy = 1;
+        prototype->flow_label = flowd_flow_label(event->experiment, event->activity, entropy);
+    }
     memcpy(prototype->source, source->name, FLOWD_SOURCE_SIZE);
     if (event->application != NULL)
         memcpy(prototype->application, event->application, event->application_length);

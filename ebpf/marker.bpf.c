@@ -71,7 +71,10 @@ static __always_inline int marker_apply(struct __sk_buff *skb, const struct mark
     return marker_add_options(skb, place, mark);
 }
 
-/* The general mark, with a flow label that is one flow's for its whole life. */
+/*
+ * The general mark, with a flow label that is one flow's for its whole life. It is never 0, which
+ * says that there is none (RFC 6437).
+ */
 static __always_inline struct flowd_marker_mark marker_general_mark(__u32 hash)
 {
     __u32 entropy = (hash & 3) | (hash & 4) << 6 | (hash & 0x18) << 15;
@@ -81,6 +84,8 @@ static __always_inline struct flowd_marker_mark marker_general_mark(__u32 hash)
         .activity = marker_general.activity,
     };
 
+    if (mark.label == 0)
+        mark.label = 1;
     return mark;
 }
 

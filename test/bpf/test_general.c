@@ -103,7 +103,7 @@ static struct flowd_marker_mark learn(const struct model_settings *settings,
     else
         return mark;
     mark.label = (uint32_t)(label[0] & 0x0f) << 16 | (uint32_t)label[1] << 8 | label[2];
-    assert_int_equal(mark.label & ~ENTROPY, general.label);
+    assert_int_equal(mark.label & ~ENTROPY, settings->general->label);
     return mark;
 }
 
@@ -218,13 +218,27 @@ static void test_entropy(void **state)
     }
 }
 
+/* Experiment 0 and activity 0 have a label too: 0 would say that there is none. */
+static void test_tag_of_zeroes(void **state)
+{
+    static const struct flowd_marker_mark zeroes = {0};
+    struct model_settings settings = load(FLOWD_MARKER_LABEL, FLOWD_MARKER_SCITAGS, &zeroes);
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        struct packet_recipe recipe = plain;
+
+        recipe.src_port = (uint16_t)(2000 + i);
+        assert_int_not_equal(learn(&settings, &recipe).label, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_general_mark),
-        cmocka_unit_test(test_left_alone),
-        cmocka_unit_test(test_link_messages),
-        cmocka_unit_test(test_entropy),
+        cmocka_unit_test(test_general_mark),  cmocka_unit_test(test_left_alone),
+        cmocka_unit_test(test_link_messages), cmocka_unit_test(test_entropy),
+        cmocka_unit_test(test_tag_of_zeroes),
     };
     const char *reason = marker_run_unavailable();
     int failed;

@@ -137,6 +137,31 @@ static void test_flows_max(void **state)
     hub_fixture_close(&fixture);
 }
 
+/* Experiment 0 and activity 0 have a label too: 0 would say that there is none. */
+static void test_tag_of_zeroes(void **state)
+{
+    struct hub_fixture fixture;
+    unsigned seen = 0;
+
+    (void)state;
+    hub_fixture_open(&fixture, "", 1000);
+    fixture.first.quiet = fixture.second.quiet = true;
+    for (uint16_t port = 1; port <= 1000; port++) {
+        struct flowd_event event = sample_event(port);
+        struct flowd_flow *flow;
+
+        event.experiment = 0;
+        event.activity = 0;
+        assert_int_equal(flowd_hub_submit(fixture.hub, fixture.source, &event, &flow, NULL),
+                         FLOWD_STARTED);
+        assert_int_not_equal(flow->flow_label, 0);
+        assert_int_equal(flow->flow_label & ~0xc0103u, 0);
+        seen |= flow->flow_label;
+    }
+    assert_int_equal(seen, 0xc0103);
+    hub_fixture_close(&fixture);
+}
+
 static void test_what_a_flow_remembers(void **state)
 {
     struct hub_fixture fixture;
@@ -383,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_refusal_names_the_field),
         cmocka_unit_test(test_one_commit_for_many_events),
         cmocka_unit_test(test_flows_max),
+        cmocka_unit_test(test_tag_of_zeroes),
         cmocka_unit_test(test_what_a_flow_remembers),
         cmocka_unit_test(test_ended_records_stay_until_the_commit),
         cmocka_unit_test(test_walk),
