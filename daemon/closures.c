@@ -170,6 +170,7 @@ static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int event
         closures->fresh = (struct doubt){0};
     }
     if (closures->ripe.any || closures->fresh.any) {
+        ev_timer_stop(loop, watcher); /* it may have been started since it was due */
         ev_timer_set(watcher, RECOVERY_DELAY_S, 0);
         ev_timer_start(loop, watcher);
     }

@@ -77,6 +77,7 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
     struct flowd_sock_diag_query query = {.key = key, .local_is_src = local_is_src};
     struct search search = {.error = -ENOENT, .out = out};
     struct flowd_tcp_socket other;
+    int result;
 
     if (interface != FLOWD_ANY_INTERFACE)
         query.interface = interface;
@@ -85,11 +86,12 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
         (search.error != -ENOENT &&
          (search.error < 0 || flowd_tcp_socket_life(out) != FLOWD_TCP_GONE)))
         return search.error;
-    if (search_interfaces(diag, host, query, &other) == 0) {
+    result = search_interfaces(diag, host, query, &other);
+    if (result == -ENOENT)
+        return search.error;
+    if (result == 0)
         *out = other;
-        return 0;
-    }
-    return search.error;
+    return result;
 }
 
 static int end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
@@ -118,4 +120,16 @@ int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host
         return life;
     other = end_life(diag, host, key, false, interface);
     return other < 0 || other > life ? other : life;
+}
+
+int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                                  const struct flowd_flow_key *key, uint32_t interface)
+{
+    int life = end_life(diag, host, key, true, interface);
+    int other;
+
+    if (life != FLOWD_TCP_LINGERS || !(flowd_flow_socket_ends(host, key) & FLOWD_LOCAL_DST))
+        return life;
+    other = end_life(diag, host, key, false, interface);
+    return other == FLOWD_TCP_CONNECTED ? FLOWD_TCP_GONE : life;
 }

@@ -27,7 +27,7 @@ unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flow
 /*
  * Asks for the socket of one end. interface as in struct flowd_sock_diag_query, or
  * FLOWD_ANY_INTERFACE: where there is no socket this costs a question for each interface of the
- * host. Returns 0 and *out, or -errno: -ENOENT: there is none.
+ * host. Returns 0 and *out, or -errno: -ENOENT: there is none; another one: the kernel did not say.
  */
 int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host *host,
                            const struct flowd_flow_key *key, bool local_is_src, uint32_t interface,
@@ -39,3 +39,11 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
  */
 int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
                            const struct flowd_flow_key *key, uint32_t interface);
+
+/*
+ * The same for who knows the source's socket to be this host's, whatever addresses the host has
+ * now, and takes its close for the flow's end: the other end's socket, if it is here too, only lets
+ * a flow linger whose source does.
+ */
+int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                                  const struct flowd_flow_key *key, uint32_t interface);

@@ -7,14 +7,19 @@
  */
 #include "daemon/recovery.h"
 
+#include <errno.h>
+
 #include "daemon/flow_socket.h"
 #include "daemon/hub.h"
 #include "daemon/lingering.h"
 #include "daemon/log.h"
+#include "daemon/sock_diag.h"
 #include "daemon/source.h"
 #include "daemon/tcp_sample.h"
 
 #define FLOWS_PER_TURN 512
+#define QUESTIONS_PER_TURN 512
+#define RETRY_S 5.0
 
 /* FNV-1a, folded to the 16 bits that there are. */
 static uint16_t place_of(uint16_t port, const struct in6_addr *remote)
@@ -50,79 +55,106 @@ static bool is_concerned(const struct flowd_recovery *recovery, const struct flo
            (!scope->own || flowd_source_announced(scope->source, flow));
 }
 
+static int life_of(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
+{
+    struct flowd_sock_diag *diag = recovery->lingering->diag;
+    const struct flowd_host *host = recovery->lingering->context->host;
+
+    return recovery->scope.own
+               ? flowd_flow_socket_source_life(diag, host, &flow->key, FLOWD_ANY_INTERFACE)
+               : flowd_flow_socket_life(diag, host, &flow->key, FLOWD_ANY_INTERFACE);
+}
+
 static void look_at(struct flowd_recovery *recovery, struct flowd_flow *flow)
 {
     struct flowd_lingering *lingering = recovery->lingering;
-    const struct flowd_context *context = lingering->context;
     int life;
 
     recovery->looked_at++;
     if (!is_concerned(recovery, flow))
         return;
-    life = flowd_flow_socket_life(lingering->diag, context->host, &flow->key, FLOWD_ANY_INTERFACE);
+    life = life_of(recovery, flow);
     if (life == FLOWD_TCP_GONE) {
-        flowd_hub_end(context->hub, recovery->scope.source, flow, NULL);
+        flowd_hub_end(lingering->context->hub, recovery->scope.source, flow, NULL);
         recovery->ended++;
-        recovery->ended_total++;
+        recovery->found++;
     } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(lingering, flow)) {
         flowd_lingering_add(lingering, flow, FLOWD_ANY_INTERFACE);
+        recovery->found++;
+    } else if (life < 0 && life != -EADDRNOTAVAIL) {
+        recovery->unanswered++;
     }
 }
 
-/* A walk is over. */
+static void go_on(struct flowd_recovery *recovery, double after_s)
+{
+    ev_timer_set(&recovery->turn, after_s, 0);
+    ev_timer_start(recovery->lingering->context->loop, &recovery->turn);
+}
+
+/* A walk is over; another one may follow. */
 static void conclude(struct flowd_recovery *recovery)
 {
-    bool everything = recovery->scope.ports == NULL && !recovery->scope.own;
+    bool worth_saying =
+        recovery->scope.ports == NULL && !recovery->scope.own && recovery->looked_at > 0;
+    double after_s = recovery->again ? 0 : RETRY_S;
 
-    flowd_log(everything ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
+    flowd_log(worth_saying ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
               "%llu flows looked at, %llu ended because their socket is gone",
               (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
-    recovery->looked_at = recovery->ended = recovery->cursor = 0;
+    recovery->running = recovery->again || recovery->unanswered > 0;
+    recovery->again = false;
+    recovery->looked_at = recovery->ended = recovery->unanswered = recovery->cursor = 0;
+    if (recovery->running)
+        go_on(recovery, after_s);
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct flowd_recovery *recovery = watcher->data;
+    const struct flowd_lingering *lingering = recovery->lingering;
+    uint32_t before = flowd_sock_diag_asked(lingering->diag);
 
+    (void)loop;
     (void)events;
-    for (int i = 0; i < FLOWS_PER_TURN; i++) {
-        struct flowd_flow *flow =
-            flowd_hub_next(recovery->lingering->context->hub, &recovery->cursor);
+    for (int i = 0; i < FLOWS_PER_TURN &&
+                    flowd_sock_diag_asked(lingering->diag) - before < QUESTIONS_PER_TURN;
+         i++) {
+        struct flowd_flow *flow = flowd_hub_next(lingering->context->hub, &recovery->cursor);
 
         if (flow == NULL) {
             conclude(recovery);
-            if (!recovery->again)
-                return;
-            recovery->again = false;
-            break;
+            return;
         }
         look_at(recovery, flow);
     }
-    ev_timer_set(&recovery->turn, 0, 0);
-    ev_timer_start(loop, &recovery->turn);
+    go_on(recovery, 0);
 }
 
 void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingering *lingering,
                           const struct flowd_recovery_scope *scope)
 {
-    if (flowd_recovery_is_running(recovery)) {
+    if (recovery->running) {
         recovery->again = true;
         return;
     }
     recovery->lingering = lingering;
     recovery->scope = *scope;
+    recovery->running = true;
     ev_timer_init(&recovery->turn, on_turn, 0, 0);
     recovery->turn.data = recovery;
-    ev_timer_start(lingering->context->loop, &recovery->turn);
+    go_on(recovery, 0);
 }
 
 bool flowd_recovery_is_running(const struct flowd_recovery *recovery)
 {
-    return ev_is_active(&recovery->turn);
+    return recovery->running;
 }
 
 void flowd_recovery_stop(struct flowd_recovery *recovery)
 {
-    if (flowd_recovery_is_running(recovery))
+    /* Also where the timer is about to be served, and so no longer active. */
+    if (recovery->running)
         ev_timer_stop(recovery->lingering->context->loop, &recovery->turn);
+    recovery->running = false;
 }

@@ -29,7 +29,8 @@ struct flowd_recovery_scope {
     int64_t before_us;               /* only those last heard of before this; CLOCK_BOOTTIME */
     const struct flowd_ports *ports; /* only those with one of these; NULL: all */
     struct flowd_source *source;     /* the ends are its */
-    bool own;                        /* only flows that it announced */
+    /* Only flows that it announced: their source is this host's whatever addresses it has. */
+    bool own;
 };
 
 /* Embedded in its owner; zero-initialised is idle. */
@@ -38,15 +39,19 @@ struct flowd_recovery {
     struct flowd_recovery_scope scope;
     struct ev_timer turn;
     uint32_t cursor;
-    bool again; /* another walk follows the one that is under way */
+    bool running;
+    bool again;          /* another walk follows the one that is under way */
+    uint64_t unanswered; /* flows of this walk of which the kernel said nothing */
     uint64_t looked_at;
     uint64_t ended;
-    uint64_t ended_total; /* in former walks too */
+    uint64_t found; /* flows whose end was missed, in former walks too */
 };
 
 /*
- * Looks at the live flows of the scope, some in each loop turn. Where a walk is under way, another
- * one with its scope follows it. lingering's context and diag are used; it must outlive the walk.
+ * Looks at the live flows of the scope, some in each loop turn, and again after a while if the
+ * kernel did not answer all questions. lingering's context and diag are used; it must outlive the
+ * walk. A walk that is under way keeps its scope, and another one follows it: whoever wants another
+ * scope waits until it is over.
  */
 void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingering *lingering,
                           const struct flowd_recovery_scope *scope);

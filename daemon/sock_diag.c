@@ -128,6 +128,11 @@ static void receive(struct batch *batch)
     }
 }
 
+uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag)
+{
+    return diag->sequence;
+}
+
 void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_diag_query *queries,
                          size_t count, flowd_sock_diag_answer answer, void *context)
 {

@@ -45,6 +45,9 @@ typedef void (*flowd_sock_diag_answer)(void *context, size_t index, int error,
 int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct flowd_error *err);
 void flowd_sock_diag_free(struct flowd_sock_diag *diag);
 
+/* How many questions were asked so far, modulo 2^32. */
+uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag);
+
 /*
  * Asks count (at most FLOWD_SOCK_DIAG_BATCH) questions; answer is called once for each of them, in
  * any order, before this returns.

@@ -138,7 +138,7 @@ static __always_inline void fill_head(const struct flowd_sockops_tuple *tuple, _
     head->info_length = 0;
     head->kind = kind;
     head->state = state;
-    head->zero = 0;
+    head->interface = 0;
 }
 
 static __always_inline void note_loss(__u8 kind)
@@ -180,6 +180,7 @@ static __always_inline void send_sample(struct bpf_sock_ops *skops, struct bpf_s
     }
     __builtin_memset(record, 0, sizeof(*record));
     fill_head(tuple, bpf_get_socket_cookie(skops), kind, state, &record->head);
+    record->head.interface = sk->bound_dev_if;
     read_sample(tcp, tcp_sock, record);
     if (sockops_debug)
         bpf_printk("flowd: port %u to %u in state %u", tuple->local_port, tuple->remote_port,

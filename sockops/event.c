@@ -56,6 +56,7 @@ int flowd_sockops_event_decode(const void *bytes, size_t length, int64_t clock_u
     memcpy(&event.key, &record.head.tuple, sizeof(event.key));
     event.sample.taken_us = (int64_t)(record.head.taken_ns / NS_PER_US) + clock_us;
     event.sample.cookie = record.head.cookie;
+    event.sample.interface = record.head.interface;
     event.sample.state = record.head.state;
     if (record.head.info_length > 0)
         take_sample(&record, &event.sample);

@@ -84,14 +84,15 @@ static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 static void end(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
     struct flowd_flow *flow = own_flow(iperf3, &told->key);
+    uint32_t interface = told->sample.interface;
 
     if (flow == NULL)
         return;
     /* The kernel has to acknowledge the other end's last segment still. */
-    if (flowd_flow_socket_life(iperf3->diag, iperf3->context->host, &flow->key, 0) ==
+    if (flowd_flow_socket_source_life(iperf3->diag, iperf3->context->host, &flow->key, interface) ==
         FLOWD_TCP_LINGERS) {
         flowd_hub_keep_sample(iperf3->context->hub, flow, &told->sample);
-        flowd_lingering_add(&iperf3->lingering, flow, 0);
+        flowd_lingering_add(&iperf3->lingering, flow, interface);
         return;
     }
     flowd_hub_end(iperf3->context->hub, iperf3->source, flow, &told->sample);
@@ -192,7 +193,7 @@ static void status(const void *instance, json_t *object)
 
     flowd_sockops_status(iperf3->sockops, object);
     json_object_set_new(object, "endsFoundLater",
-                        json_integer((json_int_t)iperf3->recovery.ended_total));
+                        json_integer((json_int_t)iperf3->recovery.found));
 }
 
 static void metrics(const void *instance, struct flowd_metrics *out)

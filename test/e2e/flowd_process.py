@@ -101,6 +101,18 @@ class Flowd:
     def send_signal(self, number):
         self.process.send_signal(number)
 
+    def freeze(self):
+        """SIGSTOP, and returns when the process stands still: until then it may go on with a system call."""
+        self.send_signal(signal.SIGSTOP)
+        until(lambda: self._state() == "T", "the stop")
+
+    def thaw(self):
+        self.send_signal(signal.SIGCONT)
+
+    def _state(self):
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0]
+
     def wait_exit(self, timeout=DEADLINE_S):
         """Waits for the end and returns the exit status; a sanitizer finding is a failure."""
         try:

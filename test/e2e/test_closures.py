@@ -1,6 +1,5 @@
 """The kernel says that sockets are gone: flows.endOnClose, and what must not end a flow."""
 
-import signal
 import socket
 import struct
 
@@ -226,12 +225,12 @@ def test_a_port_that_is_used_again_at_once(watching, pair):
     with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as former:
         flow = key_of(former.connect())
         flow_id = announce(daemon, flow)
-        daemon.send_signal(signal.SIGSTOP)
+        daemon.freeze()
         former.abort()
         with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
             client.bind((Pair.NEAR, former.sport))
             client.connect((Pair.FAR, former.port))
-            daemon.send_signal(signal.SIGCONT)
+            daemon.thaw()
             until(lambda: closures(daemon)["reused"] == 1, "the former connection's end")
             assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
             assert announce(daemon, flow) == flow_id
@@ -307,6 +306,24 @@ def test_end_on_close_off_and_on_again(watching, pair):
         daemon.reload(daemon.config, r"reloaded")
     assert "closures" not in daemon.api.status()
     assert daemon.api.get(f"/v1/flows/{kept_id}").status == 200
+
+
+def test_end_on_close_off_while_flows_are_looked_at(watching, pair):
+    """The walk over the flows stops where it is: those that it has not come to stay."""
+    daemon = watching(end_on_close=False)
+    daemon.write_fifo("".join(line("start", Pair.NEAR, 1 + number % 60000, Pair.FAR,
+                                   1 + number // 60000, protocol="tcp")
+                              for number in range(MANY)))
+    until(lambda: daemon.api.live() == MANY, "the flows")
+    daemon.config["flows"]["endOnClose"] = True
+    daemon.reload(daemon.config, r"reloaded")
+    until(lambda: daemon.api.live() < MANY, "the first ends")
+    daemon.config["flows"]["endOnClose"] = False
+    daemon.reload(daemon.config, r"reloaded")
+    left = daemon.api.live()
+    assert left > 0, "the walk was over"
+    daemon.api.post(event(Pair.NEAR, 60001, Pair.FAR, 1)).expect(201)
+    assert daemon.api.live() == left + 1
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
@@ -388,7 +405,7 @@ def test_lost_notifications_are_made_good(watching, pair):
         gone_id, lives_id = (announce(daemon, key_of(one.connect())) for one in (gone, lives))
         listener.bind(("::1", 0))
         listener.listen(1)
-        daemon.send_signal(signal.SIGSTOP)
+        daemon.freeze()
         with pair.near.entered():
             for number in range(MANY):
                 if number % 1000 == 0 and dropped_notifications(daemon) > 0:
@@ -400,7 +417,7 @@ def test_lost_notifications_are_made_good(watching, pair):
         for one in (gone.client, gone.server):
             one.close()
         until(lambda: not tcp_sockets(pair, gone.port), "the connection's end")
-        daemon.send_signal(signal.SIGCONT)
+        daemon.thaw()
         daemon.wait_log("the kernel dropped notifications")
         wait_gone(daemon, gone_id)
         assert ended_by(daemon, "recovery") == 1

@@ -1,6 +1,5 @@
 """plugins.iperf3: connections become flows the moment they are established, and end when they close."""
 
-import signal
 import socket
 import struct
 
@@ -353,17 +352,57 @@ def test_more_than_the_ring_buffer_holds(finding, pair):
         for one in (goes, lives):
             one.connect()
         until(lambda: len(found(daemon)) == 2, "the flows")
-        daemon.send_signal(signal.SIGSTOP)
+        daemon.freeze()
         churn.run(15_000)
         for one in (goes.client, goes.server):
             one.close()
         comes.connect()
-        daemon.send_signal(signal.SIGCONT)
+        daemon.thaw()
         daemon.wait_log("faster than flowd could hear of it")
         until(lambda: ports_of(daemon) == {(one.sport, one.port) for one in (lives, comes)},
               "what is there, and no more")
         assert daemon.api.module("iperf3")["lost"] > 0
     until(lambda: not found(daemon), "the ends")
+
+
+@pytest.mark.parametrize("missed", ["restart", "overflow"])
+def test_a_missed_close_while_the_other_end_on_this_host_is_open(finding, pair, missed):
+    """The flow ends with the client's socket, as it does where the close is heard of."""
+    daemon = finding(**LISTENERS)
+    with Churn(pair) as churn, \
+            Tcp(pair.near, pair.near, Pair.NEAR, Pair.NEAR_OTHER, port=8100) as connection:
+        connection.connect()
+        until(lambda: len(found(daemon)) == 1, "the flow")
+        if missed == "restart":
+            daemon.kill()
+        else:
+            daemon.freeze()
+            churn.run(15_000)
+        connection.client.close()
+        until(lambda: pair.near.run("ss", "-Htan", "state", "fin-wait-2", "sport", "=",
+                                    f":{connection.sport}").stdout, "the client's close")
+        if missed == "restart":
+            daemon.start()
+            daemon.api = Api(pair.near)
+        else:
+            daemon.thaw()
+            daemon.wait_log("faster than flowd could hear of it")
+        until(lambda: not found(daemon), "the end")
+        assert daemon.api.module("iperf3")["endsFoundLater"] == 1
+
+
+@pytest.mark.parametrize("end_on_close", [False, True])
+def test_a_missed_close_of_an_address_that_has_gone(finding, pair, end_on_close):
+    """The plugin knows the source's socket to be this host's, whatever addresses the host has."""
+    daemon = finding(end_on_close=end_on_close, **LISTENERS)
+    with Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR, port=8100) as connection:
+        connection.connect()
+        until(lambda: len(found(daemon)) == 1, "the flow")
+        daemon.kill()
+    pair.near.ip("address", "del", Pair.NEAR_OTHER + "/64", "dev", "veth0")
+    daemon.start()
+    daemon.api = Api(pair.near)
+    until(lambda: not found(daemon), "the end")
 
 
 @pytest.mark.parametrize("scope", ["link-local", "bound"])
@@ -393,10 +432,13 @@ def test_a_socket_of_one_interface_survives_a_restart(finding, pair, scope):
         assert [one["id"] for one in found(daemon)] == [flow_id]
 
 
-def test_the_other_end_closes_later(finding, pair):
+@pytest.mark.parametrize("bound", [False, True])
+def test_the_other_end_closes_later(finding, pair, bound):
     """The flow goes on until then, and brings the counts of this end's close."""
     daemon = finding()
     with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR, port=8100) as connection:
+        if bound:
+            connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"veth0")
         connection.connect().exchange()
         until(lambda: len(found(daemon)) == 1, "the flow")
         connection.client.close()
@@ -416,14 +458,14 @@ def test_ports_that_are_used_again_while_the_other_end_is_open(finding, pair):
         settle(daemon, pair)
         former.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
-            daemon.send_signal(signal.SIGSTOP)
+            daemon.freeze()
             former.server.close()
             until(lambda: not pair.near.run("ss", "-Htan", "sport", "=", f":{former.sport}").stdout,
                   "the former connection's end")
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.bind((Pair.NEAR, former.sport))
             client.connect((Pair.FAR, former.port))
-            daemon.send_signal(signal.SIGCONT)
+            daemon.thaw()
             until(lambda: [one["id"] for one in found(daemon)] not in ([], [first]), "another flow")
             assert len(found(daemon)) == 1
     until(lambda: not found(daemon), "the end")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import signal
 import socket
 import struct
 import threading
@@ -228,12 +227,12 @@ def test_a_port_that_is_used_again(scanning, pair, end_on_close):
     daemon = scanning(end_on_close)
     with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as former:
         first = wait_flow(daemon, former.connect())
-        daemon.send_signal(signal.SIGSTOP)
+        daemon.freeze()
         former.abort()
         with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
             client.bind((Pair.NEAR, former.sport))
             client.connect((Pair.FAR, former.port))
-            daemon.send_signal(signal.SIGCONT)
+            daemon.thaw()
             until(lambda: scanner(daemon)["reused"] == 1, "the new socket")
             second = wait_flow(daemon, former)
             assert second["id"] != first["id"] and daemon.api.live() == 1
@@ -254,13 +253,13 @@ def test_counts_of_a_port_that_is_used_again(scanning, pair):
             Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as former:
         wait_flow(daemon, former.connect())
         former.exchange(size=10)
-        daemon.send_signal(signal.SIGSTOP)
+        daemon.freeze()
         former.abort()
         with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
             client.bind((Pair.NEAR, former.sport))
             client.connect((Pair.FAR, former.port))
             client.sendall(bytes(5000))
-            daemon.send_signal(signal.SIGCONT)
+            daemon.thaw()
             end = fireflies.wait(1, "end")[0].document
             assert end.get("usage", {"sent": 0})["sent"] <= 11, "of the former one, or nothing"
 
