@@ -3,66 +3,60 @@
  */
 #include "daemon/lingering.h"
 
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
+
+/* Out of memory is what HASH_ADD() leaves an entry without a table for. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <utlist.h>
 
 #include "daemon/flow_socket.h"
 #include "daemon/hub.h"
+#include "daemon/sock_diag.h"
 #include "daemon/tcp_sample.h"
 #include "daemon/timestamp.h"
 
 #define DELAY_S 0.1
 #define RECENT_US 2000000
-#define CAPACITY_MIN 64
-#define PER_TURN 1024
+#define LOOKS_PER_TURN 1024
+#define QUESTIONS_PER_TURN 512
 
 struct flowd_lingering_entry {
-    struct flowd_flow_key key; /* its flow may end and begin anew with another tag */
     uint64_t id;               /* of the flow when it was last looked at */
+    struct flowd_flow_key key; /* its flow may end and begin anew with another tag */
     uint32_t interface;
+    unsigned level;
     double due; /* the loop's time */
+    struct flowd_lingering_entry *prev, *next;
+    UT_hash_handle hh;
 };
 
-static bool make_room(struct flowd_lingering_level *level)
+static struct flowd_lingering_entry *find(const struct flowd_lingering *lingering, uint64_t id)
 {
-    size_t capacity = level->capacity > 0 ? level->capacity * 2 : CAPACITY_MIN;
-    struct flowd_lingering_entry *entries;
+    struct flowd_lingering_entry *entry;
 
-    if (level->first > 0 && level->first >= level->capacity / 2) {
-        memmove(level->entries, level->entries + level->first,
-                level->count * sizeof(*level->entries));
-        level->first = 0;
-    }
-    if (level->first + level->count < level->capacity)
-        return true;
-    entries = realloc(level->entries, capacity * sizeof(*entries));
-    if (entries == NULL)
-        return false;
-    level->entries = entries;
-    level->capacity = capacity;
-    return true;
+    HASH_FIND(hh, lingering->entries, &id, sizeof(id), entry);
+    return entry;
 }
 
-/* entry.due is set here. */
-static bool push(struct flowd_lingering *lingering, unsigned number,
-                 struct flowd_lingering_entry entry)
+static void take_out(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry)
 {
-    struct flowd_lingering_level *level = &lingering->levels[number];
-
-    if (!make_room(level))
-        return false;
-    entry.due = ev_now(lingering->context->loop) + DELAY_S * (1 << number);
-    level->entries[level->first + level->count++] = entry;
-    return true;
+    HASH_DEL(lingering->entries, entry);
+    DL_DELETE(lingering->levels[entry->level], entry);
 }
 
-static void pop(struct flowd_lingering_level *level)
+/* Owns the entry, whose id no other one has. Returns 0 or -ENOMEM: it is the caller's still. */
+static int put(struct flowd_lingering *lingering, unsigned level,
+               struct flowd_lingering_entry *entry)
 {
-    level->first++;
-    if (--level->count > 0)
-        return;
-    free(level->entries);
-    *level = (struct flowd_lingering_level){0};
+    HASH_ADD(hh, lingering->entries, id, sizeof(entry->id), entry);
+    if (entry->hh.tbl == NULL)
+        return -ENOMEM;
+    entry->level = level;
+    entry->due = ev_now(lingering->context->loop) + DELAY_S * (1 << level);
+    DL_APPEND(lingering->levels[level], entry);
+    return 0;
 }
 
 static void set_timer(struct flowd_lingering *lingering)
@@ -72,10 +66,10 @@ static void set_timer(struct flowd_lingering *lingering)
     double after;
 
     for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
-        const struct flowd_lingering_level *level = &lingering->levels[i];
+        const struct flowd_lingering_entry *first = lingering->levels[i];
 
-        if (level->count > 0 && (due == 0 || level->entries[level->first].due < due))
-            due = level->entries[level->first].due;
+        if (first != NULL && (due == 0 || first->due < due))
+            due = first->due;
     }
     if (due == 0)
         return;
@@ -95,47 +89,51 @@ static bool is_recent(const struct flowd_flow *flow)
     return flowd_timestamp_boot_us() - flow->last_event_us < RECENT_US;
 }
 
-/* Looks at one flow again. */
-static void look(struct flowd_lingering *lingering, unsigned number,
-                 struct flowd_lingering_entry entry)
+/* Whether the flow of an entry that is taken out goes on waiting; it ends if it is over. */
+static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry)
 {
     const struct flowd_context *context = lingering->context;
-    struct flowd_flow *flow = flowd_hub_find_key(context->hub, &entry.key);
-    unsigned next = number + 1 < FLOWD_LINGERING_LEVELS ? number + 1 : number;
+    struct flowd_flow *flow = flowd_hub_find_key(context->hub, &entry->key);
+    unsigned level = entry->level;
+    bool over;
     int life;
 
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
-        return;
-    life = flowd_flow_socket_life(lingering->diag, context->host, &entry.key, entry.interface);
+        return false;
+    life = flowd_flow_socket_life(lingering->diag, context->host, &entry->key, entry->interface);
     if (life == FLOWD_TCP_CONNECTED)
-        return;
-    if (life != FLOWD_TCP_LINGERS) {
-        if (entry.id != flow->id && is_recent(flow) && push(lingering, number, entry))
-            return;
-    } else {
-        entry.id = flow->id;
-        if (push(lingering, next, entry))
-            return;
+        return false;
+    over = life != FLOWD_TCP_LINGERS && (entry->id == flow->id || !is_recent(flow));
+    if (life == FLOWD_TCP_LINGERS) {
+        /* Another tag has made it another flow, which may have been told to wait itself. */
+        if (entry->id != flow->id && find(lingering, flow->id) != NULL)
+            return false;
+        entry->id = flow->id;
+        level = level + 1 < FLOWD_LINGERING_LEVELS ? level + 1 : level;
     }
+    if (!over && put(lingering, level, entry) == 0)
+        return true;
     lingering->ended++;
     flowd_hub_end(context->hub, lingering->source, flow, NULL);
+    return false;
 }
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct flowd_lingering *lingering = watcher->data;
-    int budget = PER_TURN;
+    uint32_t before = flowd_sock_diag_asked(lingering->diag);
+    int budget = LOOKS_PER_TURN;
 
     (void)events;
     for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
-        struct flowd_lingering_level *level = &lingering->levels[i];
+        struct flowd_lingering_entry *entry;
 
-        while (budget > 0 && level->count > 0 && level->entries[level->first].due <= ev_now(loop)) {
-            struct flowd_lingering_entry entry = level->entries[level->first];
-
+        while (budget > 0 && (entry = lingering->levels[i]) != NULL && entry->due <= ev_now(loop) &&
+               flowd_sock_diag_asked(lingering->diag) - before < QUESTIONS_PER_TURN) {
             budget--;
-            pop(level);
-            look(lingering, i, entry);
+            take_out(lingering, entry);
+            if (!look(lingering, entry))
+                free(entry);
         }
     }
     set_timer(lingering);
@@ -154,20 +152,34 @@ void flowd_lingering_fini(struct flowd_lingering *lingering)
     if (lingering->context == NULL)
         return;
     ev_timer_stop(lingering->context->loop, &lingering->timer);
-    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++)
-        free(lingering->levels[i].entries);
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        struct flowd_lingering_entry *entry;
+
+        while ((entry = lingering->levels[i]) != NULL) {
+            take_out(lingering, entry);
+            free(entry);
+        }
+    }
     *lingering = (struct flowd_lingering){0};
 }
 
 void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
                          uint32_t interface)
 {
-    const struct flowd_lingering_entry entry = {
-        .key = flow->key, .id = flow->id, .interface = interface};
+    struct flowd_lingering_entry *entry;
 
-    if (push(lingering, 0, entry)) {
-        set_timer(lingering);
+    if (flowd_lingering_has(lingering, flow))
         return;
+    entry = calloc(1, sizeof(*entry));
+    if (entry != NULL) {
+        entry->id = flow->id;
+        entry->key = flow->key;
+        entry->interface = interface;
+        if (put(lingering, 0, entry) == 0) {
+            set_timer(lingering);
+            return;
+        }
+        free(entry);
     }
     lingering->ended++;
     flowd_hub_end(lingering->context->hub, lingering->source, flow, NULL);
@@ -175,21 +187,10 @@ void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *f
 
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow)
 {
-    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
-        const struct flowd_lingering_level *level = &lingering->levels[i];
-
-        for (size_t n = level->first; n < level->first + level->count; n++)
-            if (level->entries[n].id == flow->id)
-                return true;
-    }
-    return false;
+    return find(lingering, flow->id) != NULL;
 }
 
 size_t flowd_lingering_count(const struct flowd_lingering *lingering)
 {
-    size_t count = 0;
-
-    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++)
-        count += lingering->levels[i].count;
-    return count;
+    return HASH_COUNT(lingering->entries);
 }

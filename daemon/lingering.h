@@ -22,13 +22,7 @@ struct flowd_source;
  */
 #define FLOWD_LINGERING_LEVELS 8
 
-/* A queue: its entries have waited the longer the farther in front they are. */
-struct flowd_lingering_level {
-    struct flowd_lingering_entry *entries; /* owned */
-    size_t first;
-    size_t count; /* from first on */
-    size_t capacity;
-};
+struct flowd_lingering_entry;
 
 /* Embedded in its owner. */
 struct flowd_lingering {
@@ -36,17 +30,22 @@ struct flowd_lingering {
     struct flowd_sock_diag *diag; /* borrowed */
     struct flowd_source *source;  /* of the ends; borrowed */
     struct ev_timer timer;
-    struct flowd_lingering_level levels[FLOWD_LINGERING_LEVELS];
+    /* Queues, one for each delay: those in front have waited the longest. Entries are owned. */
+    struct flowd_lingering_entry *levels[FLOWD_LINGERING_LEVELS];
+    struct flowd_lingering_entry *entries; /* of all queues, by the flow's id */
     uint64_t ended;
 };
 
 void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
                           struct flowd_sock_diag *diag, struct flowd_source *source);
 void flowd_lingering_fini(struct flowd_lingering *lingering);
-/* interface as flowd_flow_socket_life() takes it. Without memory the flow ends at once. */
+/*
+ * interface as flowd_flow_socket_life() takes it. A flow that waits already goes on waiting;
+ * without memory it ends at once.
+ */
 void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
                          uint32_t interface);
-/* Whether this flow waits, and no former one with its key. Walks over all that do. */
+/* Whether this flow waits, and no former one with its key. */
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow);
 /* Flows that wait. */
 size_t flowd_lingering_count(const struct flowd_lingering *lingering);

@@ -117,8 +117,8 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
 
     (void)loop;
     (void)events;
-    for (int i = 0; i < FLOWS_PER_TURN &&
-                    flowd_sock_diag_asked(lingering->diag) - before < QUESTIONS_PER_TURN;
+    for (int i = 0;
+         i < FLOWS_PER_TURN && flowd_sock_diag_asked(lingering->diag) - before < QUESTIONS_PER_TURN;
          i++) {
         struct flowd_flow *flow = flowd_hub_next(lingering->context->hub, &recovery->cursor);
 

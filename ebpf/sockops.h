@@ -80,7 +80,7 @@ struct flowd_sockops_head {
     __u16 info_length; /* bytes of info that this kernel knows; 0: no more than the head is there */
     __u8 kind;         /* enum flowd_sockops_kind */
     __u8 state;        /* TCP_ESTABLISHED, ...: the one that the socket goes into */
-    __u32 interface;   /* its index, where the socket is bound to one; else, or in a head alone, 0 */
+    __u32 interface; /* its index, where the socket is bound to one; else, or in a head alone, 0 */
 };
 _Static_assert(sizeof(struct flowd_sockops_head) == 64, "no padding");
 

@@ -192,8 +192,7 @@ static void status(const void *instance, json_t *object)
     const struct iperf3 *iperf3 = instance;
 
     flowd_sockops_status(iperf3->sockops, object);
-    json_object_set_new(object, "endsFoundLater",
-                        json_integer((json_int_t)iperf3->recovery.found));
+    json_object_set_new(object, "endsFoundLater", json_integer((json_int_t)iperf3->recovery.found));
 }
 
 static void metrics(const void *instance, struct flowd_metrics *out)

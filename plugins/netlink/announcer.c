@@ -57,7 +57,7 @@ int flowd_netlink_announce(struct flowd_netlink_announcer *announcer,
 }
 
 /* The connection's live flow of ours; NULL: it has none (any more). */
-static struct flowd_flow *flow_of(struct flowd_netlink_announcer *announcer,
+static struct flowd_flow *flow_of(const struct flowd_netlink_announcer *announcer,
                                   const struct flowd_connection *connection)
 {
     struct flowd_flow *flow;
@@ -66,6 +66,12 @@ static struct flowd_flow *flow_of(struct flowd_netlink_announcer *announcer,
         return NULL;
     flow = flowd_hub_find(announcer->context->hub, connection->flow);
     return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
+}
+
+bool flowd_netlink_announcer_has(const struct flowd_netlink_announcer *announcer,
+                                 const struct flowd_connection *connection)
+{
+    return flow_of(announcer, connection) != NULL;
 }
 
 void flowd_netlink_announcer_end(struct flowd_netlink_announcer *announcer,

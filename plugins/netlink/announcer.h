@@ -37,6 +37,9 @@ int flowd_netlink_announce(struct flowd_netlink_announcer *announcer,
  */
 void flowd_netlink_announcer_keep(struct flowd_netlink_announcer *announcer,
                                   struct flowd_connection *connection, bool retag);
+/* Whether the connection has a live flow of the scanner's. */
+bool flowd_netlink_announcer_has(const struct flowd_netlink_announcer *announcer,
+                                 const struct flowd_connection *connection);
 /* Ends the connection's flow, if it has one; last as for flowd_hub_end(). */
 void flowd_netlink_announcer_end(struct flowd_netlink_announcer *announcer,
                                  struct flowd_connection *connection,

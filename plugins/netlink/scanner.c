@@ -29,7 +29,7 @@
 
 #define NAME "netlink"
 #define CHECKS_PER_TURN 8192
-#define BATCHES_PER_TURN 16
+#define QUESTIONS_PER_TURN 512
 
 enum stage {
     WAITING,  /* for the next scan */
@@ -154,7 +154,13 @@ struct batch {
     size_t numbers[FLOWD_SOCK_DIAG_BATCH];
     bool gone[FLOWD_SOCK_DIAG_BATCH];
     size_t count;
+    uint32_t asked; /* questions before this turn */
 };
+
+static bool is_turn_over(const struct batch *batch)
+{
+    return flowd_sock_diag_asked(batch->scanner->diag) - batch->asked >= QUESTIONS_PER_TURN;
+}
 
 /* Whether the socket is not that of the connection, or no connection's any more. */
 static bool is_other(const struct flowd_connection *connection,
@@ -184,6 +190,7 @@ static void keep_missed(struct flowd_netlink_scanner *scanner, struct flowd_conn
                         const struct flowd_tcp_socket *socket)
 {
     scanner->counters.missed++;
+    connection->scan = scanner->scan;
     if (flowd_tcp_socket_life(socket) == FLOWD_TCP_CONNECTED) {
         connection->cookie = socket->sample.cookie;
         connection->interface = socket->sample.interface;
@@ -204,21 +211,32 @@ static void take_answer(void *context, size_t index, int error,
         keep_missed(scanner, connection, socket);
 }
 
-/* Whether a connection that an earlier process knew, and this one never met, is there after all. */
-static bool is_found_elsewhere(struct flowd_netlink_scanner *scanner,
-                               struct flowd_connection *connection)
+/*
+ * Whether the socket is to be looked for on each interface: that of a connection that an earlier
+ * process knew and this one never met.
+ */
+static bool may_be_elsewhere(const struct flowd_netlink_scanner *scanner,
+                             const struct flowd_connection *connection)
+{
+    return connection->cookie == 0 && !is_ignored(scanner, connection) &&
+           flowd_netlink_announcer_has(&scanner->announcer, connection);
+}
+
+/* Whether it is there, or the kernel does not say. */
+static bool is_elsewhere(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
 {
     struct flowd_tcp_socket socket;
+    int result = flowd_flow_socket_find(scanner->diag, scanner->context->host, &connection->key,
+                                        true, FLOWD_ANY_INTERFACE, &socket);
 
-    if (connection->cookie != 0 || is_ignored(scanner, connection) ||
-        flowd_flow_socket_find(scanner->diag, scanner->context->host, &connection->key, true,
-                               FLOWD_ANY_INTERFACE, &socket) < 0 ||
-        is_other(connection, &socket))
+    if (result == -ENOENT || (result == 0 && is_other(connection, &socket)))
         return false;
-    keep_missed(scanner, connection, &socket);
+    if (result == 0)
+        keep_missed(scanner, connection, &socket);
     return true;
 }
 
+/* What there is no time for in this turn is asked again in the next one. */
 static void ask(struct batch *batch)
 {
     struct flowd_netlink_scanner *scanner = batch->scanner;
@@ -227,8 +245,17 @@ static void ask(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         struct flowd_connection *connection = &scanner->connections.items[batch->numbers[i]];
 
-        if (batch->gone[i] && !is_found_elsewhere(scanner, connection))
-            forget(scanner, batch->numbers[i]);
+        if (!batch->gone[i])
+            continue;
+        if (may_be_elsewhere(scanner, connection)) {
+            if (is_turn_over(batch)) {
+                scanner->at = batch->numbers[i] + 1;
+                break;
+            }
+            if (is_elsewhere(scanner, connection))
+                continue;
+        }
+        forget(scanner, batch->numbers[i]);
     }
     batch->count = 0;
 }
@@ -273,15 +300,12 @@ static void conclude(struct flowd_netlink_scanner *scanner)
 
 static void continue_check(struct flowd_netlink_scanner *scanner)
 {
-    struct batch batch = {.scanner = scanner};
-    unsigned batches = 0;
+    struct batch batch = {.scanner = scanner, .asked = flowd_sock_diag_asked(scanner->diag)};
 
-    for (int i = 0; i < CHECKS_PER_TURN && batches < BATCHES_PER_TURN && scanner->at > 0; i++) {
+    for (int i = 0; i < CHECKS_PER_TURN && !is_turn_over(&batch) && scanner->at > 0; i++) {
         check(&batch, --scanner->at);
-        if (batch.count == FLOWD_SOCK_DIAG_BATCH) {
+        if (batch.count == FLOWD_SOCK_DIAG_BATCH)
             ask(&batch);
-            batches++;
-        }
     }
     if (batch.count > 0)
         ask(&batch);

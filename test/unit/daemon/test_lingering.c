@@ -11,6 +11,7 @@
 #include <ev.h>
 
 #include "daemon/lingering.h"
+#include "daemon/sock_diag.h"
 #include "hub_fixture.h"
 
 /* The first look comes after 0.1 s, and others that are due by then are taken along. */
@@ -20,6 +21,7 @@
 static struct hub_fixture fixture;
 static struct flowd_context context;
 static struct flowd_lingering lingering;
+static struct flowd_sock_diag *diag;
 
 static int open_lingering(void **state)
 {
@@ -27,7 +29,9 @@ static int open_lingering(void **state)
     hub_fixture_open(&fixture, "", 10);
     fixture.first.quiet = fixture.second.quiet = true;
     context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
-    flowd_lingering_init(&lingering, &context, NULL, fixture.source);
+    if (flowd_sock_diag_new(0, &diag, NULL) < 0)
+        return -1;
+    flowd_lingering_init(&lingering, &context, diag, fixture.source);
     return 0;
 }
 
@@ -35,6 +39,7 @@ static int close_lingering(void **state)
 {
     (void)state;
     flowd_lingering_fini(&lingering);
+    flowd_sock_diag_free(diag);
     hub_fixture_close(&fixture);
     return 0;
 }
@@ -76,6 +81,18 @@ static void test_next_to_one_that_waits_long(void **state)
     assert_true(remaining() < FIRST_LOOK_S);
 }
 
+/* Told of the same flow again and again, it waits once. */
+static void test_told_twice(void **state)
+{
+    struct flowd_flow *flow = linger(1);
+
+    (void)state;
+    flowd_lingering_add(&lingering, flow, 0);
+    assert_int_equal(flowd_lingering_count(&lingering), 1);
+    linger(2);
+    assert_int_equal(flowd_lingering_count(&lingering), 2);
+}
+
 /* Its key waits, and nobody has the flow any more. */
 static void test_flow_that_has_ended(void **state)
 {
@@ -97,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_first_look),
         TEST(test_next_to_one_that_waits_long),
+        TEST(test_told_twice),
         TEST(test_flow_that_has_ended),
     };
 
