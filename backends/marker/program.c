@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
 #include "explain.h"
 #include "loader/evidence.h"
 #include "marker.skel.h"
+#include "recent.h"
 
 #define NAME_OF(macro) NAME_OF_TOKEN(macro)
 #define NAME_OF_TOKEN(token) #token
@@ -205,15 +205,6 @@ static const char *without_path_mtu(void)
     return NULL;
 }
 
-/* Whether one packet's way through the programs may be interrupted by another's on the same CPU. */
-static bool kernel_is_realtime(void)
-{
-    struct utsname names;
-
-    return uname(&names) < 0 || strstr(names.version, "PREEMPT_RT") != NULL ||
-           strstr(names.version, "PREEMPT RT") != NULL;
-}
-
 static void set_up(struct marker_bpf *skeleton, const struct marker_program_settings *settings,
                    bool path_mtu)
 {
@@ -223,7 +214,7 @@ static void set_up(struct marker_bpf *skeleton, const struct marker_program_sett
     skeleton->rodata->marker_match_all = settings->match_all;
     skeleton->rodata->marker_path_mtu = path_mtu;
     skeleton->rodata->marker_mss_reduction = (uint8_t)settings->mss_reduction;
-    skeleton->rodata->marker_remember = !settings->forgetful && !kernel_is_realtime();
+    skeleton->rodata->marker_remember = !settings->forgetful && marker_recent_is_safe();
     skeleton->rodata->marker_debug = settings->debug;
     memcpy((void *)&skeleton->rodata->marker_general, &settings->general,
            sizeof(settings->general));

@@ -13,10 +13,12 @@
 #include <bpf/bpf.h>
 #include <cmocka.h>
 #include <sched.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "marker_run.h"
 #include "packet.h"
+#include "recent.h"
 
 #define UNMARKED 0x13579u
 #define ONE 0xabcdeu
@@ -222,6 +224,16 @@ static void test_source_address(void **state)
     assert_int_equal(sent(&programs[ADDRESSES], &low), ONE);
 }
 
+/* On the kernel of these tests it is, whichever way loads are kept in order. */
+static void test_is_safe(void **state)
+{
+    struct utsname names;
+
+    (void)state;
+    assert_int_equal(uname(&names), 0);
+    assert_int_equal(marker_recent_is_safe(), strstr(names.version, "PREEMPT_RT") == NULL);
+}
+
 static void test_forgetful(void **state)
 {
     (void)state;
@@ -242,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup(test_each_cpu_for_itself, setup),
         cmocka_unit_test_setup(test_flows_in_one_slot, setup),
         cmocka_unit_test_setup(test_source_address, setup),
+        cmocka_unit_test_setup(test_is_safe, setup),
         cmocka_unit_test_setup(test_forgetful, setup),
     };
     const struct marker_program_settings settings[KINDS] = {
