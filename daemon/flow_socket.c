@@ -94,6 +94,25 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
     return result;
 }
 
+int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                             const struct flowd_flow_key *key, uint32_t interface,
+                             struct flowd_tcp_sample *out)
+{
+    unsigned ends = flowd_flow_socket_ends(host, key);
+    struct flowd_tcp_socket socket;
+    int result;
+
+    if (ends == 0)
+        return -ENOENT;
+    result =
+        flowd_flow_socket_find(diag, host, key, (ends & FLOWD_LOCAL_SRC) != 0, interface, &socket);
+    if (result == 0 && flowd_tcp_socket_life(&socket) != FLOWD_TCP_CONNECTED)
+        result = -ENOENT;
+    if (result == 0)
+        *out = socket.sample;
+    return result;
+}
+
 static int end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
                     const struct flowd_flow_key *key, bool local_is_src, uint32_t interface)
 {

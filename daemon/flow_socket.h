@@ -10,6 +10,7 @@
 
 struct flowd_host;
 struct flowd_sock_diag;
+struct flowd_tcp_sample;
 struct flowd_tcp_socket;
 
 /* Which ends of a flow are addresses of this host. */
@@ -32,6 +33,14 @@ unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flow
 int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host *host,
                            const struct flowd_flow_key *key, bool local_is_src, uint32_t interface,
                            struct flowd_tcp_socket *out);
+
+/*
+ * What the flow's connection is like at this moment. Returns 0 and *out, or -errno: -ENOENT: there
+ * is none (any more), or neither end is this host's.
+ */
+int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                             const struct flowd_flow_key *key, uint32_t interface,
+                             struct flowd_tcp_sample *out);
 
 /*
  * How the flow's connection fares in this network namespace: an enum flowd_tcp_life, the best of

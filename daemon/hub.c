@@ -192,13 +192,17 @@ void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
     (void)keep_sample(hub, flow, sample);
 }
 
-/* The last sample of a flow that ends: last, or what the enrichers still find; or none. */
+/*
+ * The last sample of a flow that ends: last, or what the enrichers still find, or else a backend
+ * that tells it; or none.
+ */
 static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
                              const struct flowd_tcp_sample *last)
 {
     struct flowd_tcp_sample sample;
 
-    if (last == NULL && flowd_audience_last_sample(&hub->enrichers, flow, &sample))
+    if (last == NULL && (flowd_audience_last_sample(&hub->enrichers, flow, &sample) ||
+                         flowd_audience_last_sample(&hub->backends, flow, &sample)))
         last = &sample;
     if (last == &flowd_tcp_sample_unknown)
         flowd_sample_store_drop(&hub->samples, flowd_flow_index(flow));

@@ -124,13 +124,13 @@ struct flowd_module {
     void (*flow_sample)(void *instance, struct flowd_flow *flow,
                         const struct flowd_tcp_sample *sample);
 
-    /* Enrichers only: fills sample with what the flow's socket is like at this moment, at the
-     * flow's end. Returns 0, or -errno: it can't be known (any more). May be NULL.
+    /* Backends and enrichers. */
+    /*
+     * Fills sample with what the flow's socket is like at this moment, at the flow's end. Enrichers
+     * are asked first. Returns 0, or -errno: it can't be known (any more). May be NULL.
      */
     int (*last_sample)(void *instance, const struct flowd_flow *flow,
                        struct flowd_tcp_sample *sample);
-
-    /* Backends and enrichers. */
     /*
      * A flow has begun (restored: it was live before this process started), goes on, or has ended.
      * Queues; a backend sets flow->backend[slot]. Each may be NULL. At the end of a flow

@@ -11,11 +11,14 @@
 #include <string.h>
 
 #include "daemon/firefly.h"
+#include "daemon/flow_socket.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/module.h"
+#include "daemon/sock_diag.h"
 #include "daemon/tcp_field.h"
+#include "daemon/tcp_sample.h"
 #include "daemon/timestamp.h"
 #include "sender.h"
 
@@ -64,7 +67,8 @@ struct firefly {
     struct sockaddr_storage *collectors; /* owned */
     size_t collector_count;
     struct flowd_sender *sender;
-    struct flowd_text text; /* the firefly that is being queued */
+    struct flowd_sock_diag *diag; /* NULL: final counts come from enrichers only */
+    struct flowd_text text;       /* the firefly that is being queued */
     char hostname[HOSTNAME_SIZE];
     struct totals to_destination;
     struct totals to_collectors;
@@ -150,6 +154,8 @@ static int start(const struct flowd_context *context, const void *config, void *
         return result;
     }
     firefly->collector_count = firefly->config->collectors.count;
+    if (flowd_sock_diag_new(UINT8_MAX, &firefly->diag, err) < 0)
+        flowd_debug("firefly", "no final counts of flows that are ended by name: %s", err->message);
     *instance = firefly;
     return 0;
 }
@@ -179,6 +185,7 @@ static void stop(void *instance)
     if (waiting > 0)
         flowd_warning("firefly", "%zu fireflies were not sent before the stop", waiting);
     flowd_sender_free(firefly->sender);
+    flowd_sock_diag_free(firefly->diag);
     flowd_text_fini(&firefly->text);
     free(firefly->collectors);
     free(firefly);
@@ -244,6 +251,23 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
         flow->backend[firefly->slot] = RESTORED;
     else
         queue(firefly, flow, FLOWD_EVENT_START);
+}
+
+/*
+ * The counts with which a flow ends that somebody says is over, while its connection is still there
+ * and nobody samples it. A socket that is bound to an interface is not looked for: that may take a
+ * question for each of them.
+ */
+static int last_sample(void *instance, const struct flowd_flow *flow,
+                       struct flowd_tcp_sample *sample)
+{
+    struct firefly *firefly = instance;
+    const struct flowd_tcp_sample *known = flowd_hub_sample_of(firefly->context->hub, flow);
+
+    if (firefly->diag == NULL || !has_receiver(firefly))
+        return -ENOENT;
+    return flowd_flow_socket_sample(firefly->diag, firefly->context->host, &flow->key,
+                                    known != NULL ? known->interface : 0, sample);
 }
 
 static void flow_end(void *instance, struct flowd_flow *flow)
@@ -466,6 +490,7 @@ const struct flowd_module flowd_backend_firefly = {
     .flow_start = flow_start,
     .flow_end = flow_end,
     .flow_sample = flow_sample,
+    .last_sample = last_sample,
     .commit = commit,
     .set_slot = set_slot,
 };

@@ -37,7 +37,7 @@ struct marker_program_settings {
     bool match_all;                   /* packets of no flow bear the general mark */
     struct flowd_marker_mark general; /* its label without entropy */
     unsigned mss_reduction;           /* bytes, 0..FLOWD_MARKER_ADDED_MAX */
-    bool forgetful; /* each packet asks the flow map, as where it is not safe */
+    bool forgetful;                   /* each packet asks the flow map, as where it is not safe */
     bool debug;
     uint32_t entries_max;
 };

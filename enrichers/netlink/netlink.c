@@ -315,20 +315,9 @@ static int last_sample(void *instance, const struct flowd_flow *flow,
                        struct flowd_tcp_sample *sample)
 {
     struct netlink *netlink = instance;
-    unsigned ends = flowd_flow_socket_ends(netlink->context->host, &flow->key);
-    struct flowd_tcp_socket socket;
-    int result;
 
-    if (ends == 0)
-        return -ENOENT;
-    result =
-        flowd_flow_socket_find(netlink->diag, netlink->context->host, &flow->key,
-                               (ends & FLOWD_LOCAL_SRC) != 0, interface_of(netlink, flow), &socket);
-    if (result == 0 && flowd_tcp_socket_life(&socket) != FLOWD_TCP_CONNECTED)
-        result = -ENOENT;
-    if (result == 0)
-        *sample = socket.sample;
-    return result;
+    return flowd_flow_socket_sample(netlink->diag, netlink->context->host, &flow->key,
+                                    interface_of(netlink, flow), sample);
 }
 
 static void status(const void *instance, json_t *object)

@@ -377,28 +377,39 @@ def test_ongoing_once_a_period(enriching, pair):
     assert "usage" not in fireflies.wait(1, "start")[0].document
 
 
-@pytest.mark.parametrize("enrichers", [{}, {"netlink": {}}])
-@pytest.mark.parametrize("ended_by", ["close", "end"])
+@pytest.mark.parametrize("enrichers", [{}, {"netlink": {}}, {"skops": {}}])
+@pytest.mark.parametrize("ended_by", ["close", "end", "end without endOnClose", "another tag"])
 def test_final_counts(enriching, pair, enrichers, ended_by):
-    """
-    A socket's close brings them with or without an enricher; an end that is announced brings them
-    where the socket is asked, which an enricher does.
-    """
-    daemon = enriching(period=60000, enrichers=enrichers)
+    """A socket's close brings them with or without an enricher; at an end that is announced it is asked."""
+    daemon = enriching(period=60000, enrichers=enrichers, flows={"endOnClose": "without" not in ended_by})
     with collector(pair) as fireflies:
         with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
             flow_id = announce(daemon, connection.connect())
             connection.exchange()
-            if ended_by == "end":
+            if ended_by.startswith("end"):
                 daemon.api.delete(f"/v1/flows/{flow_id}")
-                end = fireflies.wait(1, "end")[0].document
+            elif ended_by == "another tag":
+                announce(daemon, connection, activity=18)
+            if ended_by != "close":
+                fireflies.wait(1, "end")
         end = fireflies.wait(1, "end")[0].document
-    if ended_by == "end" and not enrichers:
-        assert "usage" not in end and "netlink" not in end
-    else:
-        assert 0 <= end["usage"]["sent"] - connection.sent_by_client <= 2
-        assert 0 <= end["usage"]["received"] - connection.sent_by_server <= 2
-        assert end["netlink"]["rtt"] > 0
+    assert 0 <= end["usage"]["sent"] - connection.sent_by_client <= 2
+    assert 0 <= end["usage"]["received"] - connection.sent_by_server <= 2
+    assert end["netlink"]["rtt"] > 0
+
+
+def test_no_final_counts(enriching, pair):
+    """Nothing is told of the connections of other hosts, of UDP, and of a port that only listens."""
+    daemon = enriching(enrichers={})
+    with collector(pair) as fireflies, pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+        listener.bind((Pair.NEAR, 9300))
+        listener.listen(1)
+        for source, protocol in (("2001:db8::1", "tcp"), (Pair.NEAR, "udp"), (Pair.NEAR, "tcp")):
+            flow = event(source, 9300, Pair.FAR, 2, protocol=protocol)
+            daemon.api.post(flow).expect(201)
+            daemon.api.post({**flow, "state": "end"}).expect(200)
+        ends = [one.document for one in fireflies.wait(3, "end")]
+    assert not any("usage" in one or "netlink" in one for one in ends)
 
 
 @pytest.mark.parametrize("who", ["near", "far"])
