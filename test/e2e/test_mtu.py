@@ -300,6 +300,24 @@ def test_lowered_segment_size(pair, start, directory, strategy, offload):
     assert max(one.size for one in marked) == MTU
 
 
+def lower_where_it_arrives(place, size):
+    """The rule of the manual lowers what the other end announces."""
+    place.near.run("nft", "add table ip6 filter; "
+                   "add chain ip6 filter input { type filter hook input priority 0; }")
+    place.near.run("nft", f"add rule ip6 filter input tcp flags syn tcp option maxseg size set {size}")
+
+
+@pytest.mark.parametrize("strategy", ["hopByHop", "hopByHopDestination"])
+def test_segment_size_lowered_by_a_firewall(pair, start, directory, strategy):
+    """The other way that the manual names."""
+    set_offload(pair, "single")
+    lower_where_it_arrives(pair, MTU - TCP_HEADERS - ADDED[strategy])
+    running = start(pair, strategy, mssReduction=ADDED[strategy])
+    marked, unmarked = check_file(pair, running, directory, strategy, MTU)
+    assert not unmarked and "mtu" not in running.counted()
+    assert max(one.size for one in marked) == MTU
+
+
 @pytest.mark.parametrize("strategy,lowered,said", [
     ("hopByHop", 8, 0), ("hopByHop", 16, 7), ("hopByHop", 16, 8), ("hopByHop", 0, 16),
     ("hopByHopDestination", 16, 8), ("hopByHopDestination", 16, 15)])
