@@ -103,6 +103,9 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
     life = flowd_flow_socket_life(lingering->diag, context->host, &entry->key, entry->interface);
     if (life == FLOWD_TCP_CONNECTED)
         return false;
+    /* The kernel did not say. */
+    if (life < 0 && life != -EADDRNOTAVAIL)
+        life = FLOWD_TCP_LINGERS;
     over = life != FLOWD_TCP_LINGERS && (entry->id == flow->id || !is_recent(flow));
     if (life == FLOWD_TCP_LINGERS) {
         /* Another tag has made it another flow, which may have been told to wait itself. */
