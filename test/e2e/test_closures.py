@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 
 import pytest
 
@@ -417,6 +418,7 @@ def test_lost_notifications_are_made_good(watching, pair):
         for one in (gone.client, gone.server):
             one.close()
         until(lambda: not tcp_sockets(pair, gone.port), "the connection's end")
+        wait_told(daemon)
         daemon.thaw()
         daemon.wait_log("the kernel dropped notifications")
         wait_gone(daemon, gone_id)
@@ -516,6 +518,20 @@ def dropped_notifications(daemon):
     sockets = [dict(zip(head, row)) for row in rows]
     return sum(int(one["Drops"]) for one in sockets
                if one["Eth"] == NETLINK_SOCK_DIAG and int(one["Groups"], 16) != 0)
+
+
+def wait_told(daemon):
+    """Returns when the kernel, which tells of a socket some time after its end, has no more to tell."""
+    seen, since = dropped_notifications(daemon), time.monotonic()
+
+    def quiet():
+        nonlocal seen, since
+        dropped, seen = seen, dropped_notifications(daemon)
+        if seen != dropped:
+            since = time.monotonic()
+        return time.monotonic() - since > 1
+
+    until(quiet, "the last notification")
 
 
 def tcp_sockets(pair, port):
