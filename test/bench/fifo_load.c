@@ -31,6 +31,7 @@ struct load {
     const char *source;
     const char *destination;
     bool end;
+    bool tcp; /* UDP otherwise, of which no socket is asked for */
     uint64_t count;
     char *text;
     size_t length;
@@ -54,9 +55,10 @@ static int compose(struct load *load)
         return -ENOMEM;
     for (uint64_t n = 0; n < load->count; n++) {
         int written = snprintf(load->text + load->length, capacity - load->length,
-                               "%s udp %s %u %s %u %u %u\n", load->end ? "end" : "start",
-                               load->source, (unsigned)(n % PORTS) + 1, load->destination,
-                               (unsigned)(n / PORTS) + 1, (unsigned)(n % 512), (unsigned)(n % 64));
+                               "%s %s %s %u %s %u %u %u\n", load->end ? "end" : "start",
+                               load->tcp ? "tcp" : "udp", load->source, (unsigned)(n % PORTS) + 1,
+                               load->destination, (unsigned)(n / PORTS) + 1, (unsigned)(n % 512),
+                               (unsigned)(n % 64));
 
         if (written < 0 || written >= LINE_MAX_SIZE)
             return -EINVAL;
@@ -159,7 +161,7 @@ int main(int argc, char **argv)
     int option;
     int result = -EINVAL;
 
-    while ((option = getopt(argc, argv, "f:m:s:d:n:er")) != -1) {
+    while ((option = getopt(argc, argv, "f:m:s:d:n:ert")) != -1) {
         switch (option) {
         case 'f':
             load.fifo = optarg;
@@ -180,6 +182,9 @@ int main(int argc, char **argv)
         case 'e':
             load.end = true;
             break;
+        case 't':
+            load.tcp = true;
+            break;
         case 'r':
             reader = true;
             break;
@@ -188,7 +193,7 @@ int main(int argc, char **argv)
         }
     }
     if (load.fifo == NULL || (!reader && load.count == 0)) {
-        fputs("usage: fifo_load -f FIFO -n EVENTS [-e] [-m PINNED-MAP] [-s SRC] [-d DST]\n"
+        fputs("usage: fifo_load -f FIFO -n EVENTS [-e] [-t] [-m PINNED-MAP] [-s SRC] [-d DST]\n"
               "       fifo_load -f FIFO -r\n",
               stderr);
         return 2;

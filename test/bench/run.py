@@ -192,6 +192,12 @@ def bench_http(bench):
 
 
 def bench_fireflies(bench):
+    """Of UDP flows; and of TCP flows, at whose end the kernel is asked for the final counts (there is no socket)."""
+    for case, arguments, target in (("", (), 150_000), (" of TCP flows", ("-t",), None)):
+        measure_fireflies(bench, case, arguments, target)
+
+
+def measure_fireflies(bench, case, arguments, target):
     count, rates, lost = 100_000, [], 0
     backends = {"firefly": {"sendToDestination": False, "collectors": [f"[::1]:{SINK_PORT}"]}}
     with bench.daemon(marker=False, backends=backends) as daemon:
@@ -202,11 +208,11 @@ def bench_fireflies(bench):
                                                  str(count)]),
                         stdout=subprocess.PIPE, text=True) as sink:
                     assert sink.stdout.readline() == "ready\n"
-                    bench.fifo_load(daemon, count, *ending, wait=False)
+                    bench.fifo_load(daemon, count, *arguments, *ending, wait=False)
                     seen = json.loads(sink.stdout.readline())
                     lost += count - seen["received"]
                     rates.append(seen["received"] / seen["seconds"])
-    report("fireflies, from fifo line to collector", statistics.median(rates), "/s", 150_000, lost=lost)
+    report(f"fireflies{case}, from fifo line to collector", statistics.median(rates), "/s", target, lost=lost)
 
 
 def bench_memory(bench):
