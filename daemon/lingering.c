@@ -103,8 +103,8 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
     life = flowd_flow_socket_life(lingering->diag, context->host, &entry->key, entry->interface);
     if (life == FLOWD_TCP_CONNECTED)
         return false;
-    /* The kernel did not say. */
-    if (life < 0 && life != -EADDRNOTAVAIL)
+    /* The kernel did not say; if it never does, the flow ends as if it had. */
+    if (life < 0 && life != -EADDRNOTAVAIL && level + 1 < FLOWD_LINGERING_LEVELS)
         life = FLOWD_TCP_LINGERS;
     over = life != FLOWD_TCP_LINGERS && (entry->id == flow->id || !is_recent(flow));
     if (life == FLOWD_TCP_LINGERS) {

@@ -20,6 +20,7 @@
 #define FLOWS_PER_TURN 512
 #define QUESTIONS_PER_TURN 512
 #define RETRY_S 5.0
+#define RETRIES_MAX 2
 
 /* FNV-1a, folded to the 16 bits that there are. */
 static uint16_t place_of(uint16_t port, const struct in6_addr *remote)
@@ -95,14 +96,16 @@ static void go_on(struct flowd_recovery *recovery, double after_s)
 /* A walk is over; another one may follow. */
 static void conclude(struct flowd_recovery *recovery)
 {
-    bool worth_saying =
-        recovery->scope.ports == NULL && !recovery->scope.own && recovery->looked_at > 0;
+    bool everything = recovery->scope.ports == NULL && !recovery->scope.own;
+    bool worth_saying = everything && recovery->looked_at > 0 && recovery->retries == 0;
+    bool retry = recovery->unanswered > 0 && recovery->retries < RETRIES_MAX;
     double after_s = recovery->again ? 0 : RETRY_S;
 
     flowd_log(worth_saying ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
               "%llu flows looked at, %llu ended because their socket is gone",
               (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
-    recovery->running = recovery->again || recovery->unanswered > 0;
+    recovery->running = recovery->again || retry;
+    recovery->retries = recovery->again || !retry ? 0 : recovery->retries + 1;
     recovery->again = false;
     recovery->looked_at = recovery->ended = recovery->unanswered = recovery->cursor = 0;
     if (recovery->running)

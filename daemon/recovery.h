@@ -41,6 +41,7 @@ struct flowd_recovery {
     uint32_t cursor;
     bool running;
     bool again;          /* another walk follows the one that is under way */
+    unsigned retries;    /* walks in a row that were made for want of answers */
     uint64_t unanswered; /* flows of this walk of which the kernel said nothing */
     uint64_t looked_at;
     uint64_t ended;
@@ -48,10 +49,10 @@ struct flowd_recovery {
 };
 
 /*
- * Looks at the live flows of the scope, some in each loop turn, and again after a while if the
- * kernel did not answer all questions. lingering's context and diag are used; it must outlive the
- * walk. A walk that is under way keeps its scope, and another one follows it: whoever wants another
- * scope waits until it is over.
+ * Looks at the live flows of the scope, some in each loop turn, and again after a while, twice at
+ * most, if the kernel did not answer all questions. lingering's context and diag are used; it must
+ * outlive the walk. A walk that is under way keeps its scope, and another one follows it: whoever
+ * wants another scope waits until it is over.
  */
 void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingering *lingering,
                           const struct flowd_recovery_scope *scope);

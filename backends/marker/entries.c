@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -382,6 +383,8 @@ static void commit_updates(struct marker_entries *entries)
 /* After the entries were written: no CPU goes on with what it remembers of them. */
 static void void_remembered(struct marker_entries *entries)
 {
+    /* No CPU sees the generation before the entry. */
+    atomic_thread_fence(memory_order_seq_cst);
     for (size_t i = 0; i < entries->dirty.count; i++)
         entries->shared->generations[flowd_marker_recent_slot(entries->dirty.items[i].hash)]++;
 }

@@ -4,6 +4,7 @@
  */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,16 +73,14 @@ static int sweep_bitmap(struct marker_entries *entries)
     return 0;
 }
 
-int64_t marker_entries_sweep(struct marker_entries *entries)
+/* Deletes the entries without a flow. Returns how many there were, or -errno. */
+static int64_t sweep_entries(struct marker_entries *entries)
 {
     size_t key_size = entries->batch->key_size;
     uint8_t *keys = NULL;
     int64_t count = read_keys(entries, &keys);
     int64_t deleted = 0;
-    int result;
 
-    if (count < 0)
-        return count;
     for (int64_t i = 0; i < count; i++) {
         struct flowd_marker_key key = {0};
 
@@ -95,8 +94,17 @@ int64_t marker_entries_sweep(struct marker_entries *entries)
     }
     marker_batch_delete(entries->batch, ignore_failure, &entries->delete_failures);
     free(keys);
+    return count < 0 ? count : deleted;
+}
+
+int64_t marker_entries_sweep(struct marker_entries *entries)
+{
+    int64_t deleted = sweep_entries(entries);
+    int result = sweep_bitmap(entries);
+
+    /* What a program that an earlier process left remembers is void, after all of this is seen. */
+    atomic_thread_fence(memory_order_seq_cst);
     for (size_t i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
         entries->shared->generations[i]++;
-    result = sweep_bitmap(entries);
     return result < 0 ? result : deleted;
 }

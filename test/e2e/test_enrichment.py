@@ -30,8 +30,9 @@ LEAN = {"rtt", "minrtt", "bytes_sent", "bytes_acked", "bytes_received", "retrans
 def enriching(make_flowd, pair, directory):
     """A daemon on the near side that samples and sends fireflies to the far side."""
 
-    def start(period=PERIOD_MS, enrichers=None, flows=None, **firefly):
+    def start(period=PERIOD_MS, enrichers=None, flows=None, plugins=None, **firefly):
         config = base_config(directory)
+        config["plugins"].update(plugins or {})
         config["enrichers"] = {"period": period, **({"netlink": {}} if enrichers is None else enrichers)}
         config["flows"] = flows or {"endOnClose": True}
         config["backends"] = {"firefly": {"sendToDestination": False,
@@ -396,6 +397,38 @@ def test_final_counts(enriching, pair, enrichers, ended_by):
     assert 0 <= end["usage"]["sent"] - connection.sent_by_client <= 2
     assert 0 <= end["usage"]["received"] - connection.sent_by_server <= 2
     assert end["netlink"]["rtt"] > 0
+
+
+@pytest.mark.parametrize("ended_by", ["iperf3", "end", "another tag"])
+def test_final_counts_of_ports_that_are_used_again(enriching, pair, ended_by):
+    """
+    The flow goes on after this end's close; then another connection takes its ports over, whose counts
+    are not the flow's.
+    """
+    daemon = enriching(enrichers={}, plugins={"iperf3": {"maxSourcePort": 1}} if ended_by != "iperf3" else
+                       {"iperf3": {"minSourcePort": 9300, "maxSourcePort": 9300}})
+    with collector(pair) as fireflies, Tcp(pair.far, pair.near, Pair.FAR, Pair.NEAR, port=9300) as former:
+        former.connect()
+        if ended_by != "iperf3":
+            daemon.api.post(event(Pair.NEAR, 9300, Pair.FAR, former.sport, protocol="tcp")).expect(201)
+        until(lambda: daemon.api.live() == 1, "the flow")
+        former.exchange(reply=300_000)
+        former.server.close()
+        until(lambda: sample_of(daemon, daemon.api.flows()[0]["id"]), "the counts of the close")
+        daemon.freeze()
+        former.client.close()
+        with pair.far.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            client.bind((Pair.FAR, former.sport))
+            client.connect((Pair.NEAR, 9300))
+            server, _ = former.listener.accept()
+            daemon.thaw()
+            with server:
+                if ended_by != "iperf3":
+                    daemon.api.post(event(Pair.NEAR, 9300, Pair.FAR, former.sport, protocol="tcp",
+                                          state="end" if ended_by == "end" else "start", activity=18)).expect(200, 201)
+                end = fireflies.wait(1, "end")[0].document
+    assert 0 <= end["usage"]["sent"] - 300_000 <= 2
 
 
 def test_no_final_counts(enriching, pair):
