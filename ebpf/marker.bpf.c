@@ -177,7 +177,7 @@ marker_find_with_ports(struct __sk_buff *skb, const struct marker_place *place,
     marker_key_fill(&key, ip6, place->header, ports);
     hash = flowd_marker_hash(key.dst[0], key.dst[1], ports, place->header);
     if (marker_hash_known(hash))
-        found = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, &key);
+        found = marker_ask_map(&key);
     if (found)
         *mark = *found;
     else if (marker_match_all)

@@ -77,6 +77,18 @@ static __always_inline void marker_recent_set(struct marker_recent *recent,
     recent->generation = generation;
 }
 
+/*
+ * Where the map replaces an entry, it puts the new one in front and then takes the old one away:
+ * who is between the two sees neither, and sees the new one if he looks again.
+ */
+static __always_inline const struct flowd_marker_mark *
+marker_ask_map(const struct flowd_marker_key *key)
+{
+    const struct flowd_marker_mark *mark = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
+
+    return mark ? mark : bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
+}
+
 /* The mark of the flow with this key, by what this CPU remembers or the flow map; NULL: none. */
 static __always_inline const struct flowd_marker_mark *
 marker_find_mark(const struct flowd_marker_key *key, __u32 hash)
@@ -87,14 +99,14 @@ marker_find_mark(const struct flowd_marker_key *key, __u32 hash)
     __u32 generation;
 
     if (!marker_remember)
-        return bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
+        return marker_ask_map(key);
     recent = bpf_map_lookup_elem(&flowd_recent, &slot);
     if (!recent)
         return NULL;
     if (marker_recent_holds(recent, key, marker_generation(slot)))
         return &recent->mark;
     generation = marker_generation_first(slot);
-    mark = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
+    mark = marker_ask_map(key);
     if (mark)
         marker_recent_set(recent, key, mark, generation);
     return mark;

@@ -3,6 +3,7 @@ A path that swallows what is too long without a word, and a TCP that finds out b
 (tcp_mtu_probing): marks must not make packets longer than what it found.
 """
 
+import contextlib
 import socket
 import threading
 
@@ -12,7 +13,7 @@ from api_client import Api, event
 from conftest import base_config
 from kernel_bpf import BlackHole
 from netns import Pair
-from traffic import Tcp
+from traffic import Tcp, on_one_cpu
 from waiting import DEADLINE_S
 
 LARGEST = 3000  # bytes of an Ethernet frame that gets through
@@ -35,6 +36,19 @@ def move(connection, size):
     sender.join(DEADLINE_S)
 
 
+def probe(connection):
+    """
+    Sends until the connection's segments have not grown for some time, and returns their size. TCP may
+    stop too early: it takes a probe that arrives out of order for one that was lost.
+    """
+    segments = []
+    while len(segments) < 16 or segments[-1] != segments[-16]:
+        move(connection, ROUND)
+        segments.append(connection.client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+        assert len(segments) < 200
+    return segments[-1]
+
+
 @pytest.mark.parametrize("strategy,added", [("hopByHop", 8), ("hopByHopDestination", 16)])
 def test_probed_path(pair, make_flowd, directory, pin_path, strategy, added):
     """
@@ -48,17 +62,13 @@ def test_probed_path(pair, make_flowd, directory, pin_path, strategy, added):
     pair.near.sysctl("net.ipv4.tcp_base_mss", 1024)
     make_flowd(pair.near, base_config(directory, pin_path, markingStrategy=strategy)).start()
     api = Api(pair.near)
-    with BlackHole(pair.far, pair.far_interface, LARGEST) as hole, \
-            Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR).connect() as connection:
-        segment = 0
-        for _ in range(200):
-            move(connection, ROUND)
-            found = connection.client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-            if found == segment and LARGEST - 14 - 72 - found < added:
+    with on_one_cpu(), BlackHole(pair.far, pair.far_interface, LARGEST) as hole, contextlib.ExitStack() as stack:
+        for _ in range(10):
+            connection = stack.enter_context(Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR)).connect()
+            if LARGEST - 14 - 72 - probe(connection) < added:
                 break
-            segment = found
         else:
-            pytest.fail(f"probing ended at segments of {segment} bytes")
+            pytest.fail("no connection found its path's limit")
         swallowed = hole.count()
         assert swallowed > 0, "no probe was too long"
         marker = api.post(event(connection.source, connection.sport, connection.target,
