@@ -167,7 +167,7 @@ static __always_inline enum flowd_marker_verdict
 marker_find_with_ports(struct __sk_buff *skb, const struct marker_place *place,
                        const struct ipv6hdr *ip6, struct flowd_marker_mark *mark)
 {
-    const struct flowd_marker_mark *found = NULL;
+    flowd_marker_word found = 0;
     struct flowd_marker_key key;
     __u32 ports;
     __u32 hash;
@@ -177,9 +177,9 @@ marker_find_with_ports(struct __sk_buff *skb, const struct marker_place *place,
     marker_key_fill(&key, ip6, place->header, ports);
     hash = flowd_marker_hash(key.dst[0], key.dst[1], ports, place->header);
     if (marker_hash_known(hash))
-        found = marker_ask_map(&key);
+        found = marker_ask_map(&key, hash);
     if (found)
-        *mark = *found;
+        *mark = flowd_marker_word_mark(found);
     else if (marker_match_all)
         *mark = marker_general_mark(hash);
     else
@@ -232,15 +232,15 @@ static __always_inline int marker_run_no_flow(struct __sk_buff *skb, __u32 link)
 }
 
 static __always_inline int marker_run_flow(struct __sk_buff *skb, __u32 link,
-                                           const struct ipv6hdr *ip6,
-                                           const struct flowd_marker_mark *mark)
+                                           const struct ipv6hdr *ip6, flowd_marker_word found)
 {
+    struct flowd_marker_mark mark = flowd_marker_word_mark(found);
     struct marker_place place;
 
     if (marker_strategy == FLOWD_MARKER_LABEL)
-        return marker_write_label(skb, link, ((const __u8 *)ip6)[1], mark->label);
+        return marker_write_label(skb, link, ((const __u8 *)ip6)[1], mark.label);
     place = marker_plain_place(link, ip6);
-    return marker_add_options(skb, &place, mark);
+    return marker_add_options(skb, &place, &mark);
 }
 
 /* The fast way. Without matchAll, a packet of no flow is done with at the first "no". */
@@ -250,7 +250,7 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link)
     const struct ipv6hdr *ip6 = (void *)(long)skb->data + link;
     const __u32 *ports = (const void *)(ip6 + 1);
     const __u64 *dst = (const __u64 *)&ip6->daddr;
-    const struct flowd_marker_mark *mark;
+    flowd_marker_word found;
     __be16 protocol = skb->protocol;
     struct flowd_marker_key key;
     __u32 hash;
@@ -272,8 +272,8 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link)
         return marker_run_no_flow(skb, link);
 
     marker_key_fill(&key, ip6, header, *ports);
-    mark = marker_find_mark(&key, hash);
-    return mark ? marker_run_flow(skb, link, ip6, mark) : marker_run_no_flow(skb, link);
+    found = marker_find_mark(&key, hash);
+    return found ? marker_run_flow(skb, link, ip6, found) : marker_run_no_flow(skb, link);
 }
 
 SEC("tc")

@@ -60,16 +60,28 @@ _Static_assert(__builtin_offsetof(struct flowd_marker_key, protocol) == 20, "the
 _Static_assert(__builtin_offsetof(struct flowd_marker_key, src) == FLOWD_MARKER_KEY_SIZE,
                "the short key ends before src");
 
-/* The value of the flow map. */
+/* What a packet is marked with. */
 struct flowd_marker_mark {
     __u32 label;      /* host byte order, 20 bits */
     __u16 experiment; /* host byte order */
     __u8 activity;
-    __u8 flags; /* none is defined: 0 */
+    __u8 zero;
 };
-_Static_assert(sizeof(struct flowd_marker_mark) == 8, "no padding");
-_Static_assert(__builtin_offsetof(struct flowd_marker_mark, experiment) == 4, "after the label");
-_Static_assert(__builtin_offsetof(struct flowd_marker_mark, activity) == 6, "after experiment");
+
+/*
+ * The value of the flow map: a mark, and 20 bits that are computed from the key, in one word. The
+ * kernel uses the memory of a deleted entry again at once, so a program that has found an entry may
+ * read what another key's became: the word is read as one, and its 20 bits tell.
+ */
+typedef __u64 flowd_marker_word;
+#define FLOWD_MARKER_LABEL_BITS 20
+#define FLOWD_MARKER_ACTIVITY_BITS 8
+#define FLOWD_MARKER_EXPERIMENT_BITS 16
+#define FLOWD_MARKER_CHECK_BITS 20
+_Static_assert(FLOWD_MARKER_LABEL_BITS + FLOWD_MARKER_ACTIVITY_BITS + FLOWD_MARKER_EXPERIMENT_BITS +
+                       FLOWD_MARKER_CHECK_BITS ==
+                   64,
+               "one word");
 
 /* What became of a packet. Each packet that the program sees is counted as one of these. */
 enum flowd_marker_verdict {
@@ -156,4 +168,42 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_bit(__u32 hash)
 static inline __attribute__((always_inline)) __u32 flowd_marker_recent_slot(__u32 hash)
 {
     return hash >> (32 - FLOWD_MARKER_RECENT_ORDER);
+}
+
+/* The 20 bits of a key with this hash. */
+static inline __attribute__((always_inline)) __u32
+flowd_marker_check(const struct flowd_marker_key *key, __u32 hash, int with_source)
+{
+    __u64 source = 0;
+
+    if (with_source)
+        source = key->src[0] * 0x9e3779b97f4a7c15ull + key->src[1] * 0xd6e8feb86659fd93ull;
+    return (hash ^ (__u32)(source >> 32)) & ((1u << FLOWD_MARKER_CHECK_BITS) - 1);
+}
+
+static inline __attribute__((always_inline)) flowd_marker_word
+flowd_marker_word_make(const struct flowd_marker_mark *mark, __u32 check)
+{
+    __u64 word = check;
+
+    word = word << FLOWD_MARKER_EXPERIMENT_BITS | mark->experiment;
+    word = word << FLOWD_MARKER_ACTIVITY_BITS | mark->activity;
+    return word << FLOWD_MARKER_LABEL_BITS | mark->label;
+}
+
+static inline __attribute__((always_inline)) __u32 flowd_marker_word_check(flowd_marker_word word)
+{
+    return (__u32)(word >> (64 - FLOWD_MARKER_CHECK_BITS));
+}
+
+static inline __attribute__((always_inline)) struct flowd_marker_mark
+flowd_marker_word_mark(flowd_marker_word word)
+{
+    struct flowd_marker_mark mark = {
+        .label = word & ((1u << FLOWD_MARKER_LABEL_BITS) - 1),
+        .activity = (__u8)(word >> FLOWD_MARKER_LABEL_BITS),
+        .experiment = (__u16)(word >> (FLOWD_MARKER_LABEL_BITS + FLOWD_MARKER_ACTIVITY_BITS)),
+    };
+
+    return mark;
 }

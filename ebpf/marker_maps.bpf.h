@@ -32,7 +32,7 @@ struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 1024);                      /* set before loading */
     __uint(key_size, FLOWD_MARKER_KEY_SOURCE_SIZE); /* set before loading */
-    __uint(value_size, sizeof(struct flowd_marker_mark));
+    __uint(value_size, sizeof(flowd_marker_word));
 } FLOWD_MARKER_FLOWS SEC(".maps");
 
 struct {

@@ -17,7 +17,7 @@
 
 struct marker_recent {
     struct flowd_marker_key key; /* protocol 0: nothing is remembered */
-    struct flowd_marker_mark mark;
+    flowd_marker_word word;
     __u32 generation;
     __u32 zero;
 };
@@ -62,8 +62,7 @@ static __always_inline int marker_recent_holds(const struct marker_recent *recen
 
 static __always_inline void marker_recent_set(struct marker_recent *recent,
                                               const struct flowd_marker_key *key,
-                                              const struct flowd_marker_mark *mark,
-                                              __u32 generation)
+                                              flowd_marker_word word, __u32 generation)
 {
     recent->key.dst[0] = key->dst[0];
     recent->key.dst[1] = key->dst[1];
@@ -73,41 +72,52 @@ static __always_inline void marker_recent_set(struct marker_recent *recent,
         recent->key.src[0] = key->src[0];
         recent->key.src[1] = key->src[1];
     }
-    recent->mark = *mark;
+    recent->word = word;
     recent->generation = generation;
+}
+
+/* What the map says of the key with this check; 0: nothing. */
+static __always_inline flowd_marker_word marker_look_up(const struct flowd_marker_key *key,
+                                                        __u32 check)
+{
+    const volatile flowd_marker_word *found = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
+    flowd_marker_word word = found ? *found : 0;
+
+    return flowd_marker_word_check(word) == check ? word : 0;
 }
 
 /*
  * Where the map replaces an entry, it puts the new one in front and then takes the old one away:
  * who is between the two sees neither, and sees the new one if he looks again.
  */
-static __always_inline const struct flowd_marker_mark *
-marker_ask_map(const struct flowd_marker_key *key)
+static __always_inline flowd_marker_word marker_ask_map(const struct flowd_marker_key *key,
+                                                        __u32 hash)
 {
-    const struct flowd_marker_mark *mark = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
+    __u32 check = flowd_marker_check(key, hash, marker_match_source);
+    flowd_marker_word word = marker_look_up(key, check);
 
-    return mark ? mark : bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
+    return word ? word : marker_look_up(key, check);
 }
 
-/* The mark of the flow with this key, by what this CPU remembers or the flow map; NULL: none. */
-static __always_inline const struct flowd_marker_mark *
-marker_find_mark(const struct flowd_marker_key *key, __u32 hash)
+/* The mark of the flow with this key, by what this CPU remembers or the flow map; 0: none. */
+static __always_inline flowd_marker_word marker_find_mark(const struct flowd_marker_key *key,
+                                                          __u32 hash)
 {
     __u32 slot = flowd_marker_recent_slot(hash);
-    const struct flowd_marker_mark *mark;
     struct marker_recent *recent;
+    flowd_marker_word word;
     __u32 generation;
 
     if (!marker_remember)
-        return marker_ask_map(key);
+        return marker_ask_map(key, hash);
     recent = bpf_map_lookup_elem(&flowd_recent, &slot);
     if (!recent)
-        return NULL;
+        return 0;
     if (marker_recent_holds(recent, key, marker_generation(slot)))
-        return &recent->mark;
+        return recent->word;
     generation = marker_generation_first(slot);
-    mark = marker_ask_map(key);
-    if (mark)
-        marker_recent_set(recent, key, mark, generation);
-    return mark;
+    word = marker_ask_map(key, hash);
+    if (word)
+        marker_recent_set(recent, key, word, generation);
+    return word;
 }

@@ -12,11 +12,10 @@
 #define KERNEL_ENOTSUPP 524
 
 void marker_batch_add(struct marker_batch *batch, const struct flowd_marker_key *key,
-                      const struct flowd_marker_mark *mark, void *context)
+                      flowd_marker_word word, void *context)
 {
     memcpy(batch->keys + batch->count * batch->key_size, key, batch->key_size);
-    if (mark != NULL)
-        batch->marks[batch->count] = *mark;
+    batch->words[batch->count] = word;
     batch->context[batch->count] = context;
     batch->count++;
 }
@@ -25,7 +24,7 @@ static int do_one(const struct marker_batch *batch, uint32_t at, bool update)
 {
     const uint8_t *key = batch->keys + at * batch->key_size;
 
-    return update ? bpf_map_update_elem(batch->map_fd, key, &batch->marks[at], BPF_ANY)
+    return update ? bpf_map_update_elem(batch->map_fd, key, &batch->words[at], BPF_ANY)
                   : bpf_map_delete_elem(batch->map_fd, key);
 }
 
@@ -43,7 +42,7 @@ static int do_some(const struct marker_batch *batch, uint32_t at, bool update, u
             *done = 1;
         return result;
     }
-    result = update ? bpf_map_update_batch(batch->map_fd, keys, &batch->marks[at], &count, NULL)
+    result = update ? bpf_map_update_batch(batch->map_fd, keys, &batch->words[at], &count, NULL)
                     : bpf_map_delete_batch(batch->map_fd, keys, &count, NULL);
     /* A kernel that refuses the call itself leaves the count as it was given. */
     *done = result < 0 && count >= batch->count - at ? 0 : count;

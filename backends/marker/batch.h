@@ -19,15 +19,15 @@ struct marker_batch {
     uint32_t count;
     void *context[MARKER_BATCH_SIZE];
     uint8_t keys[MARKER_BATCH_SIZE * FLOWD_MARKER_KEY_SOURCE_SIZE];
-    struct flowd_marker_mark marks[MARKER_BATCH_SIZE];
+    flowd_marker_word words[MARKER_BATCH_SIZE];
 };
 
 /* Told of each element that could not be written or deleted, with what was given to add. */
 typedef void (*marker_batch_failed)(void *owner, void *context, int error);
 
-/* The batch must not be full. */
+/* The batch must not be full. Where the key is to be deleted, word has no meaning. */
 void marker_batch_add(struct marker_batch *batch, const struct flowd_marker_key *key,
-                      const struct flowd_marker_mark *mark, void *context);
+                      flowd_marker_word word, void *context);
 static inline bool marker_batch_full(const struct marker_batch *batch)
 {
     return batch->count == MARKER_BATCH_SIZE;

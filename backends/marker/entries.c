@@ -338,7 +338,7 @@ static void commit_deletions(struct marker_entries *entries)
         item->winner = find_winner(entries, &item->key, item->hash, NULL);
         if (item->winner != 0)
             continue;
-        marker_batch_add(entries->batch, &item->key, NULL, item);
+        marker_batch_add(entries->batch, &item->key, 0, item);
         if (marker_batch_full(entries->batch))
             marker_batch_delete(entries->batch, delete_failed, entries);
     }
@@ -357,6 +357,7 @@ static void commit_updates(struct marker_entries *entries)
         struct marker_dirty *item = &dirty->items[i];
         const struct flowd_flow *flow;
         struct flowd_marker_mark mark;
+        uint32_t check;
 
         if (item->winner == 0)
             continue;
@@ -373,7 +374,8 @@ static void commit_updates(struct marker_entries *entries)
             item->retried = false;
         }
         set_bit(entries, item->hash);
-        marker_batch_add(entries->batch, &item->key, &mark, item);
+        check = flowd_marker_check(&item->key, item->hash, entries->match_source);
+        marker_batch_add(entries->batch, &item->key, flowd_marker_word_make(&mark, check), item);
         if (marker_batch_full(entries->batch))
             marker_batch_update(entries->batch, update_failed, entries);
     }

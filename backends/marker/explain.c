@@ -341,7 +341,7 @@ static uint64_t map_bytes(const struct marker_failure *failure)
         buckets *= 2;
     return buckets * BUCKET_SIZE +
            failure->entries *
-               (uint64_t)(ENTRY_OVERHEAD + failure->key_size + sizeof(struct flowd_marker_mark));
+               (uint64_t)(ENTRY_OVERHEAD + failure->key_size + sizeof(flowd_marker_word));
 }
 
 static void say_facts(struct words *words, unsigned facts, const struct marker_failure *failure,

@@ -87,7 +87,7 @@ static int64_t sweep_entries(struct marker_entries *entries)
         memcpy(&key, keys + (size_t)i * key_size, key_size);
         if (marker_entries_wanted(entries, &key))
             continue;
-        marker_batch_add(entries->batch, &key, NULL, NULL);
+        marker_batch_add(entries->batch, &key, 0, NULL);
         deleted++;
         if (marker_batch_full(entries->batch))
             marker_batch_delete(entries->batch, ignore_failure, &entries->delete_failures);

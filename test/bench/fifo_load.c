@@ -94,7 +94,7 @@ static int write_all(const struct load *load, int fd)
 static int wait_last(const struct load *load, int map)
 {
     struct flowd_marker_key key = {.protocol = IPPROTO_UDP};
-    struct flowd_marker_mark mark;
+    flowd_marker_word word;
     double deadline = now_s() + WAIT_SECONDS;
     uint64_t last = load->count - 1;
 
@@ -103,7 +103,7 @@ static int wait_last(const struct load *load, int map)
         return -EINVAL;
     key.sport_be = htons((uint16_t)(last % PORTS + 1));
     key.dport_be = htons((uint16_t)(last / PORTS + 1));
-    while ((bpf_map_lookup_elem(map, &key, &mark) == 0) == load->end) {
+    while ((bpf_map_lookup_elem(map, &key, &word) == 0) == load->end) {
         struct timespec pause = {.tv_nsec = 200000};
 
         if (now_s() > deadline)

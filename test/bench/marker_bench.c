@@ -94,7 +94,7 @@ struct bench {
     int empty_fd;
     struct marker_turns *turns;
     uint8_t *keys; /* of FLOWS_MAX flows */
-    struct flowd_marker_mark *marks;
+    flowd_marker_word *words;
 };
 
 static int compare_doubles(const void *a, const void *b)
@@ -138,7 +138,7 @@ static void bench_close(struct bench *bench)
         close(bench->empty_fd);
     marker_turns_free(bench->turns);
     free(bench->keys);
-    free(bench->marks);
+    free(bench->words);
 }
 
 static int bench_open(struct bench *bench)
@@ -146,22 +146,25 @@ static int bench_open(struct bench *bench)
     *bench = (struct bench){
         .empty_fd = empty_program(),
         .keys = calloc(FLOWS_MAX, FLOWD_MARKER_KEY_SIZE),
-        .marks = calloc(FLOWS_MAX, sizeof(*bench->marks)),
+        .words = calloc(FLOWS_MAX, sizeof(*bench->words)),
     };
     if (bench->empty_fd < 0)
         return bench->empty_fd;
-    if (!bench->keys || !bench->marks)
+    if (!bench->keys || !bench->words)
         return -ENOMEM;
     for (uint32_t n = 0; n < FLOWS_MAX; n++) {
         char address[INET6_ADDRSTRLEN];
         struct packet_recipe recipe;
         struct flowd_marker_key key;
+        uint32_t check;
 
         marker_turns_flow(n, PORT_OF_FLOWS, address, &recipe);
         key = packet_key(&recipe);
         memcpy(bench->keys + (size_t)n * FLOWD_MARKER_KEY_SIZE, &key, FLOWD_MARKER_KEY_SIZE);
-        bench->marks[n] =
-            (struct flowd_marker_mark){.label = 0x12345, .experiment = 2, .activity = 17};
+        check = flowd_marker_check(
+            &key, flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol), false);
+        bench->words[n] = flowd_marker_word_make(
+            &(struct flowd_marker_mark){.label = 0x12345, .experiment = 2, .activity = 17}, check);
     }
     return marker_turns_new(&bench->turns);
 }
@@ -180,7 +183,8 @@ static int populate(const struct bench *bench, struct marker_program *program, u
             memcpy(&key, keys + i * FLOWD_MARKER_KEY_SIZE, FLOWD_MARKER_KEY_SIZE);
             marker_run_bit(program, &key, true);
         }
-        if (bpf_map_update_batch(program->flows_fd, keys, bench->marks, &count, NULL) != 0)
+        if (bpf_map_update_batch(program->flows_fd, keys, bench->words + *populated, &count,
+                                 NULL) != 0)
             return -errno;
         *populated += count;
     }
@@ -313,7 +317,7 @@ static double measure_updates(const struct bench *bench)
         double begin = seconds();
 
         if (bpf_map_update_batch(program.flows_fd, bench->keys + (size_t)n * FLOWD_MARKER_KEY_SIZE,
-                                 bench->marks, &count, NULL) != 0) {
+                                 bench->words + n, &count, NULL) != 0) {
             taken = -1;
             break;
         }

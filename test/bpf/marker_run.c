@@ -61,13 +61,28 @@ void marker_run_void(struct marker_program *program)
         program->shared->generations[i]++;
 }
 
+flowd_marker_word marker_run_word(const struct marker_program *program,
+                                  const struct flowd_marker_key *key,
+                                  const struct flowd_marker_mark *mark)
+{
+    uint32_t hash = flowd_marker_hash(key->dst[0], key->dst[1], key->ports, key->protocol);
+    struct bpf_map_info info = {0};
+    uint32_t length = sizeof(info);
+
+    if (bpf_obj_get_info_by_fd(program->flows_fd, &info, &length) != 0)
+        return 0;
+    return flowd_marker_word_make(
+        mark, flowd_marker_check(key, hash, info.key_size == FLOWD_MARKER_KEY_SOURCE_SIZE));
+}
+
 int marker_run_add(struct marker_program *program, const struct flowd_marker_key *key,
                    const struct flowd_marker_mark *mark)
 {
+    flowd_marker_word word = marker_run_word(program, key, mark);
     int result;
 
     marker_run_bit(program, key, true);
-    result = bpf_map_update_elem(program->flows_fd, key, mark, BPF_ANY);
+    result = bpf_map_update_elem(program->flows_fd, key, &word, BPF_ANY);
     marker_run_void(program);
     return result;
 }

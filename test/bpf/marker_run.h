@@ -19,6 +19,10 @@ int marker_run_load(struct marker_program *program, const struct marker_program_
 void marker_run_bit(struct marker_program *program, const struct flowd_marker_key *key, bool set);
 /* Voids what is remembered of any entry. */
 void marker_run_void(struct marker_program *program);
+/* The map's value for the key with this mark. */
+flowd_marker_word marker_run_word(const struct marker_program *program,
+                                  const struct flowd_marker_key *key,
+                                  const struct flowd_marker_mark *mark);
 /* Adds the key to the map and sets its bit. Returns 0 or -errno. */
 int marker_run_add(struct marker_program *program, const struct flowd_marker_key *key,
                    const struct flowd_marker_mark *mark);

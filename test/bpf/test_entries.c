@@ -91,7 +91,7 @@ static struct world *world_new(bool match_source)
     world->map_fd =
         bpf_map_create(BPF_MAP_TYPE_HASH, "test",
                        match_source ? FLOWD_MARKER_KEY_SOURCE_SIZE : FLOWD_MARKER_KEY_SIZE,
-                       sizeof(struct flowd_marker_mark), ENTRIES_MAX, NULL);
+                       sizeof(flowd_marker_word), ENTRIES_MAX, NULL);
     assert_true(world->map_fd >= 0);
     assert_int_equal(marker_entries_init(&world->entries, world->hub, NULL, world->map_fd,
                                          world->shared, match_source, FLOWD_LABEL_EXPERIMENT_MAX),
@@ -134,20 +134,26 @@ static int entry(struct world *world, const char *src, uint16_t src_port, const 
     struct flowd_marker_key key = {
         .sport_be = htons(src_port), .dport_be = htons(dst_port), .protocol = IPPROTO_TCP};
     struct flowd_marker_mark mark;
+    flowd_marker_word word;
+    uint32_t hash;
     uint32_t bit;
     bool bit_set;
 
     inet_pton(AF_INET6, dst, key.dst);
     inet_pton(AF_INET6, src, key.src);
-    bit = flowd_marker_bit(flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol));
+    hash = flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol);
+    bit = flowd_marker_bit(hash);
     bit_set = world->shared->bitmap[bit / 64] >> (bit % 64) & 1;
-    if (bpf_map_lookup_elem(world->map_fd, &key, &mark) < 0) {
+    if (bpf_map_lookup_elem(world->map_fd, &key, &word) < 0) {
         /* The keys of these tests are on different bits. */
         assert_false(bit_set && world->entries.failed.count == 0);
         return -1;
     }
     assert_true(bit_set);
-    assert_true(mark.activity == 5 && mark.flags == 0);
+    assert_int_equal(flowd_marker_word_check(word),
+                     flowd_marker_check(&key, hash, world->entries.match_source));
+    mark = flowd_marker_word_mark(word);
+    assert_int_equal(mark.activity, 5);
     assert_int_equal(mark.label & 0x3fefc, flowd_flow_label(mark.experiment, 5, 0));
     return mark.experiment;
 }
@@ -319,13 +325,13 @@ static void test_full_map(void **state)
 static void test_sweep(void **state)
 {
     struct world *world = world_new(true);
-    struct flowd_marker_mark mark = {.label = 1};
+    flowd_marker_word word = 1;
     struct flowd_marker_key key = {.sport_be = 1};
 
     (void)state;
     for (uint16_t i = 0; i < 5; i++) {
         key.dport_be = i;
-        assert_int_equal(bpf_map_update_elem(world->map_fd, &key, &mark, BPF_ANY), 0);
+        assert_int_equal(bpf_map_update_elem(world->map_fd, &key, &word, BPF_ANY), 0);
         world->shared->bitmap[i * 1000u] = UINT64_MAX;
     }
     submit(world, FLOWD_EVENT_START, "fd00:1::1", 1, "fd00:9::1", 2, 3, 0);

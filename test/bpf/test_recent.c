@@ -65,10 +65,11 @@ static void change_silently(struct marker_program *program, const struct packet_
                             uint32_t label)
 {
     struct flowd_marker_key key = packet_key(recipe);
-    struct flowd_marker_mark mark = {.label = label};
+    flowd_marker_word word =
+        marker_run_word(program, &key, &(struct flowd_marker_mark){.label = label});
 
     assert_int_equal(label == 0 ? bpf_map_delete_elem(program->flows_fd, &key)
-                                : bpf_map_update_elem(program->flows_fd, &key, &mark, BPF_EXIST),
+                                : bpf_map_update_elem(program->flows_fd, &key, &word, BPF_EXIST),
                      0);
 }
 
@@ -125,12 +126,13 @@ static void test_remembered_until_it_is_void(void **state)
 static void test_nothing_is_remembered_of_no_flow(void **state)
 {
     struct flowd_marker_key key = packet_key(&plain);
-    struct flowd_marker_mark mark = {.label = ONE};
+    flowd_marker_word word =
+        marker_run_word(&programs[0], &key, &(struct flowd_marker_mark){.label = ONE});
 
     (void)state;
     marker_run_bit(&programs[0], &key, true);
     assert_int_equal(sent(&programs[0], &plain), UNMARKED);
-    assert_int_equal(bpf_map_update_elem(programs[0].flows_fd, &key, &mark, BPF_ANY), 0);
+    assert_int_equal(bpf_map_update_elem(programs[0].flows_fd, &key, &word, BPF_ANY), 0);
     assert_int_equal(sent(&programs[0], &plain), ONE);
 }
 
@@ -234,6 +236,36 @@ static void test_is_safe(void **state)
     assert_int_equal(marker_recent_is_safe(), strstr(names.version, "PREEMPT_RT") == NULL);
 }
 
+/*
+ * An entry whose memory has become another key's is none of this one's; the program is shown one by
+ * the other key's value under this key.
+ */
+static void test_word_of_another_key(void **state)
+{
+    struct packet_recipe another = plain;
+    flowd_marker_word word;
+
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++) {
+        struct flowd_marker_key key = packet_key(&plain);
+        struct flowd_marker_key other;
+
+        /* Only where the source counts it makes another key. */
+        if (i == WITH_SOURCE)
+            another.src = "2001:db8::ffff";
+        else
+            another.src_port++;
+        other = packet_key(&another);
+        word = marker_run_word(&programs[i], &other, &(struct flowd_marker_mark){.label = ONE});
+        marker_run_bit(&programs[i], &key, true);
+        assert_int_equal(bpf_map_update_elem(programs[i].flows_fd, &key, &word, BPF_ANY), 0);
+        assert_int_equal(sent(&programs[i], &plain), UNMARKED);
+        add(&programs[i], &plain, ONE);
+        assert_int_equal(sent(&programs[i], &plain), ONE);
+        another = plain;
+    }
+}
+
 static void test_forgetful(void **state)
 {
     (void)state;
@@ -254,6 +286,7 @@ int main(void)
         cmocka_unit_test_setup(test_each_cpu_for_itself, setup),
         cmocka_unit_test_setup(test_flows_in_one_slot, setup),
         cmocka_unit_test_setup(test_source_address, setup),
+        cmocka_unit_test_setup(test_word_of_another_key, setup),
         cmocka_unit_test_setup(test_is_safe, setup),
         cmocka_unit_test_setup(test_forgetful, setup),
     };

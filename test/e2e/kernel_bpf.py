@@ -366,14 +366,14 @@ def add_map_entry(pin_path, dst, sport, dport, protocol):
     """Adds an entry behind flowd's back, as a crash between two steps might leave one."""
     path, size = _flow_map(pin_path)
     key = map_key(dst, sport, dport, protocol).ljust(size, b"\0")
-    value = struct.pack("=IHBB", 0x10044, 2, 17, 0)
+    value = struct.pack("=Q", 2 << 28 | 17 << 20 | 0x10044)
     _bpftool("map", "update", "pinned", path, "key", *key, "value", *value)
 
 
 def _entry(dumped):
     key, value = (bytes(int(byte, 16) for byte in dumped[name]) for name in ("key", "value"))
     sport, dport = struct.unpack_from("!HH", key, 16)
-    label, experiment, activity = struct.unpack_from("=IHB", value)
+    word, = struct.unpack("=Q", value)
     protocol = {6: "tcp", 17: "udp"}[key[20]]
     return ((socket.inet_ntop(socket.AF_INET6, key[:16]), sport, dport, protocol),
-            (label, experiment, activity))
+            (word & 0xfffff, word >> 28 & 0xffff, word >> 20 & 0xff))
