@@ -1,15 +1,6 @@
 # flowd_bpf_object(NAME): builds ebpf/NAME.bpf.c into NAME.bpf.o and a libbpf skeleton header
 # NAME.skel.h, and defines the interface target flowd_bpf_NAME that brings the header.
 
-# Where a processor may do a later load first, programs keep the order with atomic operations.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  set(loads_in_order ON)
-else()
-  set(loads_in_order OFF)
-endif()
-option(FLOWD_BPF_LOADS_IN_ORDER "The processor does loads in the order of the program"
-       ${loads_in_order})
-
 function(flowd_bpf_object name)
   set(source ${PROJECT_SOURCE_DIR}/ebpf/${name}.bpf.c)
   set(directory ${PROJECT_BINARY_DIR}/ebpf)
@@ -17,7 +8,7 @@ function(flowd_bpf_object name)
   set(skeleton ${directory}/skeleton/${name}.skel.h)
   set(options -I${PROJECT_BINARY_DIR}/include/ebpf)
   if(FLOWD_BPF_LOADS_IN_ORDER)
-    list(APPEND options -DFLOWD_MARKER_LOADS_IN_ORDER)
+    list(APPEND options -DFLOWD_BPF_LOADS_IN_ORDER)
   endif()
   if(CMAKE_LIBRARY_ARCHITECTURE)
     list(APPEND options -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})

@@ -41,10 +41,8 @@ static __always_inline void marker_key_fill(struct flowd_marker_key *key, const 
     key->ports = ports;
     key->protocol = protocol;
     key->zero[0] = key->zero[1] = key->zero[2] = 0;
-    if (marker_match_source) {
-        key->src[0] = src[0];
-        key->src[1] = src[1];
-    }
+    key->src[0] = marker_match_source ? src[0] : 0;
+    key->src[1] = marker_match_source ? src[1] : 0;
 }
 
 static __always_inline int marker_write_label(struct __sk_buff *skb, __u32 network,
@@ -112,19 +110,26 @@ static __always_inline void marker_datagram_fill(struct marker_datagram *datagra
     datagram->zero = 0;
 }
 
+static __always_inline __u32 marker_datagram_check(const struct marker_datagram *datagram)
+{
+    return flowd_marker_check(
+        flowd_marker_hash(datagram->dst[0], datagram->dst[1], datagram->identification_be, 0),
+        datagram->src[0], datagram->src[1]);
+}
+
 /* The mark of the flow whose first fragment went before this later one. */
 static __always_inline int marker_datagram_mark(const struct ipv6hdr *ip6,
                                                 const struct marker_place *place,
                                                 struct flowd_marker_mark *mark)
 {
-    const struct flowd_marker_mark *found;
     struct marker_datagram datagram;
+    flowd_marker_word found;
 
     marker_datagram_fill(&datagram, ip6, place);
-    found = bpf_map_lookup_elem(&flowd_fragments, &datagram);
+    found = marker_look_up(&flowd_fragments, &datagram, marker_datagram_check(&datagram));
     if (!found)
         return 0;
-    *mark = *found;
+    *mark = flowd_marker_word_mark(found);
     return 1;
 }
 
@@ -132,13 +137,14 @@ static __always_inline void marker_datagram_note(const struct ipv6hdr *ip6,
                                                  const struct marker_place *place,
                                                  const struct flowd_marker_mark *mark)
 {
-    struct flowd_marker_mark copy = *mark;
     struct marker_datagram datagram;
+    flowd_marker_word word;
 
     if (!(place->has & HAS_MORE_FRAGMENTS))
         return;
     marker_datagram_fill(&datagram, ip6, place);
-    bpf_map_update_elem(&flowd_fragments, &datagram, &copy, BPF_ANY);
+    word = flowd_marker_word_make(mark, marker_datagram_check(&datagram));
+    bpf_map_update_elem(&flowd_fragments, &datagram, &word, BPF_ANY);
 }
 
 /*
@@ -162,7 +168,7 @@ marker_find_without_ports(struct __sk_buff *skb, const struct marker_place *plac
     return FLOWD_MARKER_MARKED;
 }
 
-/* The same for TCP and UDP. */
+/* The same for TCP and UDP. What is found this way is not remembered: such packets are few. */
 static __always_inline enum flowd_marker_verdict
 marker_find_with_ports(struct __sk_buff *skb, const struct marker_place *place,
                        const struct ipv6hdr *ip6, struct flowd_marker_mark *mark)

@@ -49,7 +49,7 @@ struct flowd_marker_key {
     };
     __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
     __u8 zero[3];
-    __u64 src[2];
+    __u64 src[2]; /* 0 where it is not looked at */
 };
 #define FLOWD_MARKER_KEY_SIZE 24
 #define FLOWD_MARKER_KEY_SOURCE_SIZE 40
@@ -69,7 +69,7 @@ struct flowd_marker_mark {
 };
 
 /*
- * The value of the flow map: a mark, and 20 bits that are computed from the key, in one word. The
+ * The value of a map of marks: a mark, and 20 bits that are computed from the key, in one word. The
  * kernel uses the memory of a deleted entry again at once, so a program that has found an entry may
  * read what another key's became: the word is read as one, and its 20 bits tell.
  */
@@ -140,6 +140,12 @@ struct flowd_marker_shared {
     __u32 generations[FLOWD_MARKER_RECENT_SLOTS];
 };
 
+/* Spreads the two halves of an address over a word. */
+static inline __attribute__((always_inline)) __u64 flowd_marker_spread(__u64 high, __u64 low)
+{
+    return high * 0x9e3779b97f4a7c15ull + low * 0xd6e8feb86659fd93ull;
+}
+
 /*
  * The hash of a key without its source address. dst_high, dst_low and ports are read from the
  * packet's bytes as they stand. The first two multiplications are independent of each other and
@@ -150,12 +156,18 @@ struct flowd_marker_shared {
 static inline __attribute__((always_inline)) __u32 flowd_marker_hash(__u64 dst_high, __u64 dst_low,
                                                                      __u32 ports, __u8 protocol)
 {
-    __u64 h = dst_high * 0x9e3779b97f4a7c15ull + dst_low * 0xd6e8feb86659fd93ull;
+    __u64 h = flowd_marker_spread(dst_high, dst_low);
 
     h ^= h >> 32;
     h += (__u64)protocol << 32 | ports;
     h *= 0xc2b2ae3d27d4eb4full;
     return (__u32)(h >> 32);
+}
+
+static inline __attribute__((always_inline)) __u32
+flowd_marker_key_hash(const struct flowd_marker_key *key)
+{
+    return flowd_marker_hash(key->dst[0], key->dst[1], key->ports, key->protocol);
 }
 
 /* The number of the bit that stands for a hash. */
@@ -170,15 +182,14 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_recent_slot(__u3
     return hash >> (32 - FLOWD_MARKER_RECENT_ORDER);
 }
 
-/* The 20 bits of a key with this hash. */
-static inline __attribute__((always_inline)) __u32
-flowd_marker_check(const struct flowd_marker_key *key, __u32 hash, int with_source)
+/* The 20 bits of what has this hash and this source address (0: it does not count). */
+static inline __attribute__((always_inline)) __u32 flowd_marker_check(__u32 hash, __u64 src_high,
+                                                                      __u64 src_low)
 {
-    __u64 source = 0;
+    /* The last bytes of an address are the high ones here, and reach the highest bits only. */
+    __u64 source = flowd_marker_spread(src_high, src_low) >> (64 - FLOWD_MARKER_CHECK_BITS);
 
-    if (with_source)
-        source = key->src[0] * 0x9e3779b97f4a7c15ull + key->src[1] * 0xd6e8feb86659fd93ull;
-    return (hash ^ (__u32)(source >> 32)) & ((1u << FLOWD_MARKER_CHECK_BITS) - 1);
+    return (hash & ((1u << FLOWD_MARKER_CHECK_BITS) - 1)) ^ (__u32)source;
 }
 
 static inline __attribute__((always_inline)) flowd_marker_word

@@ -59,8 +59,31 @@ struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, 4096);
     __type(key, struct marker_datagram);
-    __type(value, struct flowd_marker_mark);
+    __type(value, flowd_marker_word);
 } flowd_fragments SEC(".maps");
+
+/* What a map of marks says of the key with this check; 0: nothing. */
+static __always_inline flowd_marker_word marker_look_up(void *map, const void *key, __u32 check)
+{
+    const volatile flowd_marker_word *found = bpf_map_lookup_elem(map, key);
+    flowd_marker_word word = found ? *found : 0;
+
+    return flowd_marker_word_check(word) == check ? word : 0;
+}
+
+/*
+ * The mark in the flow map. Where the map replaces an entry, it puts the new one in front and then
+ * takes the old one away: who is between the two sees neither, and sees the new one if he looks
+ * again.
+ */
+static __always_inline flowd_marker_word marker_ask_map(const struct flowd_marker_key *key,
+                                                        __u32 hash)
+{
+    __u32 check = flowd_marker_check(hash, key->src[0], key->src[1]);
+    flowd_marker_word word = marker_look_up(&FLOWD_MARKER_FLOWS, key, check);
+
+    return word ? word : marker_look_up(&FLOWD_MARKER_FLOWS, key, check);
+}
 
 static __always_inline int marker_count(__u32 slot, enum flowd_marker_verdict verdict)
 {

@@ -40,7 +40,7 @@ static __always_inline __u32 marker_generation(__u32 slot)
  */
 static __always_inline __u32 marker_generation_first(__u32 slot)
 {
-#ifdef FLOWD_MARKER_LOADS_IN_ORDER
+#ifdef FLOWD_BPF_LOADS_IN_ORDER
     __u32 generation = marker_generation(slot);
 
     barrier();
@@ -55,48 +55,8 @@ static __always_inline int marker_recent_holds(const struct marker_recent *recen
 {
     return recent->key.ports == key->ports && recent->key.protocol == key->protocol &&
            recent->key.dst[1] == key->dst[1] && recent->key.dst[0] == key->dst[0] &&
-           (!marker_match_source ||
-            (recent->key.src[0] == key->src[0] && recent->key.src[1] == key->src[1])) &&
+           recent->key.src[0] == key->src[0] && recent->key.src[1] == key->src[1] &&
            recent->generation == generation;
-}
-
-static __always_inline void marker_recent_set(struct marker_recent *recent,
-                                              const struct flowd_marker_key *key,
-                                              flowd_marker_word word, __u32 generation)
-{
-    recent->key.dst[0] = key->dst[0];
-    recent->key.dst[1] = key->dst[1];
-    recent->key.ports = key->ports;
-    recent->key.protocol = key->protocol;
-    if (marker_match_source) {
-        recent->key.src[0] = key->src[0];
-        recent->key.src[1] = key->src[1];
-    }
-    recent->word = word;
-    recent->generation = generation;
-}
-
-/* What the map says of the key with this check; 0: nothing. */
-static __always_inline flowd_marker_word marker_look_up(const struct flowd_marker_key *key,
-                                                        __u32 check)
-{
-    const volatile flowd_marker_word *found = bpf_map_lookup_elem(&FLOWD_MARKER_FLOWS, key);
-    flowd_marker_word word = found ? *found : 0;
-
-    return flowd_marker_word_check(word) == check ? word : 0;
-}
-
-/*
- * Where the map replaces an entry, it puts the new one in front and then takes the old one away:
- * who is between the two sees neither, and sees the new one if he looks again.
- */
-static __always_inline flowd_marker_word marker_ask_map(const struct flowd_marker_key *key,
-                                                        __u32 hash)
-{
-    __u32 check = flowd_marker_check(key, hash, marker_match_source);
-    flowd_marker_word word = marker_look_up(key, check);
-
-    return word ? word : marker_look_up(key, check);
 }
 
 /* The mark of the flow with this key, by what this CPU remembers or the flow map; 0: none. */
@@ -117,7 +77,10 @@ static __always_inline flowd_marker_word marker_find_mark(const struct flowd_mar
         return recent->word;
     generation = marker_generation_first(slot);
     word = marker_ask_map(key, hash);
-    if (word)
-        marker_recent_set(recent, key, word, generation);
+    if (word) {
+        recent->key = *key;
+        recent->word = word;
+        recent->generation = generation;
+    }
     return word;
 }

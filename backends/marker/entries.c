@@ -24,11 +24,6 @@
 #define HAS_FAILED(direction) (0x10u << (direction))
 #define FAILED_MASK 0xf0u
 
-static uint32_t key_hash(const struct flowd_marker_key *key)
-{
-    return flowd_marker_hash(key->dst[0], key->dst[1], key->ports, key->protocol);
-}
-
 /* The key of the packets that a flow sends in this direction. */
 static void make_key(const struct flowd_flow *flow, enum marker_direction direction,
                      bool match_source, struct flowd_marker_key *key)
@@ -156,7 +151,7 @@ static int add_mark(struct marker_entries *entries, struct flowd_flow *flow,
     int result;
 
     make_key(flow, direction, entries->match_source, &item.key);
-    item.hash = key_hash(&item.key);
+    item.hash = flowd_marker_key_hash(&item.key);
     shared = find_winner(entries, &item.key, item.hash, NULL) != 0;
     result = list_add(&entries->dirty, &item);
     if (result == 0)
@@ -177,7 +172,7 @@ static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
     struct marker_dirty item = {0};
 
     make_key(flow, direction, entries->match_source, &item.key);
-    item.hash = key_hash(&item.key);
+    item.hash = flowd_marker_key_hash(&item.key);
     marker_marks_remove(&entries->marks, item.hash,
                         marker_ref_make(flowd_flow_index(flow), direction));
     flow->directions &= (uint8_t) ~(HAS_MARK(direction) | HAS_FAILED(direction));
@@ -374,7 +369,7 @@ static void commit_updates(struct marker_entries *entries)
             item->retried = false;
         }
         set_bit(entries, item->hash);
-        check = flowd_marker_check(&item->key, item->hash, entries->match_source);
+        check = flowd_marker_check(item->hash, item->key.src[0], item->key.src[1]);
         marker_batch_add(entries->batch, &item->key, flowd_marker_word_make(&mark, check), item);
         if (marker_batch_full(entries->batch))
             marker_batch_update(entries->batch, update_failed, entries);
@@ -404,7 +399,7 @@ void marker_entries_commit(struct marker_entries *entries)
 
 bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key)
 {
-    return find_winner(entries, key, key_hash(key), NULL) != 0;
+    return find_winner(entries, key, flowd_marker_key_hash(key), NULL) != 0;
 }
 
 void marker_entries_retry(struct marker_entries *entries)

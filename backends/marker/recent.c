@@ -49,7 +49,7 @@ static bool atomics_are_compiled(void)
 
 bool marker_recent_is_safe(void)
 {
-#ifdef FLOWD_MARKER_LOADS_IN_ORDER
+#ifdef FLOWD_BPF_LOADS_IN_ORDER
     const bool in_order = true;
 #else
     const bool in_order = false;

@@ -45,8 +45,7 @@ int marker_run_load(struct marker_program *program, const struct marker_program_
 
 void marker_run_bit(struct marker_program *program, const struct flowd_marker_key *key, bool set)
 {
-    uint32_t bit =
-        flowd_marker_bit(flowd_marker_hash(key->dst[0], key->dst[1], key->ports, key->protocol));
+    uint32_t bit = flowd_marker_bit(flowd_marker_key_hash(key));
     uint64_t mask = UINT64_C(1) << (bit % 64);
 
     if (set)
@@ -65,14 +64,17 @@ flowd_marker_word marker_run_word(const struct marker_program *program,
                                   const struct flowd_marker_key *key,
                                   const struct flowd_marker_mark *mark)
 {
-    uint32_t hash = flowd_marker_hash(key->dst[0], key->dst[1], key->ports, key->protocol);
     struct bpf_map_info info = {0};
     uint32_t length = sizeof(info);
+    uint32_t check;
+    bool source;
 
     if (bpf_obj_get_info_by_fd(program->flows_fd, &info, &length) != 0)
         return 0;
-    return flowd_marker_word_make(
-        mark, flowd_marker_check(key, hash, info.key_size == FLOWD_MARKER_KEY_SOURCE_SIZE));
+    source = info.key_size == FLOWD_MARKER_KEY_SOURCE_SIZE;
+    check = flowd_marker_check(flowd_marker_key_hash(key), source ? key->src[0] : 0,
+                               source ? key->src[1] : 0);
+    return flowd_marker_word_make(mark, check);
 }
 
 int marker_run_add(struct marker_program *program, const struct flowd_marker_key *key,

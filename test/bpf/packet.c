@@ -7,6 +7,12 @@
 #include <assert.h>
 #include <string.h>
 
+const struct packet_recipe packet_plain = {
+    /* A frame's ethertype stands in it too. */
+    .src = "2001:db8:86dd::1", .dst = "2001:db8:0:1::2", .src_port = 1094,      .dst_port = 40000,
+    .protocol = IPPROTO_TCP,   .traffic_class = 0xb8,    .flow_label = 0x13579,
+};
+
 #define PAYLOAD_USUAL 16u
 #define PAYLOAD_PERIOD 47u
 

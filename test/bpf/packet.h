@@ -72,6 +72,9 @@ struct packet {
     size_t payload;
 };
 
+/* A TCP packet with an Ethernet header, in which whatever the marker leaves alone is not 0. */
+extern const struct packet_recipe packet_plain;
+
 void packet_compose(const struct packet_recipe *recipe, struct packet *packet);
 /* The map key of the packets of recipe, with the source address. */
 struct flowd_marker_key packet_key(const struct packet_recipe *recipe);

@@ -141,7 +141,7 @@ static int entry(struct world *world, const char *src, uint16_t src_port, const 
 
     inet_pton(AF_INET6, dst, key.dst);
     inet_pton(AF_INET6, src, key.src);
-    hash = flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol);
+    hash = flowd_marker_key_hash(&key);
     bit = flowd_marker_bit(hash);
     bit_set = world->shared->bitmap[bit / 64] >> (bit % 64) & 1;
     if (bpf_map_lookup_elem(world->map_fd, &key, &word) < 0) {
@@ -151,7 +151,8 @@ static int entry(struct world *world, const char *src, uint16_t src_port, const 
     }
     assert_true(bit_set);
     assert_int_equal(flowd_marker_word_check(word),
-                     flowd_marker_check(&key, hash, world->entries.match_source));
+                     world->entries.match_source ? flowd_marker_check(hash, key.src[0], key.src[1])
+                                                 : flowd_marker_check(hash, 0, 0));
     mark = flowd_marker_word_mark(word);
     assert_int_equal(mark.activity, 5);
     assert_int_equal(mark.label & 0x3fefc, flowd_flow_label(mark.experiment, 5, 0));
@@ -353,8 +354,7 @@ static uint32_t generation(const struct world *world, uint16_t src_port)
         .sport_be = htons(src_port), .dport_be = htons(2), .protocol = IPPROTO_TCP};
 
     inet_pton(AF_INET6, "fd00:9::1", key.dst);
-    return world->shared->generations[flowd_marker_recent_slot(
-        flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol))];
+    return world->shared->generations[flowd_marker_recent_slot(flowd_marker_key_hash(&key))];
 }
 
 /* Whenever an entry changes, what CPUs remember of it is void, and nothing else is. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <bpf/bpf.h>
 #include <cmocka.h>
 
 #include "stage.h"
@@ -155,11 +156,42 @@ static void test_many_datagrams(void **state)
     assert_true(marked < 20001 + 20000);
 }
 
+/* What stands in a datagram's entry and was another one's is not its mark. */
+static void test_word_of_another_datagram(void **state)
+{
+    struct packet_recipe one = datagram();
+    struct packet_recipe another = datagram();
+    uint8_t keys[2][40];
+    flowd_marker_word words[2];
+    int fd;
+
+    (void)state;
+    another.src = "2001:db8:86dd::3"; /* the check holds the source too */
+    another.identification = one.identification;
+    settings.strategy = FLOWD_MARKER_LABEL;
+    assert_int_equal(stage_load_as_model(&stage, &settings), 0);
+    assert_int_equal(stage_add_flow(&stage, &one), 0);
+    fd = stage.program.fragments_fd;
+    known(&one, PACKET_FRAGMENT_FIRST);
+    known(&another, PACKET_FRAGMENT_FIRST);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(bpf_map_get_next_key(fd, i > 0 ? keys[i - 1] : NULL, keys[i]), 0);
+        assert_int_equal(bpf_map_lookup_elem(fd, keys[i], &words[i]), 0);
+    }
+    known(&one, PACKET_FRAGMENT_MIDDLE);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(bpf_map_update_elem(fd, keys[i], &words[1 - i], BPF_EXIST), 0);
+    unknown(&one, PACKET_FRAGMENT_MIDDLE);
+    unknown(&another, PACKET_FRAGMENT_MIDDLE);
+    assert_true(stage_counters_complete(&stage));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fragments),
         cmocka_unit_test(test_many_datagrams),
+        cmocka_unit_test(test_word_of_another_datagram),
     };
     const char *reason = marker_run_unavailable();
     int failed;

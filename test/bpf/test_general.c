@@ -22,16 +22,6 @@ static struct stage stage;
 static const struct flowd_marker_mark general = {
     .label = 0x2a4a8, .experiment = 0x0115, .activity = 0x2a};
 
-static const struct packet_recipe plain = {
-    .src = "2001:db8:86dd::1",
-    .dst = "2001:db8:0:1::2",
-    .src_port = 1094,
-    .dst_port = 40000,
-    .protocol = IPPROTO_TCP,
-    .traffic_class = 0xb8,
-    .flow_label = 0x13579,
-};
-
 static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6, 50, 59, 132, 41, 253};
 #define PROTOCOLS sizeof(protocols)
 
@@ -62,7 +52,7 @@ static struct model_settings load(unsigned strategy, unsigned encoding,
                                       .general = mark};
 
     assert_int_equal(stage_load_as_model(&stage, &settings), 0);
-    assert_int_equal(stage_add_flow(&stage, &plain), 0);
+    assert_int_equal(stage_add_flow(&stage, &packet_plain), 0);
     return settings;
 }
 
@@ -81,7 +71,7 @@ static bool has_ports(const struct packet_recipe *recipe)
 static struct flowd_marker_mark learn(const struct model_settings *settings,
                                       const struct packet_recipe *recipe)
 {
-    struct packet_recipe bare = plain;
+    struct packet_recipe bare = packet_plain;
     struct flowd_marker_mark mark = general;
     static struct packet packet;
     struct marker_run run;
@@ -127,7 +117,7 @@ static void run_everything(struct model_settings settings)
     for (unsigned p = 0; p < PROTOCOLS; p++)
         for (unsigned c = 0; c < CHAINS; c++)
             for (unsigned variant = 0; variant < 12; variant++) {
-                struct packet_recipe recipe = plain;
+                struct packet_recipe recipe = packet_plain;
                 enum combination_way way = WAY_TEST_RUN;
                 bool flow_ports = variant % 2;
 
@@ -176,7 +166,7 @@ static void test_link_messages(void **state)
         unsigned untouched = 0;
 
         for (unsigned type = 1; type < 256; type++) {
-            struct packet_recipe recipe = plain;
+            struct packet_recipe recipe = packet_plain;
             struct model_packet packet = {.recipe = &recipe};
 
             recipe.protocol = IPPROTO_ICMPV6;
@@ -202,7 +192,7 @@ static void test_entropy(void **state)
         unsigned values = 0;
 
         for (unsigned i = 0; i < 1000; i++) {
-            struct packet_recipe recipe = plain;
+            struct packet_recipe recipe = packet_plain;
             uint32_t entropy;
             uint32_t folded;
 
@@ -226,7 +216,7 @@ static void test_tag_of_zeroes(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 1000; i++) {
-        struct packet_recipe recipe = plain;
+        struct packet_recipe recipe = packet_plain;
 
         recipe.src_port = (uint16_t)(2000 + i);
         assert_int_not_equal(learn(&settings, &recipe).label, 0);

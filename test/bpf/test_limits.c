@@ -21,16 +21,6 @@
 
 static struct stage stage;
 
-static const struct packet_recipe plain = {
-    .src = "2001:db8:86dd::1",
-    .dst = "2001:db8:0:1::2",
-    .src_port = 1094,
-    .dst_port = 40000,
-    .protocol = IPPROTO_TCP,
-    .traffic_class = 0xb8,
-    .flow_label = 0x13579,
-};
-
 static const enum flowd_marker_strategy strategies[] = {FLOWD_MARKER_LABEL, FLOWD_MARKER_HOP_BY_HOP,
                                                         FLOWD_MARKER_DESTINATION,
                                                         FLOWD_MARKER_HOP_BY_HOP_DESTINATION};
@@ -43,7 +33,7 @@ static struct model_settings load(enum flowd_marker_strategy strategy, unsigned 
     for (unsigned link = 0; link < STAGE_LINKS; link++)
         assert_int_equal(device_set_mtu(&stage.devices[link], mtu), 0);
     assert_int_equal(stage_load_as_model(&stage, &settings), 0);
-    assert_int_equal(stage_add_flow(&stage, &plain), 0);
+    assert_int_equal(stage_add_flow(&stage, &packet_plain), 0);
     return settings;
 }
 
@@ -65,7 +55,7 @@ static void test_mtu(void **state)
             struct model_settings settings = load(strategies[s], mtus[m]);
 
             for (unsigned spare = 0; spare < 20; spare++) {
-                struct packet_recipe recipe = plain;
+                struct packet_recipe recipe = packet_plain;
 
                 recipe.payload_length = (uint16_t)(mtus[m] - 60 - spare);
                 run(&settings, WAY_DEVICE, &recipe, 0);
@@ -84,7 +74,7 @@ static void test_tiny_segments(void **state)
 
         for (uint16_t segment = 6; segment <= 19; segment++)
             for (unsigned link = 0; link < STAGE_LINKS; link++) {
-                struct packet_recipe recipe = plain;
+                struct packet_recipe recipe = packet_plain;
 
                 recipe.payload_length = (uint16_t)(3 * segment);
                 recipe.partial_checksum = true;
@@ -103,7 +93,7 @@ static void test_length_field(void **state)
 
         for (unsigned spare = 0; spare < 18; spare++)
             for (unsigned link = 0; link < STAGE_LINKS; link++) {
-                struct packet_recipe recipe = plain;
+                struct packet_recipe recipe = packet_plain;
 
                 recipe.payload_length = (uint16_t)(LENGTH_FIELD_MAX - 20 - spare);
                 recipe.partial_checksum = true;
@@ -116,7 +106,7 @@ static void test_length_field(void **state)
 /* RFC 2675, and packets of more than 64 KiB inside the kernel. */
 static void test_no_length(void **state)
 {
-    struct packet_recipe recipe = plain;
+    struct packet_recipe recipe = packet_plain;
 
     (void)state;
     recipe.no_length = true;
@@ -134,7 +124,7 @@ static void test_no_length(void **state)
 /* Bytes behind the packet, as in a short Ethernet frame, do not vanish, and have to fit too. */
 static void test_padding(void **state)
 {
-    struct packet_recipe recipe = plain;
+    struct packet_recipe recipe = packet_plain;
 
     (void)state;
     recipe.padding = 18;
@@ -152,7 +142,7 @@ static void test_padding(void **state)
  */
 static void test_refused(void **state)
 {
-    struct packet_recipe recipe = plain;
+    struct packet_recipe recipe = packet_plain;
 
     (void)state;
     recipe.payload_length = 59000;
@@ -187,7 +177,7 @@ static void test_segments_on_the_wire(void **state)
         struct model_settings settings = load(strategies[s], 1500);
 
         for (unsigned i = 0; i < 3 * 2 * STAGE_LINKS; i++) {
-            struct packet_recipe recipe = plain;
+            struct packet_recipe recipe = packet_plain;
             bool udp = i / 3 % 2;
 
             recipe.chain_length = chains[i % 3][0] >= 0;
@@ -230,7 +220,7 @@ static void test_tag_beside_the_packet(void **state)
     assert_int_equal(device_attach(device, tagger, STAGE_PRIORITY - 1), 0);
     for (unsigned s = 0; s < STRATEGIES; s++) {
         struct model_settings settings = load(strategies[s], STAGE_MTU);
-        const struct model_packet packet = {.recipe = &plain};
+        const struct model_packet packet = {.recipe = &packet_plain};
         struct model_result expected = model_expect(&settings, &packet, &stage_mark);
         struct virtio_net_hdr header = {0};
         static struct packet sent;
@@ -239,7 +229,7 @@ static void test_tag_beside_the_packet(void **state)
 
         assert_int_equal(expected.verdict, FLOWD_MARKER_MARKED);
         expected.recipe.tags[0] = ETHERTYPE_VLAN;
-        packet_compose(&plain, &sent);
+        packet_compose(&packet_plain, &sent);
         packet_compose(&expected.recipe, &leaving);
         assert_int_equal(device_send(device, &header, sent.bytes, sent.length), 0);
         assert_int_equal(device_receive(device, &header, bytes, sizeof(bytes)), leaving.length);

@@ -23,16 +23,6 @@
 
 static struct marker_program programs[2]; /* without and with the source address */
 
-static const struct packet_recipe plain = {
-    .src = "2001:db8::1",
-    .dst = "2001:db8:0:1::2",
-    .src_port = 1094,
-    .dst_port = 40000,
-    .protocol = IPPROTO_TCP,
-    .traffic_class = 0xb8,
-    .flow_label = 0x13579,
-};
-
 static void read_counters(const struct marker_program *program,
                           struct flowd_marker_counters *counters)
 {
@@ -88,20 +78,21 @@ static void check(struct marker_program *program, const struct packet_recipe *fl
 /* The entry of one direction does not match the other one, nor a neighbour in any field. */
 static void test_what_does_not_match(void **state)
 {
-    struct packet_recipe others[] = {plain, plain, plain, plain, plain};
+    struct packet_recipe others[] = {packet_plain, packet_plain, packet_plain, packet_plain,
+                                     packet_plain};
 
     (void)state;
-    others[0].src = plain.dst;
-    others[0].dst = plain.src;
-    others[0].src_port = plain.dst_port;
-    others[0].dst_port = plain.src_port;
+    others[0].src = packet_plain.dst;
+    others[0].dst = packet_plain.src;
+    others[0].src_port = packet_plain.dst_port;
+    others[0].dst_port = packet_plain.src_port;
     others[1].src_port++;
     others[2].dst_port--;
     others[3].dst = "2001:db8:0:1::3";
     others[4].protocol = IPPROTO_UDP;
     for (unsigned match = 0; match < 2; match++) {
         for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-            check(&programs[match], &plain, &others[i], FLOWD_MARKER_NO_FLOW);
+            check(&programs[match], &packet_plain, &others[i], FLOWD_MARKER_NO_FLOW);
             check(&programs[match], &others[i], &others[i], FLOWD_MARKER_MARKED);
         }
     }
@@ -109,23 +100,23 @@ static void test_what_does_not_match(void **state)
 
 static void test_source_address(void **state)
 {
-    struct packet_recipe other = plain;
+    struct packet_recipe other = packet_plain;
 
     (void)state;
     other.src = "2001:db8::ffff";
-    check(&programs[0], &plain, &other, FLOWD_MARKER_MARKED);
-    check(&programs[1], &plain, &other, FLOWD_MARKER_NO_FLOW);
+    check(&programs[0], &packet_plain, &other, FLOWD_MARKER_MARKED);
+    check(&programs[1], &packet_plain, &other, FLOWD_MARKER_NO_FLOW);
 }
 
 /* The bit decides first: an entry without its bit is not found, a bit without entry does no harm.
  */
 static void test_bitmap(void **state)
 {
-    struct flowd_marker_key key = packet_key(&plain);
+    struct flowd_marker_key key = packet_key(&packet_plain);
     struct packet packet;
 
     (void)state;
-    packet_compose(&plain, &packet);
+    packet_compose(&packet_plain, &packet);
     for (unsigned match = 0; match < 2; match++) {
         assert_int_equal(marker_run_clear(&programs[match]), 0);
         marker_run_bit(&programs[match], &key, true);
@@ -143,7 +134,7 @@ static void test_every_traffic_class(void **state)
 {
     (void)state;
     for (unsigned traffic_class = 0; traffic_class < 256; traffic_class++) {
-        struct packet_recipe recipe = plain;
+        struct packet_recipe recipe = packet_plain;
 
         recipe.traffic_class = (uint8_t)traffic_class;
         check(&programs[0], &recipe, &recipe, FLOWD_MARKER_MARKED);
@@ -175,7 +166,7 @@ static void check_cut(const struct packet_recipe *recipe, size_t shortest)
 
 static void test_truncated(void **state)
 {
-    struct packet_recipe recipe = plain;
+    struct packet_recipe recipe = packet_plain;
 
     (void)state;
     check_cut(&recipe, ETHER_HDR_LEN + 40);
@@ -198,7 +189,7 @@ static void test_other_protocols(void **state)
 
     (void)state;
     for (unsigned i = 0; i < sizeof(protocols); i++) {
-        struct packet_recipe recipe = plain;
+        struct packet_recipe recipe = packet_plain;
 
         recipe.protocol = protocols[i];
         check(&programs[0], &recipe, &recipe, FLOWD_MARKER_OTHER_PROTOCOL);
@@ -214,12 +205,12 @@ static void test_other_protocols(void **state)
 static void test_not_ipv6(void **state)
 {
     static const uint16_t ethertypes[] = {0x0800, 0x0806, 0x8847, 0x88cc};
-    struct flowd_marker_key key = packet_key(&plain);
+    struct flowd_marker_key key = packet_key(&packet_plain);
 
     (void)state;
     for (unsigned tagged = 0; tagged < 2; tagged++)
         for (unsigned i = 0; i < sizeof(ethertypes) / sizeof(ethertypes[0]); i++) {
-            struct packet_recipe recipe = plain;
+            struct packet_recipe recipe = packet_plain;
             struct packet packet;
 
             recipe.tags[0] = tagged ? 0x8100 : 0;

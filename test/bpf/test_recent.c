@@ -20,22 +20,12 @@
 #include "packet.h"
 #include "recent.h"
 
-#define UNMARKED 0x13579u
 #define ONE 0xabcdeu
 #define ANOTHER 0x54321u
 
 enum { ADDRESSES, WITH_SOURCE, FORGETFUL, KINDS };
 
 static struct marker_program programs[KINDS];
-
-static const struct packet_recipe plain = {
-    .src = "2001:db8::1",
-    .dst = "2001:db8:0:1::2",
-    .src_port = 1094,
-    .dst_port = 40000,
-    .protocol = IPPROTO_TCP,
-    .flow_label = UNMARKED,
-};
 
 /* The label with which the recipe's packet leaves. */
 static uint32_t sent(struct marker_program *program, const struct packet_recipe *recipe)
@@ -77,8 +67,7 @@ static uint32_t slot_of(const struct packet_recipe *recipe)
 {
     struct flowd_marker_key key = packet_key(recipe);
 
-    return flowd_marker_recent_slot(
-        flowd_marker_hash(key.dst[0], key.dst[1], key.ports, key.protocol));
+    return flowd_marker_recent_slot(flowd_marker_key_hash(&key));
 }
 
 static void use_cpu(size_t cpu)
@@ -107,45 +96,45 @@ static void test_remembered_until_it_is_void(void **state)
     for (unsigned i = ADDRESSES; i <= WITH_SOURCE; i++) {
         struct marker_program *program = &programs[i];
 
-        add(program, &plain, ONE);
-        assert_int_equal(sent(program, &plain), ONE);
-        change_silently(program, &plain, ANOTHER);
-        assert_int_equal(sent(program, &plain), ONE);
-        program->shared->generations[(slot_of(&plain) + 1) % FLOWD_MARKER_RECENT_SLOTS]++;
-        assert_int_equal(sent(program, &plain), ONE);
-        program->shared->generations[slot_of(&plain)]++;
-        assert_int_equal(sent(program, &plain), ANOTHER);
-        change_silently(program, &plain, 0);
-        assert_int_equal(sent(program, &plain), ANOTHER);
-        program->shared->generations[slot_of(&plain)]++;
-        assert_int_equal(sent(program, &plain), UNMARKED);
+        add(program, &packet_plain, ONE);
+        assert_int_equal(sent(program, &packet_plain), ONE);
+        change_silently(program, &packet_plain, ANOTHER);
+        assert_int_equal(sent(program, &packet_plain), ONE);
+        program->shared->generations[(slot_of(&packet_plain) + 1) % FLOWD_MARKER_RECENT_SLOTS]++;
+        assert_int_equal(sent(program, &packet_plain), ONE);
+        program->shared->generations[slot_of(&packet_plain)]++;
+        assert_int_equal(sent(program, &packet_plain), ANOTHER);
+        change_silently(program, &packet_plain, 0);
+        assert_int_equal(sent(program, &packet_plain), ANOTHER);
+        program->shared->generations[slot_of(&packet_plain)]++;
+        assert_int_equal(sent(program, &packet_plain), packet_plain.flow_label);
     }
 }
 
 /* That a flow is not there is not remembered: its first packet after its start is marked. */
 static void test_nothing_is_remembered_of_no_flow(void **state)
 {
-    struct flowd_marker_key key = packet_key(&plain);
+    struct flowd_marker_key key = packet_key(&packet_plain);
     flowd_marker_word word =
         marker_run_word(&programs[0], &key, &(struct flowd_marker_mark){.label = ONE});
 
     (void)state;
     marker_run_bit(&programs[0], &key, true);
-    assert_int_equal(sent(&programs[0], &plain), UNMARKED);
+    assert_int_equal(sent(&programs[0], &packet_plain), packet_plain.flow_label);
     assert_int_equal(bpf_map_update_elem(programs[0].flows_fd, &key, &word, BPF_ANY), 0);
-    assert_int_equal(sent(&programs[0], &plain), ONE);
+    assert_int_equal(sent(&programs[0], &packet_plain), ONE);
 }
 
 /* The bit of a flow that ended says "no" before anything that is remembered. */
 static void test_bit_decides_first(void **state)
 {
-    struct flowd_marker_key key = packet_key(&plain);
+    struct flowd_marker_key key = packet_key(&packet_plain);
 
     (void)state;
-    add(&programs[0], &plain, ONE);
-    assert_int_equal(sent(&programs[0], &plain), ONE);
+    add(&programs[0], &packet_plain, ONE);
+    assert_int_equal(sent(&programs[0], &packet_plain), ONE);
     marker_run_bit(&programs[0], &key, false);
-    assert_int_equal(sent(&programs[0], &plain), UNMARKED);
+    assert_int_equal(sent(&programs[0], &packet_plain), packet_plain.flow_label);
 }
 
 static void test_each_cpu_for_itself(void **state)
@@ -153,14 +142,14 @@ static void test_each_cpu_for_itself(void **state)
     (void)state;
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
         skip();
-    add(&programs[0], &plain, ONE);
-    assert_int_equal(sent(&programs[0], &plain), ONE);
-    change_silently(&programs[0], &plain, ANOTHER);
-    assert_int_equal(sent(&programs[0], &plain), ONE);
+    add(&programs[0], &packet_plain, ONE);
+    assert_int_equal(sent(&programs[0], &packet_plain), ONE);
+    change_silently(&programs[0], &packet_plain, ANOTHER);
+    assert_int_equal(sent(&programs[0], &packet_plain), ONE);
     use_cpu(1);
-    assert_int_equal(sent(&programs[0], &plain), ANOTHER);
+    assert_int_equal(sent(&programs[0], &packet_plain), ANOTHER);
     use_cpu(0);
-    assert_int_equal(sent(&programs[0], &plain), ONE);
+    assert_int_equal(sent(&programs[0], &packet_plain), ONE);
 }
 
 /* Flows that share a slot: the packets of each bear its own label, in whatever order they leave. */
@@ -172,7 +161,7 @@ static void check_neighbours(struct marker_program *program, const struct packet
     add(program, one, ONE);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(sent(program, one), ONE);
-        assert_int_equal(sent(program, another), UNMARKED);
+        assert_int_equal(sent(program, another), packet_plain.flow_label);
     }
     add(program, another, ANOTHER);
     for (unsigned i = 0; i < 3; i++) {
@@ -184,7 +173,8 @@ static void check_neighbours(struct marker_program *program, const struct packet
 
 static void test_flows_in_one_slot(void **state)
 {
-    struct packet_recipe others[] = {plain, plain, plain, plain, plain};
+    struct packet_recipe others[] = {packet_plain, packet_plain, packet_plain, packet_plain,
+                                     packet_plain};
     char dst[64];
 
     (void)state;
@@ -193,36 +183,36 @@ static void test_flows_in_one_slot(void **state)
     for (unsigned i = 0; i < 3; i++)
         do
             others[i].src_port++;
-        while (slot_of(&others[i]) != slot_of(&plain));
+        while (slot_of(&others[i]) != slot_of(&packet_plain));
     /* The same ports to another address; the network's half differs, or the host's. */
     for (unsigned i = 3; i < 5; i++) {
         others[i].dst = dst;
-        for (unsigned n = 3; n == 3 || slot_of(&others[i]) != slot_of(&plain); n++)
+        for (unsigned n = 3; n == 3 || slot_of(&others[i]) != slot_of(&packet_plain); n++)
             snprintf(dst, sizeof(dst), i == 3 ? "2001:db8:0:%x::2" : "2001:db8:0:1::%x", n);
-        check_neighbours(&programs[ADDRESSES], &plain, &others[i]);
-        check_neighbours(&programs[WITH_SOURCE], &plain, &others[i]);
+        check_neighbours(&programs[ADDRESSES], &packet_plain, &others[i]);
+        check_neighbours(&programs[WITH_SOURCE], &packet_plain, &others[i]);
     }
     for (unsigned i = 0; i < 3; i++) {
-        check_neighbours(&programs[ADDRESSES], &plain, &others[i]);
-        check_neighbours(&programs[WITH_SOURCE], &plain, &others[i]);
+        check_neighbours(&programs[ADDRESSES], &packet_plain, &others[i]);
+        check_neighbours(&programs[WITH_SOURCE], &packet_plain, &others[i]);
     }
 }
 
 /* Where the source counts, it does for what is remembered too; elsewhere it does not. */
 static void test_source_address(void **state)
 {
-    struct packet_recipe low = plain;
-    struct packet_recipe high = plain;
+    struct packet_recipe low = packet_plain;
+    struct packet_recipe high = packet_plain;
 
     (void)state;
     low.src = "2001:db8::ffff";
     high.src = "2001:db9::1";
-    check_neighbours(&programs[WITH_SOURCE], &plain, &low);
-    check_neighbours(&programs[WITH_SOURCE], &plain, &high);
+    check_neighbours(&programs[WITH_SOURCE], &packet_plain, &low);
+    check_neighbours(&programs[WITH_SOURCE], &packet_plain, &high);
 
-    add(&programs[ADDRESSES], &plain, ONE);
-    assert_int_equal(sent(&programs[ADDRESSES], &plain), ONE);
-    change_silently(&programs[ADDRESSES], &plain, 0);
+    add(&programs[ADDRESSES], &packet_plain, ONE);
+    assert_int_equal(sent(&programs[ADDRESSES], &packet_plain), ONE);
+    change_silently(&programs[ADDRESSES], &packet_plain, 0);
     assert_int_equal(sent(&programs[ADDRESSES], &low), ONE);
 }
 
@@ -242,39 +232,39 @@ static void test_is_safe(void **state)
  */
 static void test_word_of_another_key(void **state)
 {
-    struct packet_recipe another = plain;
+    struct packet_recipe another = packet_plain;
     flowd_marker_word word;
 
     (void)state;
     for (unsigned i = 0; i < KINDS; i++) {
-        struct flowd_marker_key key = packet_key(&plain);
+        struct flowd_marker_key key = packet_key(&packet_plain);
         struct flowd_marker_key other;
 
         /* Only where the source counts it makes another key. */
         if (i == WITH_SOURCE)
-            another.src = "2001:db8::ffff";
+            another.src = "2001:db8:86dd::2";
         else
             another.src_port++;
         other = packet_key(&another);
         word = marker_run_word(&programs[i], &other, &(struct flowd_marker_mark){.label = ONE});
         marker_run_bit(&programs[i], &key, true);
         assert_int_equal(bpf_map_update_elem(programs[i].flows_fd, &key, &word, BPF_ANY), 0);
-        assert_int_equal(sent(&programs[i], &plain), UNMARKED);
-        add(&programs[i], &plain, ONE);
-        assert_int_equal(sent(&programs[i], &plain), ONE);
-        another = plain;
+        assert_int_equal(sent(&programs[i], &packet_plain), packet_plain.flow_label);
+        add(&programs[i], &packet_plain, ONE);
+        assert_int_equal(sent(&programs[i], &packet_plain), ONE);
+        another = packet_plain;
     }
 }
 
 static void test_forgetful(void **state)
 {
     (void)state;
-    add(&programs[FORGETFUL], &plain, ONE);
-    assert_int_equal(sent(&programs[FORGETFUL], &plain), ONE);
-    change_silently(&programs[FORGETFUL], &plain, ANOTHER);
-    assert_int_equal(sent(&programs[FORGETFUL], &plain), ANOTHER);
-    change_silently(&programs[FORGETFUL], &plain, 0);
-    assert_int_equal(sent(&programs[FORGETFUL], &plain), UNMARKED);
+    add(&programs[FORGETFUL], &packet_plain, ONE);
+    assert_int_equal(sent(&programs[FORGETFUL], &packet_plain), ONE);
+    change_silently(&programs[FORGETFUL], &packet_plain, ANOTHER);
+    assert_int_equal(sent(&programs[FORGETFUL], &packet_plain), ANOTHER);
+    change_silently(&programs[FORGETFUL], &packet_plain, 0);
+    assert_int_equal(sent(&programs[FORGETFUL], &packet_plain), packet_plain.flow_label);
 }
 
 int main(void)
