@@ -192,27 +192,21 @@ void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
     (void)keep_sample(hub, flow, sample);
 }
 
-/* Whether it is not of another socket, which has taken the ports over. */
-static bool is_same_socket(const struct flowd_tcp_sample *known,
-                           const struct flowd_tcp_sample *sample)
-{
-    return known == NULL || known->cookie == 0 || sample->cookie == 0 ||
-           known->cookie == sample->cookie;
-}
-
 /*
  * The last sample of a flow that ends: last, or what the enrichers still find, or else a backend
- * that tells it; or none.
+ * that tells it; or none. Another socket may have taken the flow's ports over: its counts are not
+ * the flow's.
  */
 static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
                              const struct flowd_tcp_sample *last)
 {
+    const struct flowd_tcp_sample *known = flowd_hub_sample_of(hub, flow);
     struct flowd_tcp_sample sample;
 
     if (last == NULL &&
         (flowd_audience_last_sample(&hub->enrichers, flow, &sample) ||
          flowd_audience_last_sample(&hub->backends, flow, &sample)) &&
-        is_same_socket(flowd_hub_sample_of(hub, flow), &sample))
+        (known == NULL || !flowd_tcp_cookies_differ(known->cookie, sample.cookie)))
         last = &sample;
     if (last == &flowd_tcp_sample_unknown)
         flowd_sample_store_drop(&hub->samples, flowd_flow_index(flow));

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Out of memory is what HASH_ADD() leaves an entry without a table for. */
+/* Where memory is short HASH_ADD() leaves the entry out, and its hh.tbl NULL. */
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 #include <utlist.h>
@@ -20,7 +20,6 @@
 #define DELAY_S 0.1
 #define RECENT_US 2000000
 #define LOOKS_PER_TURN 1024
-#define QUESTIONS_PER_TURN 512
 
 struct flowd_lingering_entry {
     uint64_t id;               /* of the flow when it was last looked at */
@@ -132,7 +131,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
         struct flowd_lingering_entry *entry;
 
         while (budget > 0 && (entry = lingering->levels[i]) != NULL && entry->due <= ev_now(loop) &&
-               flowd_sock_diag_asked(lingering->diag) - before < QUESTIONS_PER_TURN) {
+               !flowd_sock_diag_turn_over(lingering->diag, before)) {
             budget--;
             take_out(lingering, entry);
             if (!look(lingering, entry))

@@ -18,7 +18,6 @@
 #include "daemon/tcp_sample.h"
 
 #define FLOWS_PER_TURN 512
-#define QUESTIONS_PER_TURN 512
 #define RETRY_S 5.0
 #define RETRIES_MAX 2
 
@@ -93,23 +92,31 @@ static void go_on(struct flowd_recovery *recovery, double after_s)
     ev_timer_start(recovery->lingering->context->loop, &recovery->turn);
 }
 
+static void begin(struct flowd_recovery *recovery, double after_s)
+{
+    recovery->running = true;
+    recovery->again = false;
+    recovery->looked_at = recovery->ended = recovery->unanswered = recovery->cursor = 0;
+    go_on(recovery, after_s);
+}
+
 /* A walk is over; another one may follow. */
 static void conclude(struct flowd_recovery *recovery)
 {
     bool everything = recovery->scope.ports == NULL && !recovery->scope.own;
     bool worth_saying = everything && recovery->looked_at > 0 && recovery->retries == 0;
-    bool retry = recovery->unanswered > 0 && recovery->retries < RETRIES_MAX;
-    double after_s = recovery->again ? 0 : RETRY_S;
 
     flowd_log(worth_saying ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
               "%llu flows looked at, %llu ended because their socket is gone",
               (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
-    recovery->running = recovery->again || retry;
-    recovery->retries = recovery->again || !retry ? 0 : recovery->retries + 1;
-    recovery->again = false;
-    recovery->looked_at = recovery->ended = recovery->unanswered = recovery->cursor = 0;
-    if (recovery->running)
-        go_on(recovery, after_s);
+    recovery->running = false;
+    if (recovery->again) {
+        recovery->retries = 0;
+        begin(recovery, 0);
+    } else if (recovery->unanswered > 0 && recovery->retries < RETRIES_MAX) {
+        recovery->retries++;
+        begin(recovery, RETRY_S);
+    }
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -120,8 +127,7 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
 
     (void)loop;
     (void)events;
-    for (int i = 0;
-         i < FLOWS_PER_TURN && flowd_sock_diag_asked(lingering->diag) - before < QUESTIONS_PER_TURN;
+    for (int i = 0; i < FLOWS_PER_TURN && !flowd_sock_diag_turn_over(lingering->diag, before);
          i++) {
         struct flowd_flow *flow = flowd_hub_next(lingering->context->hub, &recovery->cursor);
 
@@ -143,10 +149,10 @@ void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingerin
     }
     recovery->lingering = lingering;
     recovery->scope = *scope;
-    recovery->running = true;
+    recovery->retries = 0;
     ev_timer_init(&recovery->turn, on_turn, 0, 0);
     recovery->turn.data = recovery;
-    go_on(recovery, 0);
+    begin(recovery, 0);
 }
 
 bool flowd_recovery_is_running(const struct flowd_recovery *recovery)

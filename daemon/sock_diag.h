@@ -45,8 +45,17 @@ typedef void (*flowd_sock_diag_answer)(void *context, size_t index, int error,
 int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct flowd_error *err);
 void flowd_sock_diag_free(struct flowd_sock_diag *diag);
 
-/* How many questions were asked so far, modulo 2^32. */
+/*
+ * For who asks many in one loop turn: how many questions were asked so far, modulo 2^32, and
+ * whether those since then are as many as a turn has time for. A flow may take hundreds, one for
+ * each interface.
+ */
 uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag);
+#define FLOWD_SOCK_DIAG_PER_TURN 512u
+static inline bool flowd_sock_diag_turn_over(const struct flowd_sock_diag *diag, uint32_t since)
+{
+    return flowd_sock_diag_asked(diag) - since >= FLOWD_SOCK_DIAG_PER_TURN;
+}
 
 /*
  * Asks count (at most FLOWD_SOCK_DIAG_BATCH) questions; answer is called once for each of them, in

@@ -161,6 +161,12 @@ enum flowd_tcp_life {
 };
 enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket);
 
+/* Whether two cookies are of different sockets, as far as they are known (0: not). */
+static inline bool flowd_tcp_cookies_differ(uint64_t one, uint64_t other)
+{
+    return one != 0 && other != 0 && one != other;
+}
+
 /*
  * Decodes a netlink message of type SOCK_DIAG_BY_FAMILY, an answer or a notification, of length
  * bytes from its header on. taken_us becomes sample.taken_us. Unknown attributes are passed over;

@@ -30,7 +30,6 @@
 #define TICK_MAX_S 0.1
 #define FLOWS_PER_TURN 2048
 #define CAPACITY_MIN 64
-#define SEARCHES_PER_TURN 16
 
 extern const struct flowd_module flowd_enricher_netlink;
 
@@ -70,7 +69,7 @@ struct turn {
     struct watched *watched[FLOWD_SOCK_DIAG_BATCH];
     bool missing[FLOWD_SOCK_DIAG_BATCH];
     size_t count;
-    unsigned searches; /* in this turn of the loop */
+    uint32_t searched; /* questions in search of sockets, in this turn of the loop */
 };
 
 static bool is_wanted(const struct netlink *netlink, const struct flowd_tcp_socket *socket)
@@ -105,17 +104,19 @@ static void search(struct turn *turn, size_t index)
     struct watched *watched = turn->watched[index];
     struct flowd_tcp_socket socket;
     bool due = (watched->missed & (watched->missed + 1)) == 0; /* 0, 1, 3, 7, ... */
+    uint32_t before = flowd_sock_diag_asked(netlink->diag);
+    int result;
 
-    if (due && turn->searches == SEARCHES_PER_TURN)
+    if (due && turn->searched >= FLOWD_SOCK_DIAG_PER_TURN)
         return;
     watched->missed++;
     if (!due)
         return;
-    turn->searches++;
-    if (flowd_flow_socket_find(netlink->diag, netlink->context->host, turn->queries[index].key,
-                               turn->queries[index].local_is_src, FLOWD_ANY_INTERFACE,
-                               &socket) < 0 ||
-        !is_wanted(netlink, &socket))
+    result =
+        flowd_flow_socket_find(netlink->diag, netlink->context->host, turn->queries[index].key,
+                               turn->queries[index].local_is_src, FLOWD_ANY_INTERFACE, &socket);
+    turn->searched += flowd_sock_diag_asked(netlink->diag) - before;
+    if (result < 0 || !is_wanted(netlink, &socket))
         return;
     watched->missed = 0;
     netlink->without_socket--;

@@ -95,8 +95,7 @@ void flowd_netlink_announcer_end_gone(struct flowd_netlink_announcer *announcer,
         flow != NULL ? flowd_hub_sample_of(announcer->context->hub, flow) : NULL;
 
     /* A socket that has taken the ports over must not tell the counts of this one. */
-    if (last == NULL ||
-        (last->cookie != 0 && connection->cookie != 0 && last->cookie != connection->cookie))
+    if (last == NULL || flowd_tcp_cookies_differ(last->cookie, connection->cookie))
         last = &flowd_tcp_sample_unknown;
     flowd_netlink_announcer_end(announcer, connection, last);
 }

@@ -29,7 +29,6 @@
 
 #define NAME "netlink"
 #define CHECKS_PER_TURN 8192
-#define QUESTIONS_PER_TURN 512
 
 enum stage {
     WAITING,  /* for the next scan */
@@ -79,7 +78,7 @@ static void forget(struct flowd_netlink_scanner *scanner, size_t number)
 static void meet_known(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection,
                        const struct flowd_tcp_sample *socket)
 {
-    bool reused = connection->cookie != 0 && connection->cookie != socket->cookie;
+    bool reused = flowd_tcp_cookies_differ(connection->cookie, socket->cookie);
 
     if (connection->scan == scanner->scan)
         return;
@@ -157,11 +156,6 @@ struct batch {
     uint32_t asked; /* questions before this turn */
 };
 
-static bool is_turn_over(const struct batch *batch)
-{
-    return flowd_sock_diag_asked(batch->scanner->diag) - batch->asked >= QUESTIONS_PER_TURN;
-}
-
 /* Whether the socket is not that of the connection, or no connection's any more. */
 static bool is_other(const struct flowd_connection *connection,
                      const struct flowd_tcp_socket *socket)
@@ -174,7 +168,7 @@ static bool is_other(const struct flowd_connection *connection,
     case FLOWD_TCP_CONNECTED:
         break;
     }
-    return connection->cookie != 0 && connection->cookie != socket->sample.cookie;
+    return flowd_tcp_cookies_differ(connection->cookie, socket->sample.cookie);
 }
 
 /* It was not, maybe, for an earlier process. */
@@ -248,7 +242,7 @@ static void ask(struct batch *batch)
         if (!batch->gone[i])
             continue;
         if (may_be_elsewhere(scanner, connection)) {
-            if (is_turn_over(batch)) {
+            if (flowd_sock_diag_turn_over(scanner->diag, batch->asked)) {
                 scanner->at = batch->numbers[i] + 1;
                 break;
             }
@@ -302,7 +296,9 @@ static void continue_check(struct flowd_netlink_scanner *scanner)
 {
     struct batch batch = {.scanner = scanner, .asked = flowd_sock_diag_asked(scanner->diag)};
 
-    for (int i = 0; i < CHECKS_PER_TURN && !is_turn_over(&batch) && scanner->at > 0; i++) {
+    for (int i = 0; i < CHECKS_PER_TURN && !flowd_sock_diag_turn_over(scanner->diag, batch.asked) &&
+                    scanner->at > 0;
+         i++) {
         check(&batch, --scanner->at);
         if (batch.count == FLOWD_SOCK_DIAG_BATCH)
             ask(&batch);

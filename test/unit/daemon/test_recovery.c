@@ -170,14 +170,30 @@ static void test_turns(void **state)
     assert_int_equal(asked, 2 * FLOWS * weight);
 }
 
-/* Also when it is about to be served. */
+static void stop_before_it_is_served(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    assert_true(ev_is_pending(&recovery.turn));
+    assert_false(ev_is_active(&recovery.turn));
+    assert_true(flowd_recovery_is_running(&recovery));
+    flowd_recovery_stop(&recovery);
+    assert_false(flowd_recovery_is_running(&recovery));
+}
+
+/* By what is served before it in the same turn, as signals are. */
 static void test_stop(void **state)
 {
+    struct ev_timer earlier;
+
     (void)state;
     life = FLOWD_TCP_GONE;
     start();
-    ev_feed_event(fixture.loop, &recovery.turn, EV_TIMER);
-    flowd_recovery_stop(&recovery);
+    ev_timer_init(&earlier, stop_before_it_is_served, 0, 0);
+    ev_set_priority(&earlier, EV_MAXPRI);
+    ev_timer_start(fixture.loop, &earlier);
+    turn();
     assert_false(flowd_recovery_is_running(&recovery));
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
