@@ -93,7 +93,7 @@ static int write_all(const struct load *load, int fd)
 
 static int wait_last(const struct load *load, int map)
 {
-    struct flowd_marker_key key = {.protocol = IPPROTO_UDP};
+    struct flowd_marker_key key = {.protocol = load->tcp ? IPPROTO_TCP : IPPROTO_UDP};
     flowd_marker_word word;
     double deadline = now_s() + WAIT_SECONDS;
     uint64_t last = load->count - 1;

@@ -23,6 +23,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 from api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
+from connections import Connections  # noqa: E402  pylint: disable=wrong-import-position
 from netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
 from waiting import until  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -227,38 +228,6 @@ def bench_memory(bench):
                    resident_MiB=used / 2**20)
 
 
-class Connections:
-    """Idle TCP connections over a veth pair, see connections.c."""
-
-    EACH, SOURCE_PORT, PORT = 15000, 20000, 5000
-
-    def __init__(self, bench, pair, count):
-        self._ends = []
-        for space, arguments in (
-                (pair.far, ("listen", Pair.FAR, self.PORT, count)),
-                (pair.near, ("connect", Pair.FAR, self.PORT, count, Pair.NEAR, self.SOURCE_PORT))):
-            end = subprocess.Popen(  # pylint: disable=consider-using-with
-                space.command([bench.tools / "connections", *map(str, arguments)]),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            self._ends.append(end)
-            if end.stdout.readline() != "ready\n":
-                self.close()
-                raise SystemExit(f"{count} connections can't be made here")
-
-    @classmethod
-    def lines(cls, state, count):
-        """Fifo lines for the first count of them."""
-        return "".join(
-            f"{state} tcp {Pair.NEAR} {cls.SOURCE_PORT + number % cls.EACH} {Pair.FAR} "
-            f"{cls.PORT + number // cls.EACH} 2 17\n" for number in range(count))
-
-    def close(self):
-        for end in reversed(self._ends):
-            end.stdin.close()
-            end.wait(DEADLINE_S)
-            end.stdout.close()
-
-
 def cpu_share(daemon, seconds):
     """Which part of one core the daemon takes."""
     def used():
@@ -300,7 +269,7 @@ def bench_sampling(bench):
                           (1_000, ((10_000, True),))):
         pair = Pair()
         try:
-            held = Connections(bench, pair, others + 10_000)
+            held = Connections(bench.tools, pair, others + 10_000)
             for watched, sampled in cases:
                 share, rate = watch(bench, pair, watched, sampled)
                 shares[others, watched, sampled] = share
@@ -338,7 +307,7 @@ def bench_scanning(bench):
     for count in (1_000, 50_000):
         pair = Pair()
         try:
-            held = Connections(bench, pair, count)
+            held = Connections(bench.tools, pair, count)
             for ignored in (False, True):
                 share, took = scan(bench, pair, ignored)
                 what = "ignored by the kernel's filter" if ignored else "known"

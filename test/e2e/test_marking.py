@@ -1,12 +1,8 @@
 """Real traffic is marked: all of the flow, nothing but the flow, as long as the flow lives."""
 
 import contextlib
-import ctypes
 import os
 import socket
-import struct
-import threading
-import time
 
 import pytest
 
@@ -14,15 +10,15 @@ from api_client import Api, event, line
 from capture import Capture
 from collector import Collector, now
 from conftest import base_config
+from flood import Flood
 from labels import TAG_MASK, tag_bits
 from netns import Pair
-from traffic import Iperf3, Tcp, on_one_cpu, receive_label, udp_socket
+from traffic import Iperf3, Tcp, on_one_cpu, receive_label, receive_longer, udp_socket
 from waiting import until
 
 EXPERIMENT, ACTIVITY = 2, 17
 SERVER_PORT, CLIENT_PORT = 5201, 45001
 SENTINEL_PORT = 9
-SO_ATTACH_FILTER = 26  # socket(7)
 
 
 def wait_marked(api, key):
@@ -297,65 +293,45 @@ def test_another_tag_restarts_the_flow(pair, marking):
             ("start", (2, 17)), ("end", (2, 17)), ("start", (511, 63))]
 
 
-def receive_no_empty(receiver):
-    """Lets the kernel leave out datagrams without payload: those of a UDP length of 8."""
-    load_length, jump_if_above, accept, refuse = (0x28, 0, 0, 4), (0x25, 0, 1, 8), (0x06, 0, 0, 65535), (0x06, 0, 0, 0)
-    program = b"".join(struct.pack("HBBI", *one) for one in (load_length, jump_if_above, accept, refuse))
-    held = ctypes.create_string_buffer(program, len(program))
-    receiver.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
-                        struct.pack("HL", 4, ctypes.addressof(held)))
-
-
 def test_another_tag_while_every_cpu_sends(pair, marking):
     """
     No CPU goes on with the mark that it has just given to the flow's packets: neither after another
     tag nor after the end, while the other packets of the flow leave from all of them.
     """
     daemon = marking()
-    ending = threading.Event()
-
-    def flood(sender, target, cpu):
-        os.sched_setaffinity(0, {cpu})
-        while not ending.is_set():
-            sender.sendto(b"", target)
-            time.sleep(0.00002)
-
-    def label(sender, target, receiver, number, cpu):
-        os.sched_setaffinity(0, {cpu})
-        for copy in range(100):
-            sender.sendto(b"%d %d" % (number, copy), target)
-            with contextlib.suppress(TimeoutError):
-                payload = b""
-                while not payload.startswith(b"%d " % number):
-                    payload, found = receive_label(receiver)
-                return found
-        raise AssertionError("nothing arrives")
-
     cpus = sorted(os.sched_getaffinity(0))
-    with udp_socket(pair.far, Pair.FAR) as receiver, udp_socket(pair.near, Pair.NEAR) as sender:
-        receive_no_empty(receiver)
-        receiver.settimeout(1)
-        target = receiver.getsockname()[:2]
-        flow = (Pair.NEAR, sender.getsockname()[1], *target)
-        floods = [threading.Thread(target=flood, args=(sender, target, cpu)) for cpu in cpus]
-        for one in floods:
-            one.start()
-        try:
-            for number in range(200):
-                tag = number % 511 + 1, number % 63
-                started = daemon.api.post(event(*flow, *tag)).expect(201).json
-                for cpu in cpus:
-                    assert label(sender, target, receiver, number, cpu) & TAG_MASK == tag_bits(*tag)
-                if number % 4:
-                    continue
-                daemon.api.delete(f"/v1/flows/{started['id']}").expect(200, 204)
-                for cpu in cpus:
-                    assert label(sender, target, receiver, 1000 + number, cpu) == 0
-        finally:
-            os.sched_setaffinity(0, cpus)
-            ending.set()
-            for one in floods:
-                one.join()
+    with udp_socket(pair.far, Pair.FAR) as receiver, udp_socket(pair.near, Pair.NEAR) as sender, \
+            contextlib.ExitStack() as floods:
+        receive_longer(receiver, 8)
+        receiver.settimeout(0.2)
+        sender.connect(receiver.getsockname()[:2])
+        flow = (Pair.NEAR, sender.getsockname()[1], *receiver.getsockname()[:2])
+
+        def label(number, cpu):
+            """That of the next packet; among so many, some get lost."""
+            with on_one_cpu(cpu):
+                for copy in range(100):
+                    sender.send(b"%d number %d" % (copy, number))
+                    with contextlib.suppress(TimeoutError):
+                        payload = b""
+                        while not payload.endswith(b" %d" % number):
+                            payload, found = receive_label(receiver)
+                        return found
+            raise AssertionError("nothing arrives")
+
+        for cpu in cpus:
+            with on_one_cpu(cpu):
+                floods.enter_context(Flood(sender, size=8))
+        for number in range(200):
+            tag = number % 511 + 1, number % 63
+            started = daemon.api.post(event(*flow, *tag)).expect(201).json
+            for cpu in cpus:
+                assert label(number, cpu) & TAG_MASK == tag_bits(*tag)
+            if number % 4:
+                continue
+            daemon.api.delete(f"/v1/flows/{started['id']}").expect(200, 204)
+            for cpu in cpus:
+                assert label(1000 + number, cpu) == 0
 
 
 def test_ipv4_flow_is_told_apart(pair, marking):

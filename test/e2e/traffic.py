@@ -1,6 +1,7 @@
 """Traffic between two namespaces: iperf3, and plain sockets whose every packet is accounted for."""
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
@@ -13,17 +14,19 @@ import threading
 from waiting import DEADLINE_S, until
 
 _IPV6_FLOWINFO = 11
+_SO_ATTACH_FILTER = 26  # socket(7)
+_UDP_HEADER = 8
 _CPU = 0
 
 
 @contextlib.contextmanager
-def on_one_cpu():
+def on_one_cpu(cpu=_CPU):
     """
-    The calling thread and the programs it starts run on one CPU, so that what they send arrives in
-    the order in which they sent it.
+    The calling thread and the threads and programs it starts run on one CPU, so that what they send
+    arrives in the order in which they sent it.
     """
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {_CPU})
+    os.sched_setaffinity(0, {cpu})
     try:
         yield
     finally:
@@ -93,6 +96,15 @@ def receive_label(receiver):
         if level == socket.IPPROTO_IPV6 and kind == _IPV6_FLOWINFO:
             return payload, struct.unpack("!I", data)[0] & 0xFFFFF
     return payload, 0  # the kernel gives no message for flow information zero
+
+
+def receive_longer(receiver, size):
+    """The kernel leaves out datagrams with a payload of up to so many bytes, before they take room."""
+    load_length, jump_if_above = (0x28, 0, 0, 4), (0x25, 0, 1, _UDP_HEADER + size)
+    accept, refuse = (0x06, 0, 0, 65535), (0x06, 0, 0, 0)
+    program = ctypes.create_string_buffer(
+        b"".join(struct.pack("HBBI", *one) for one in (load_length, jump_if_above, accept, refuse)))
+    receiver.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 4, ctypes.addressof(program)))
 
 
 class Tcp:
