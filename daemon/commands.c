@@ -5,13 +5,16 @@
 #include "daemon/commands.h"
 
 #include <errno.h>
+#include <ev.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/host.h"
 #include "daemon/log.h"
 #include "daemon/registry.h"
 #include "daemon/state_file.h"
+#include "daemon/warnings.h"
 
 static const char *path_of(const struct flowd_command_line *line)
 {
@@ -22,7 +25,6 @@ static void report_fini(struct flowd_options_report *report)
 {
     flowd_mistakes_fini(&report->mistakes);
     flowd_mistakes_fini(&report->deprecations);
-    flowd_mistakes_fini(&report->warnings);
 }
 
 /* Reads the configuration and prints every mistake. Returns owned, or NULL. */
@@ -39,8 +41,6 @@ static struct flowd_configuration *read_configuration(const struct flowd_command
     } else {
         for (size_t i = 0; i < report.deprecations.count; i++)
             fprintf(line->errors, "flowd: deprecated: %s\n", report.deprecations.lines[i]);
-        for (size_t i = 0; i < report.warnings.count; i++)
-            fprintf(line->errors, "flowd: warning: %s\n", report.warnings.lines[i]);
     }
     report_fini(&report);
     return configuration;
@@ -60,25 +60,49 @@ enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
     return FLOWD_EXIT_OK;
 }
 
-/* flowd runs without a registry that it can't read, so this is no mistake, but worth knowing. */
-static void check_registry(const struct flowd_command_line *line, const char *path)
+/* flowd runs without a registry that it can't read. */
+static void check_registry(const char *path, struct flowd_mistakes *warnings)
 {
     struct flowd_registry *registry = flowd_registry_new();
     struct flowd_error err;
 
     if (registry != NULL && flowd_registry_load(registry, path, &err) < 0)
-        fprintf(line->errors, "flowd: warning: %s\n", err.message);
+        flowd_mistakes_add(warnings, "%s", err.message);
     flowd_registry_free(registry);
+}
+
+/* What the configuration and this host show. */
+static void find_warnings(const struct flowd_configuration *configuration,
+                          struct flowd_mistakes *warnings)
+{
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+    struct flowd_host *host = NULL;
+    struct flowd_error err = {.message = "no event loop"};
+
+    if (loop == NULL || flowd_host_new(loop, &host, &err) < 0)
+        flowd_mistakes_add(warnings, "interfaces and addresses were not looked at: %s", err.message);
+    flowd_warnings_find(configuration, host, warnings);
+    check_registry(configuration->settings.registry_path, warnings);
+    flowd_host_free(host);
+    if (loop != NULL)
+        ev_loop_destroy(loop);
 }
 
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 {
     struct flowd_configuration *configuration = read_configuration(line);
+    struct flowd_mistakes warnings = {0};
 
     if (configuration == NULL)
         return FLOWD_EXIT_USAGE;
-    check_registry(line, configuration->settings.registry_path);
-    fprintf(line->out, "%s: no mistakes\n", path_of(line));
+    find_warnings(configuration, &warnings);
+    for (size_t i = 0; i < warnings.count; i++)
+        fprintf(line->errors, "flowd: warning: %s\n", warnings.lines[i]);
+    fprintf(line->out, "%s: no mistakes", path_of(line));
+    if (warnings.count > 0)
+        fprintf(line->out, ", %zu warning%s", warnings.count, warnings.count > 1 ? "s" : "");
+    fputc('\n', line->out);
+    flowd_mistakes_fini(&warnings);
     flowd_configuration_free(configuration);
     return FLOWD_EXIT_OK;
 }

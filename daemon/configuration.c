@@ -320,36 +320,6 @@ static void share_general_tag(struct flowd_configuration *configuration,
                            flowd_module_section(giver), giver->name);
 }
 
-static bool has_enricher(const struct flowd_configuration *configuration)
-{
-    for (size_t i = 0; i < configuration->module_count; i++)
-        if (configuration->modules[i].enabled &&
-            configuration->modules[i].module->kind == FLOWD_ENRICHER)
-            return true;
-    return false;
-}
-
-/*
- * Who waits for samples needs somebody who takes them. No mistake: flowd-go takes such a
- * configuration too.
- */
-static void check_samples(const struct flowd_configuration *configuration,
-                          struct flowd_mistakes *warnings)
-{
-    for (size_t i = 0; i < configuration->module_count && !has_enricher(configuration); i++) {
-        const struct flowd_module_settings *entry = &configuration->modules[i];
-        const char *key = NULL;
-
-        if (entry->enabled && entry->module->wants_samples != NULL)
-            key = entry->module->wants_samples(entry->values);
-        if (key != NULL)
-            flowd_mistakes_add(warnings,
-                               "%s.%s.%s: does nothing without an enricher, which takes the "
-                               "samples: \"enrichers\": {\"netlink\": {}}",
-                               flowd_module_section(entry->module), entry->module->name, key);
-    }
-}
-
 static bool has_modules(const char *section)
 {
     for (size_t i = 0; i < MODULE_SECTIONS; i++)
@@ -408,7 +378,6 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
     share_general_tag(configuration, &report->mistakes);
-    check_samples(configuration, &report->warnings);
     if (flowd_mistakes_any(&report->mistakes)) {
         flowd_configuration_free(configuration);
         return -EINVAL;

@@ -27,6 +27,7 @@
 #include "daemon/registry.h"
 #include "daemon/status.h"
 #include "daemon/timestamp.h"
+#include "daemon/warnings.h"
 
 #define DESCRIPTORS 4096
 #define LOOK_INTERVAL_S 5.0
@@ -201,6 +202,16 @@ static void log_lines(enum flowd_log_level level, const struct flowd_mistakes *l
         flowd_log(level, "config", "%s%s", prefix, lines->lines[i]);
 }
 
+/* What this host lacks, modules say as they meet it. */
+static void log_warnings(const struct daemon *daemon)
+{
+    struct flowd_mistakes warnings = {0};
+
+    flowd_warnings_find(daemon->configuration, NULL, &warnings);
+    log_lines(FLOWD_LOG_WARNING, &warnings, "");
+    flowd_mistakes_fini(&warnings);
+}
+
 /* Has flows end with their sockets, or not, as the configuration wants. */
 static void follow_closures(struct daemon *daemon)
 {
@@ -227,6 +238,7 @@ static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
     flowd_configuration_free(daemon->configuration);
     daemon->configuration = fresh;
     apply_log(daemon);
+    log_warnings(daemon);
     follow_closures(daemon);
     flowd_hub_set_limits(daemon->context.hub, &limits);
     if (flowd_registry_load(daemon->context.registry, fresh->settings.registry_path, &err) < 0)
@@ -248,7 +260,6 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
         flowd_err("config", "reload refused: nothing was changed");
     } else {
         log_lines(FLOWD_LOG_WARNING, &report.deprecations, "deprecated: ");
-        log_lines(FLOWD_LOG_WARNING, &report.warnings, "");
         flowd_configuration_merge(daemon->configuration, fresh, &refused);
         log_lines(FLOWD_LOG_ERROR, &refused, "reload refused: ");
         if (refused.out_of_memory) {
@@ -263,7 +274,6 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
     flowd_mistakes_fini(&refused);
     flowd_mistakes_fini(&report.mistakes);
     flowd_mistakes_fini(&report.deprecations);
-    flowd_mistakes_fini(&report.warnings);
 }
 
 static void on_terminate(struct ev_loop *loop, struct ev_signal *watcher, int events)
@@ -476,6 +486,7 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     flowd_info("daemon", "flowd %s starts with %s", FLOWD_VERSION, path);
     if (flowd_log_level() >= FLOWD_LOG_DEBUG)
         log_configuration(&daemon);
+    log_warnings(&daemon);
     daemon.context.loop = ev_default_loop(EVFLAG_AUTO);
     if (daemon.context.loop == NULL) {
         take_down(&daemon);

@@ -44,6 +44,7 @@ struct local {
 
 struct link {
     struct flowd_interface public;
+    int ipv6_addresses;
     int global_addresses; /* IPv6 addresses of global scope */
     UT_hash_handle hh;
 };
@@ -110,17 +111,16 @@ static struct link *link_at(const struct flowd_host *host, int index)
     return link;
 }
 
-static bool counts_as_global(const struct assigned *entry)
-{
-    return entry->key.family == AF_INET6 && entry->global;
-}
-
-/* Keeps the number of an interface's global IPv6 addresses. */
-static void count_global(struct flowd_host *host, const struct assigned *entry, int change)
+/* Keeps the numbers of an interface's IPv6 addresses. */
+static void count_ipv6(struct flowd_host *host, const struct assigned *entry, int change)
 {
     struct link *link = link_at(host, entry->key.interface);
 
-    if (link == NULL || !counts_as_global(entry))
+    if (link == NULL || entry->key.family != AF_INET6)
+        return;
+    link->ipv6_addresses += change;
+    link->public.ipv6 = link->ipv6_addresses > 0;
+    if (!entry->global)
         return;
     link->global_addresses += change;
     link->public.global_ipv6 = link->global_addresses > 0;
@@ -129,7 +129,7 @@ static void count_global(struct flowd_host *host, const struct assigned *entry, 
 static void remove_assigned(struct flowd_host *host, struct assigned *entry)
 {
     unrefer(host, &entry->key.addr, entry->key.family);
-    count_global(host, entry, -1);
+    count_ipv6(host, entry, -1);
     HASH_DEL(host->assigned, entry);
     free(entry);
     host->addresses_changed = true;
@@ -147,7 +147,7 @@ static void set_address(struct flowd_host *host, const struct assigned *wanted, 
         *entry = *wanted;
         HASH_ADD(hh, host->assigned, key, sizeof(entry->key), entry);
         refer(host, &entry->key.addr, entry->key.family);
-        count_global(host, entry, 1);
+        count_ipv6(host, entry, 1);
         host->addresses_changed = true;
     } else if (!present && entry != NULL) {
         remove_assigned(host, entry);
@@ -202,7 +202,7 @@ static struct link *add_link(struct flowd_host *host, int index)
     HASH_ADD(hh, host->links, public.index, sizeof(int), link);
     HASH_ITER (hh, host->assigned, entry, next)
         if (entry->key.interface == index)
-            count_global(host, entry, 1);
+            count_ipv6(host, entry, 1);
     host->links_changed = true;
     return link;
 }

@@ -19,6 +19,7 @@ struct flowd_interface {
     unsigned flags;   /* IFF_UP, ... */
     unsigned type;    /* ARPHRD_ETHER, ARPHRD_LOOPBACK, ... */
     unsigned mtu;     /* bytes */
+    bool ipv6;        /* has an IPv6 address of any scope */
     bool global_ipv6; /* has an IPv6 address of global scope (also unique local ones) */
 };
 

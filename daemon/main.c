@@ -20,7 +20,7 @@ static const char usage[] =
     "\n"
     "commands:\n"
     "  run        run in the foreground until SIGINT or SIGTERM (the default)\n"
-    "  check      read the configuration and print every mistake\n"
+    "  check      read the configuration and print every mistake and warning\n"
     "  conf       print the effective configuration, defaults included\n"
     "  clean      remove all kernel state that flowd left; --interface IF: only there\n"
     "  version    print the version\n"

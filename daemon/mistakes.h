@@ -1,6 +1,6 @@
 /*
  * A list of lines to be reported at once: mistakes in a configuration, spellings that are
- * deprecated, things that were removed.
+ * deprecated or hardly meant, things that were removed.
  */
 #pragma once
 

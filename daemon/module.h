@@ -60,6 +60,12 @@ struct flowd_module {
     /* Mistakes that a single row can't show; may be NULL. path is the section's. */
     void (*check)(const void *config, const char *path, struct flowd_mistakes *mistakes);
     /*
+     * What is allowed, but hardly meant. host is NULL where only what the configuration alone shows
+     * is asked for. May be NULL.
+     */
+    void (*warn)(const void *config, const char *path, const struct flowd_host *host,
+                 struct flowd_mistakes *warnings);
+    /*
      * Rewrites members that other programs' configurations have into those of the table, before the
      * table is read; may be NULL. object belongs to the caller and may be changed; a line for each
      * old spelling goes to report->deprecations.

@@ -64,7 +64,6 @@ struct flowd_option {
 struct flowd_options_report {
     struct flowd_mistakes mistakes;
     struct flowd_mistakes deprecations;
-    struct flowd_mistakes warnings; /* what is allowed, but hardly meant */
 };
 
 /* Frees what the struct's strings and lists own and empties them; the struct is not freed. */

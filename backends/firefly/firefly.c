@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/firefly.h"
 #include "daemon/flow_socket.h"
@@ -364,6 +365,46 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
                                path, firefly->collectors.items[i]);
 }
 
+/* A socket that is connected knows whether there is a route; nothing is sent. */
+static int find_route(const struct sockaddr_storage *address, socklen_t length)
+{
+    int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int result = fd < 0 || connect(fd, (const struct sockaddr *)address, length) < 0 ? -errno : 0;
+
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
+static void warn(const void *config, const char *path, const struct flowd_host *host,
+                 struct flowd_mistakes *warnings)
+{
+    const struct firefly_config *firefly = config;
+    struct sockaddr_storage address;
+    socklen_t length;
+
+    if (!firefly->send_to_destination && firefly->collectors.count == 0)
+        flowd_mistakes_add(warnings,
+                           "%s: no firefly is sent: sendToDestination is false and there are no "
+                           "collectors",
+                           path);
+    if (!firefly->prepend_syslog && firefly->collectors.count > 0)
+        flowd_mistakes_add(warnings,
+                           "%s.prependSyslog: collectors drop fireflies without a syslog header: "
+                           "set it to true",
+                           path);
+    for (size_t i = 0; host != NULL && i < firefly->collectors.count; i++) {
+        int result = flowd_endpoint_parse(firefly->collectors.items[i],
+                                          (uint16_t)firefly->destination_port, &address, &length);
+
+        if (result == 0)
+            result = find_route(&address, length);
+        if (result < 0)
+            flowd_mistakes_add(warnings, "%s.collectors: \"%s\" can't be reached: %s", path,
+                               firefly->collectors.items[i], strerror(-result));
+    }
+}
+
 static const char *wants_samples(const void *config)
 {
     const struct firefly_config *firefly = config;
@@ -478,6 +519,7 @@ const struct flowd_module flowd_backend_firefly = {
     .options = options,
     .config_size = sizeof(struct firefly_config),
     .check = check,
+    .warn = warn,
     .wants_samples = wants_samples,
     .translate = translate,
     .start = start,

@@ -141,3 +141,49 @@ void marker_config_check(const void *values, const char *path, struct flowd_mist
         flowd_mistakes_add(mistakes, "%s.pinPath: \"%s\" is not an absolute path", path,
                            config->pin_path);
 }
+
+static void warn_of_targets(const struct flowd_marker_config *config, const char *path,
+                            const struct flowd_host *host, struct flowd_mistakes *warnings)
+{
+    for (size_t i = 0; i < config->target_interfaces.count; i++) {
+        const char *name = config->target_interfaces.items[i];
+        const struct flowd_interface *interface = flowd_host_interface(host, name);
+
+        if (interface == NULL)
+            flowd_mistakes_add(warnings,
+                               "%s.targetInterfaces: \"%s\" is not there; flowd waits for it", path,
+                               name);
+        else if (!interface->ipv6)
+            flowd_mistakes_add(warnings,
+                               "%s.targetInterfaces: \"%s\" has no IPv6 address, and only IPv6 "
+                               "packets are marked%s",
+                               path, name,
+                               (interface->flags & IFF_UP) == 0 ? "; it is down" : "");
+    }
+}
+
+void marker_config_warn(const void *values, const char *path, const struct flowd_host *host,
+                        struct flowd_mistakes *warnings)
+{
+    const struct flowd_marker_config *config = values;
+    const struct flowd_interface *interface;
+    bool any = false;
+
+    if (!config->discover_interfaces && config->target_interfaces.count == 0)
+        flowd_mistakes_add(warnings,
+                           "%s.targetInterfaces: the list is empty and discoverInterfaces false: "
+                           "no packet is marked",
+                           path);
+    if (host == NULL)
+        return;
+    if (!config->discover_interfaces) {
+        warn_of_targets(config, path, host, warnings);
+        return;
+    }
+    for (int index = 0; (interface = flowd_host_next(host, index)) != NULL;
+         index = interface->index)
+        any |= interface->global_ipv6;
+    if (!any)
+        flowd_mistakes_add(warnings,
+                           "%s.discoverInterfaces: no interface has a global IPv6 address", path);
+}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "daemon/flow.h"
+#include "daemon/host.h"
 #include "daemon/option.h"
 #include "ebpf/marker.h"
 
@@ -39,6 +40,9 @@ extern const struct flowd_option marker_options[];
 
 /* struct flowd_module's check. */
 void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes);
+/* struct flowd_module's warn. */
+void marker_config_warn(const void *values, const char *path, const struct flowd_host *host,
+                        struct flowd_mistakes *warnings);
 /* struct flowd_module's take_general_tag. */
 void marker_config_take_general(void *values, const struct flowd_tag *tag, const char *path,
                                 struct flowd_mistakes *mistakes);

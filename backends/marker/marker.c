@@ -412,6 +412,7 @@ const struct flowd_module flowd_backend_marker = {
     .options = marker_options,
     .config_size = sizeof(struct flowd_marker_config),
     .check = marker_config_check,
+    .warn = marker_config_warn,
     .take_general_tag = marker_config_take_general,
     .start = marker_start,
     .reload = marker_reload,

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "daemon/flow.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "daemon/warnings.h"
 
 extern const struct flowd_module flowd_backend_prometheus;
 
@@ -133,6 +135,18 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
                            prometheus->bind_address);
 }
 
+static void warn(const void *config, const char *path, const struct flowd_host *host,
+                 struct flowd_mistakes *warnings)
+{
+    const struct prometheus_config *prometheus = config;
+    char option[64];
+
+    if (host == NULL)
+        return;
+    snprintf(option, sizeof(option), "%s.bindAddress", path);
+    flowd_warnings_address(prometheus->bind_address, option, host, warnings);
+}
+
 #define AT(field) offsetof(struct prometheus_config, field)
 
 static const struct flowd_option options[] = {
@@ -171,6 +185,7 @@ const struct flowd_module flowd_backend_prometheus = {
     .options = options,
     .config_size = sizeof(struct prometheus_config),
     .check = check,
+    .warn = warn,
     .translate = prometheus_translate,
     .start = start,
     .reload = reload,

@@ -7,12 +7,14 @@
 #include "api.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/address.h"
 #include "daemon/log.h"
+#include "daemon/warnings.h"
 
 extern const struct flowd_module flowd_plugin_api;
 
@@ -60,9 +62,6 @@ static void log_listeners(const struct api *api)
 
     for (unsigned n = 0; (listener = flowd_http_server_listener(api->server, n)) != NULL; n++)
         flowd_info("api", "listening on %s", listener);
-    if (!api->loopback_only && api->tokens.count == 0)
-        flowd_warning("api", "other hosts can reach the API and no token is asked for: set "
-                             "plugins.api.tokenFile");
 }
 
 static int start(const struct flowd_context *context, const void *config, void **instance,
@@ -156,6 +155,27 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
                            path);
 }
 
+static void warn(const void *config, const char *path, const struct flowd_host *host,
+                 struct flowd_mistakes *warnings)
+{
+    const struct api_config *api = config;
+    char option[64];
+
+    if (listens_for_others(api) && api->token_file[0] == '\0')
+        flowd_mistakes_add(warnings,
+                           "%s.tokenFile: other hosts can reach the API and no token is asked for",
+                           path);
+    /* The standard mode is for whoever runs flowctl as root. */
+    if (api->socket_path[0] != '\0' && api->socket_group[0] != '\0') {
+        snprintf(option, sizeof(option), "%s.socketMode", path);
+        flowd_warnings_access(api->socket_mode, api->socket_group, option, warnings);
+    }
+    if (host != NULL && api->bind_port != 0) {
+        snprintf(option, sizeof(option), "%s.bindAddress", path);
+        flowd_warnings_address(api->bind_address, option, host, warnings);
+    }
+}
+
 #define AT(field) offsetof(struct api_config, field)
 
 static const struct flowd_option options[] = {
@@ -202,6 +222,7 @@ const struct flowd_module flowd_plugin_api = {
     .options = options,
     .config_size = sizeof(struct api_config),
     .check = check,
+    .warn = warn,
     .start = start,
     .reload = reload,
     .stop = stop,

@@ -9,6 +9,7 @@
 #include <ev.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -18,6 +19,7 @@
 #include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/module.h"
+#include "daemon/warnings.h"
 #include "line.h"
 
 #define PIPE_SIZE (1 << 20)
@@ -352,6 +354,17 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
         flowd_mistakes_add(mistakes, "%s.pipePath: must not be empty", path);
 }
 
+static void warn(const void *config, const char *path, const struct flowd_host *host,
+                 struct flowd_mistakes *warnings)
+{
+    const struct fifo_config *fifo = config;
+    char option[64];
+
+    (void)host;
+    snprintf(option, sizeof(option), "%s.mode", path);
+    flowd_warnings_access(fifo->mode, fifo->group, option, warnings);
+}
+
 static const struct flowd_option options[] = {
     {.key = "pipePath",
      .type = FLOWD_OPTION_STRING,
@@ -361,8 +374,8 @@ static const struct flowd_option options[] = {
     {.key = "mode",
      .type = FLOWD_OPTION_MODE,
      .offset = offsetof(struct fifo_config, mode),
-     .standard = "\"0660\"",
-     .doc = "Permissions of a fifo that flowd makes."},
+     .standard = "\"0666\"",
+     .doc = "Permissions of a fifo that flowd makes: who may write lines into it."},
     {.key = "group",
      .type = FLOWD_OPTION_STRING,
      .offset = offsetof(struct fifo_config, group),
@@ -382,6 +395,7 @@ const struct flowd_module flowd_plugin_fifo = {
     .options = options,
     .config_size = sizeof(struct fifo_config),
     .check = check,
+    .warn = warn,
     .start = start,
     .reload = reload,
     .stop = stop,

@@ -389,7 +389,7 @@ def test_the_fifo_is_there_for_others(plain, directory):
     """Made with the mode of the configuration; opened read-write as StoRM WebDAV does."""
     daemon = plain()
     mode = os.stat(daemon.fifo_path).st_mode
-    assert stat.S_ISFIFO(mode) and stat.S_IMODE(mode) == 0o660
+    assert stat.S_ISFIFO(mode) and stat.S_IMODE(mode) == 0o666
     pipe = os.open(daemon.fifo_path, os.O_RDWR | os.O_NONBLOCK)
     try:
         os.write(pipe, line("start", "2001:db8::1", 1, "2001:db8::2", 2).encode())

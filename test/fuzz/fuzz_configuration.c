@@ -16,7 +16,6 @@ static void forget(struct flowd_options_report *report)
 {
     flowd_mistakes_fini(&report->mistakes);
     flowd_mistakes_fini(&report->deprecations);
-    flowd_mistakes_fini(&report->warnings);
 }
 
 static void check_round_trip(const struct flowd_configuration *configuration)

@@ -131,7 +131,6 @@ static void forget(struct flowd_options_report *report)
 {
     flowd_mistakes_fini(&report->mistakes);
     flowd_mistakes_fini(&report->deprecations);
-    flowd_mistakes_fini(&report->warnings);
 }
 
 static const struct module_config *module_values(const struct flowd_configuration *configuration,

@@ -84,7 +84,6 @@ static void forget(struct values *values, struct flowd_options_report *report)
     assert_null(values->ids.items);
     flowd_mistakes_fini(&report->mistakes);
     flowd_mistakes_fini(&report->deprecations);
-    flowd_mistakes_fini(&report->warnings);
 }
 
 static void assert_defaults(const struct values *values)

@@ -1,0 +1,91 @@
+/*
+ * Asks every module that is switched on for what looks unintended, and looks at what no module sees
+ * by itself.
+ */
+#include "daemon/warnings.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/address.h"
+
+#define PATH_SIZE 128
+
+static bool has_module(const struct flowd_configuration *configuration, enum flowd_module_kind kind)
+{
+    for (size_t i = 0; i < configuration->module_count; i++)
+        if (configuration->modules[i].enabled && configuration->modules[i].module->kind == kind)
+            return true;
+    return false;
+}
+
+/* Who waits for samples needs somebody who takes them. flowd-go takes such a configuration too. */
+static void check_samples(const struct flowd_module_settings *entry, const char *path,
+                          struct flowd_mistakes *warnings)
+{
+    const char *key = NULL;
+
+    if (entry->module->wants_samples != NULL)
+        key = entry->module->wants_samples(entry->values);
+    if (key != NULL)
+        flowd_mistakes_add(warnings,
+                           "%s.%s: does nothing without an enricher, which takes the samples: "
+                           "\"enrichers\": {\"netlink\": {}}",
+                           path, key);
+}
+
+void flowd_warnings_find(const struct flowd_configuration *configuration,
+                         const struct flowd_host *host, struct flowd_mistakes *warnings)
+{
+    const bool samples = has_module(configuration, FLOWD_ENRICHER);
+
+    if (!has_module(configuration, FLOWD_PLUGIN))
+        flowd_mistakes_add(warnings,
+                           "plugins: there is none, so flowd never hears of a flow; for example: "
+                           "\"plugins\": {\"namedPipe\": {}, \"api\": {}}");
+    for (size_t i = 0; i < configuration->module_count; i++) {
+        const struct flowd_module_settings *entry = &configuration->modules[i];
+        char path[PATH_SIZE];
+
+        if (!entry->enabled)
+            continue;
+        snprintf(path, sizeof(path), "%s.%s", flowd_module_section(entry->module),
+                 entry->module->name);
+        if (!samples)
+            check_samples(entry, path, warnings);
+        if (entry->module->warn != NULL)
+            entry->module->warn(entry->values, path, host, warnings);
+    }
+}
+
+void flowd_warnings_address(const char *address, const char *path, const struct flowd_host *host,
+                            struct flowd_mistakes *warnings)
+{
+    static const struct in6_addr unspecified;
+    struct flowd_address parsed;
+
+    if (flowd_address_parse(address, strlen(address), &parsed) < 0 ||
+        memcmp(&parsed.addr, &unspecified, sizeof(unspecified)) == 0 ||
+        flowd_host_is_local(host, parsed.family, &parsed.addr))
+        return;
+    flowd_mistakes_add(warnings, "%s: no interface has the address %s, so nobody reaches it", path,
+                       address);
+}
+
+void flowd_warnings_access(int64_t mode, const char *group, const char *path,
+                           struct flowd_mistakes *warnings)
+{
+    if ((mode & S_IWOTH) != 0)
+        return;
+    if ((mode & S_IWGRP) == 0)
+        flowd_mistakes_add(warnings,
+                           "%s: \"%04o\" lets nobody in but flowd's own user%s%s%s; \"0660\" with a "
+                           "group lets its members in, \"0666\" everybody",
+                           path, (unsigned)mode & 0777u, group[0] != '\0' ? ", not even group \"" : "",
+                           group, group[0] != '\0' ? "\"" : "");
+    else if (group[0] == '\0')
+        flowd_mistakes_add(warnings,
+                           "%s: \"%04o\" without a group lets only flowd's own user and group in", path,
+                           (unsigned)mode & 0777u);
+}

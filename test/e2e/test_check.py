@@ -1,0 +1,95 @@
+"""`flowd check`: warnings of what is allowed and hardly meant, for each sign of it alone."""
+
+import json
+
+import pytest
+
+from conftest import base_config
+from flowd_process import one_shot
+
+
+@pytest.fixture
+def check(pair, directory):
+    """Checks base_config() with changes as "path.to.key": value, on the near side of a pair."""
+
+    def run(changes=None, pins="/sys/fs/bpf/none"):
+        config = base_config(directory, pins)
+        config["backends"]["firefly"] = {"collectors": ["192.0.2.2:10514"]}
+        for key, value in (changes or {}).items():
+            place = config
+            *sections, last = key.split(".")
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[last] = value
+        path = directory / "config.json"
+        path.write_text(json.dumps(config))
+        done = one_shot(directory, "-c", path, "check",
+                        prefix=["nsenter", f"--net={pair.near.path}", "--"])
+        assert done.returncode == 0, done
+        return done
+
+    return run
+
+
+def test_a_sound_configuration_draws_no_warning(check):
+    done = check()
+    assert done.stderr == "" and done.stdout.endswith("config.json: no mistakes\n"), done
+    done = check({"plugins.namedPipe.mode": "0660", "plugins.namedPipe.group": "adm",
+                  "plugins.api.socketPath": "/run/none", "plugins.api.bindAddress": "::1",
+                  "backends.prometheus.bindAddress": "0.0.0.0",
+                  "backends.marker.discoverInterfaces": True})
+    assert done.stderr == "", done
+
+
+@pytest.mark.parametrize("changes,words", [
+    ({"backends.firefly.prependSyslog": False}, ["backends.firefly.prependSyslog", "collectors"]),
+    ({"backends.firefly.sendToDestination": False, "backends.firefly.collectors": []},
+     ["backends.firefly", "no firefly is sent"]),
+    ({"backends.firefly.collectors": ["198.51.100.1:10514"]},
+     ["backends.firefly.collectors", "198.51.100.1:10514", "unreachable"]),
+    ({"backends.firefly.collectors": ["[2001:db8::1]:10514"]}, ["[2001:db8::1]", "unreachable"]),
+    ({"backends.firefly.enrich": True}, ["backends.firefly.enrich", "enricher"]),
+    ({"backends.marker.targetInterfaces": ["veth0", "nosuch0"]},
+     ["backends.marker.targetInterfaces", "nosuch0", "not there"]),
+    ({"backends.marker.targetInterfaces": []}, ["backends.marker.targetInterfaces", "no packet"]),
+    ({"plugins.namedPipe.mode": "0644"}, ["plugins.namedPipe.mode", "0644"]),
+    ({"plugins.namedPipe.mode": "0660"}, ["plugins.namedPipe.mode", "without a group"]),
+    ({"plugins.api.socketPath": "/run/none", "plugins.api.socketMode": "0600",
+      "plugins.api.socketGroup": "adm"}, ["plugins.api.socketMode", "adm"]),
+    ({"plugins.api.bindAddress": "198.51.100.9", "plugins.api.tokenFile": "/none"},
+     ["plugins.api.bindAddress", "198.51.100.9"]),
+    ({"plugins.api.bindAddress": "::"}, ["plugins.api.tokenFile", "other hosts"]),
+    ({"backends.prometheus.bindAddress": "2001:db8::9"}, ["backends.prometheus.bindAddress"]),
+    ({"registry.path": "/none/api.json"}, ["registry", "/none/api.json"]),
+    ({"plugins": {}}, ["plugins", "never hears"]),
+])
+def test_what_is_hardly_meant_draws_one_warning(check, changes, words):
+    done = check(changes)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("flowd: warning: "), done
+    for word in words:
+        assert word in lines[0], done
+    assert "no mistakes, 1 warning" in done.stdout
+
+
+@pytest.mark.parametrize("how", ["disable_ipv6", "flush"])
+def test_an_interface_without_ipv6(check, pair, how):
+    if how == "flush":
+        pair.near.ip("-6", "address", "flush", "dev", "veth0")
+    else:
+        pair.near.sysctl("net.ipv6.conf.veth0.disable_ipv6", 1)
+    assert "\"veth0\" has no IPv6 address" in check().stderr
+    found = check({"backends.marker.discoverInterfaces": True})
+    assert "backends.marker.discoverInterfaces: no interface" in found.stderr
+
+
+def test_the_daemon_logs_warnings_at_start_and_reload(plain, directory):
+    """Those that the configuration alone shows: what the host lacks may come later."""
+    firefly = {"prependSyslog": False, "collectors": ["198.51.100.1"]}
+    daemon = plain(backends={"firefly": firefly})
+    warnings = [one for one in daemon.log().splitlines() if " warning " in one]
+    assert len(warnings) == 1 and "backends.firefly.prependSyslog" in warnings[0], daemon.log()
+    firefly["prependSyslog"] = True
+    assert "warning" not in daemon.reload(expect="reloaded", config=daemon.config)
+    firefly["prependSyslog"] = False
+    assert "backends.firefly.prependSyslog" in daemon.reload(expect="reloaded", config=daemon.config)
