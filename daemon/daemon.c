@@ -21,6 +21,7 @@
 #include "daemon/flow_table.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
+#include "daemon/listen_fds.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/privileges.h"
@@ -429,6 +430,8 @@ static int set_up(struct daemon *daemon, struct flowd_error *err)
         return result;
     result = start_modules(daemon, FLOWD_PLUGIN, err);
     if (result == 0)
+        flowd_listen_fds_report(daemon->context.listen_fds);
+    if (result == 0)
         result = write_pid(daemon, err);
     if (result == 0)
         result = flowd_privileges_drop(err);
@@ -464,6 +467,7 @@ static void take_down(struct daemon *daemon)
     flowd_hub_free(daemon->context.hub);
     flowd_host_free(daemon->context.host);
     flowd_registry_free(daemon->context.registry);
+    flowd_listen_fds_free(daemon->context.listen_fds);
     if (daemon->pid_written)
         unlink(daemon->configuration->settings.pid_path);
     flowd_configuration_free(daemon->configuration);
@@ -487,6 +491,8 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     if (flowd_log_level() >= FLOWD_LOG_DEBUG)
         log_configuration(&daemon);
     log_warnings(&daemon);
+    /* Before anything else is opened, which could have the number of one that is not there. */
+    daemon.context.listen_fds = flowd_listen_fds_new();
     daemon.context.loop = ev_default_loop(EVFLAG_AUTO);
     if (daemon.context.loop == NULL) {
         take_down(&daemon);

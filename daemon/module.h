@@ -20,6 +20,7 @@
 struct ev_loop;
 struct flowd_hub;
 struct flowd_host;
+struct flowd_listen_fds;
 struct flowd_metrics;
 struct flowd_registry;
 struct flowd_tcp_sample;
@@ -30,8 +31,9 @@ struct flowd_context {
     struct flowd_hub *hub;
     struct flowd_host *host;
     struct flowd_registry *registry;
-    size_t flows_max;         /* flows.max at start */
-    int64_t sample_period_ms; /* enrichers.period at start */
+    struct flowd_listen_fds *listen_fds; /* what was handed over; NULL: nothing */
+    size_t flows_max;                    /* flows.max at start */
+    int64_t sample_period_ms;            /* enrichers.period at start */
     /* The daemon's part of the status: version, uptime, modules, counters. Returns owned or NULL.
      */
     json_t *(*status)(const struct flowd_context *context);

@@ -14,6 +14,7 @@
 
 #include "daemon/address.h"
 #include "daemon/flow.h"
+#include "daemon/listen_fds.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/warnings.h"
@@ -22,6 +23,33 @@ extern const struct flowd_module flowd_backend_prometheus;
 
 /* flow->backend[slot]; the names stand in statuses below. */
 enum status { OFF, EXPORTED, NOT_TCP };
+
+/* Listens on what was handed over, else on what is configured. */
+static int listen_somewhere(struct prometheus *prometheus, struct flowd_error *err)
+{
+    static const enum flowd_listen_kind kinds[] = {FLOWD_LISTEN_TCP, FLOWD_LISTEN_UNIX};
+    const struct prometheus_config *config = prometheus->config;
+    struct flowd_listen_wish wish = {.use = FLOWD_LISTEN_FOR_METRICS,
+                                     .address = config->bind_address,
+                                     .port = (uint16_t)config->port};
+    const struct flowd_listen_fd *handed;
+    int result;
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        wish.kind = kinds[i];
+        while ((handed = flowd_listen_fds_take(prometheus->context->listen_fds, &wish)) != NULL) {
+            result = flowd_http_server_adopt(prometheus->server, handed->fd, handed->text,
+                                             kinds[i] == FLOWD_LISTEN_UNIX, err);
+            if (result < 0)
+                return result;
+            flowd_info("prometheus", "%s was handed over in place of what is configured",
+                       handed->text);
+        }
+    }
+    if (flowd_http_server_listener(prometheus->server, 0) != NULL)
+        return 0;
+    return flowd_http_server_listen(prometheus->server, config->bind_address, wish.port, err);
+}
 
 static int start(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err)
@@ -38,8 +66,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     result = flowd_http_server_new(context->loop, "prometheus", &prometheus_http_handler,
                                    prometheus, &prometheus->server, err);
     if (result == 0)
-        result = flowd_http_server_listen(prometheus->server, settings->bind_address,
-                                          (uint16_t)settings->port, err);
+        result = listen_somewhere(prometheus, err);
     if (result < 0) {
         flowd_http_server_free(prometheus->server);
         free(prometheus);

@@ -68,12 +68,13 @@ struct flowd_http_listener {
     struct flowd_http_server *server;
     int fd;
     bool local;
+    bool adopted;    /* opened by somebody else, whose file it is */
     uint64_t device; /* of the socket file */
     uint64_t inode;
     char name[128];
 };
 
-#define FLOWD_HTTP_LISTENERS_MAX 4
+#define FLOWD_HTTP_LISTENERS_MAX 32
 
 struct flowd_http_server {
     struct ev_loop *loop;

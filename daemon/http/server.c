@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -159,7 +160,7 @@ int flowd_http_server_new(struct ev_loop *loop, const char *name,
 static void close_listener(struct flowd_http_listener *listener)
 {
     ev_io_stop(listener->server->loop, &listener->watcher);
-    if (listener->local)
+    if (listener->local && !listener->adopted)
         flowd_http_listener_remove(listener->name, listener->device, listener->inode);
     close(listener->fd);
 }
@@ -242,6 +243,22 @@ int flowd_http_server_listen_unix(struct flowd_http_server *server, const char *
         return fd;
     listener->local = true;
     memcpy(listener->name, path, strlen(path) + 1); /* shorter than a sun_path */
+    begin_listening(listener, fd);
+    return 0;
+}
+
+int flowd_http_server_adopt(struct flowd_http_server *server, int fd, const char *name, bool local,
+                            struct flowd_error *err)
+{
+    struct flowd_http_listener *listener = next_listener(server);
+
+    if (listener == NULL) {
+        close(fd);
+        return flowd_fail(err, -ENOSPC, "too many listeners");
+    }
+    listener->local = local;
+    listener->adopted = true;
+    snprintf(listener->name, sizeof(listener->name), "%s", name);
     begin_listening(listener, fd);
     return 0;
 }

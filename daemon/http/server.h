@@ -110,6 +110,11 @@ int flowd_http_server_listen(struct flowd_http_server *server, const char *addre
 int flowd_http_server_listen_unix(struct flowd_http_server *server, const char *path, mode_t mode,
                                   const char *group, struct flowd_error *err);
 
+/* Listens on a listening socket that is there (taken, also on failure): its name is for users, and
+ * its file, if it is a unix socket (local), is left alone. Returns 0 or -errno. */
+int flowd_http_server_adopt(struct flowd_http_server *server, int fd, const char *name, bool local,
+                            struct flowd_error *err);
+
 /* The n-th listener as users write it ("127.0.0.1:7777" or a path); NULL: there is none. */
 const char *flowd_http_server_listener(const struct flowd_http_server *server, unsigned n);
 const struct flowd_http_counters *

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/address.h"
+#include "daemon/listen_fds.h"
 #include "daemon/log.h"
 #include "daemon/warnings.h"
 
@@ -33,15 +34,51 @@ static bool listens_for_others(const struct api_config *config)
             !is_loopback(&address));
 }
 
+/* Listens on what was handed over. Returns how many sockets that were, or -errno. */
+static int listen_on_handed(struct api *api, enum flowd_listen_kind kind,
+                            const struct api_config *config, struct flowd_error *err)
+{
+    const struct flowd_listen_wish wish = {.use = FLOWD_LISTEN_FOR_API,
+                                           .kind = kind,
+                                           .address = config->bind_address,
+                                           .port = (uint16_t)config->bind_port,
+                                           .path = config->socket_path};
+    const struct flowd_listen_fd *handed;
+    int count = 0;
+
+    while ((handed = flowd_listen_fds_take(api->context->listen_fds, &wish)) != NULL) {
+        bool local = kind == FLOWD_LISTEN_UNIX;
+        int result = flowd_http_server_adopt(api->server, handed->fd, handed->text, local, err);
+
+        if (result < 0)
+            return result;
+        if (!local && !handed->loopback)
+            api->loopback_only = false;
+        flowd_info("api", "%s was handed over in place of what is configured", handed->text);
+        count++;
+    }
+    return count;
+}
+
+/* What was handed over takes the place of what is configured, of each kind. */
 static int listen_everywhere(struct api *api, const struct api_config *config,
                              struct flowd_error *err)
 {
-    int result = 0;
+    int handed, result = 0;
 
-    if (config->bind_port != 0)
+    api->loopback_only = true;
+    handed = listen_on_handed(api, FLOWD_LISTEN_TCP, config, err);
+    if (handed < 0)
+        return handed;
+    if (handed == 0 && config->bind_port != 0) {
+        api->loopback_only = !listens_for_others(config);
         result = flowd_http_server_listen(api->server, config->bind_address,
                                           (uint16_t)config->bind_port, err);
-    if (result == 0 && config->socket_path[0] != '\0')
+    }
+    handed = result == 0 ? listen_on_handed(api, FLOWD_LISTEN_UNIX, config, err) : result;
+    if (handed < 0)
+        return handed;
+    if (handed == 0 && config->socket_path[0] != '\0')
         result =
             flowd_http_server_listen_unix(api->server, config->socket_path,
                                           (mode_t)config->socket_mode, config->socket_group, err);
@@ -74,7 +111,6 @@ static int start(const struct flowd_context *context, const void *config, void *
     if (api == NULL)
         return flowd_fail(err, ENOMEM, "api");
     api->context = context;
-    api->loopback_only = !listens_for_others(settings);
     if (gethostname(api->hostname, sizeof(api->hostname) - 1) < 0)
         api->hostname[0] = '\0';
     api->source = flowd_hub_source(context->hub, flowd_plugin_api.name);

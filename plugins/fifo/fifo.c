@@ -3,7 +3,9 @@
  *
  * The fifo is opened for reading and writing, so that it never reports an end when the last writer
  * leaves. It stays in place when flowd stops: a writer that keeps it open must find it again after
- * a restart. If somebody removes or replaces it meanwhile, it is made and opened anew.
+ * a restart. If somebody removes or replaces it meanwhile, it is made and opened anew. One that the
+ * service manager hands over takes the place of the configured one; if it stands elsewhere, its
+ * path is the service manager's affair.
  */
 #include <errno.h>
 #include <ev.h>
@@ -17,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/hub.h"
+#include "daemon/listen_fds.h"
 #include "daemon/log.h"
 #include "daemon/module.h"
 #include "daemon/warnings.h"
@@ -44,6 +47,7 @@ struct fifo {
     const struct flowd_context *context;
     const struct fifo_config *config;
     struct flowd_source *source;
+    const char *elsewhere; /* where the fifo stands that was handed over; NULL: as configured */
     int fd;
     struct ev_io readable;
     struct ev_stat path_watch;
@@ -206,6 +210,11 @@ static void watch(struct fifo *fifo, int fd)
     ev_io_start(fifo->context->loop, &fifo->readable);
 }
 
+static const char *path_of(const struct fifo *fifo)
+{
+    return fifo->elsewhere != NULL ? fifo->elsewhere : fifo->config->path;
+}
+
 static bool is_in_place(const struct fifo *fifo)
 {
     struct stat ours, theirs;
@@ -283,30 +292,65 @@ static void join_group(const char *name)
                   name, strerror(errno));
 }
 
+/* Takes the fifo that was handed over. Returns false if none was. */
+static bool take_handed(struct fifo *fifo)
+{
+    static const struct flowd_listen_wish wish = {.use = FLOWD_LISTEN_FOR_FIFO,
+                                                  .kind = FLOWD_LISTEN_FIFO};
+    const struct flowd_listen_fd *handed = flowd_listen_fds_take(fifo->context->listen_fds, &wish);
+
+    if (handed == NULL)
+        return false;
+    fifo->fd = handed->fd;
+    (void)fcntl(fifo->fd, F_SETPIPE_SZ, PIPE_SIZE);
+    if (is_in_place(fifo) || strcmp(handed->text, fifo->config->path) == 0) {
+        flowd_info("namedPipe", "fifo %s was handed over", fifo->config->path);
+    } else {
+        fifo->elsewhere = handed->text;
+        flowd_warning("namedPipe",
+                      "fifo %s was handed over and is read in place of pipePath %s, which is not "
+                      "used",
+                      handed->text, fifo->config->path);
+    }
+    return true;
+}
+
+static void watch_path(struct fifo *fifo)
+{
+    if (fifo->elsewhere != NULL)
+        return;
+    ev_stat_init(&fifo->path_watch, on_path_change, fifo->config->path, LOOK_INTERVAL_S);
+    fifo->path_watch.data = fifo;
+    ev_stat_start(fifo->context->loop, &fifo->path_watch);
+}
+
 static int start(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err)
 {
     struct fifo *fifo = calloc(1, sizeof(*fifo));
-    int fd, result;
+    int result;
 
     if (fifo == NULL)
         return flowd_fail(err, ENOMEM, "fifo");
     fifo->context = context;
     fifo->config = config;
     fifo->source = flowd_hub_source(context->hub, flowd_plugin_fifo.name);
-    result = fifo->source != NULL ? open_fifo(config, &fd, err) : flowd_fail(err, ENOMEM, "fifo");
+    result = fifo->source != NULL ? 0 : flowd_fail(err, ENOMEM, "fifo");
+    if (result == 0 && !take_handed(fifo))
+        result = open_fifo(config, &fifo->fd, err);
     if (result < 0) {
         free(fifo);
         return result;
     }
     join_group(fifo->config->group);
-    watch(fifo, fd);
+    watch(fifo, fifo->fd);
     ev_timer_init(&fifo->retry, on_retry, RETRY_INTERVAL_S, 0);
     fifo->retry.data = fifo;
-    ev_stat_init(&fifo->path_watch, on_path_change, fifo->config->path, LOOK_INTERVAL_S);
-    fifo->path_watch.data = fifo;
-    ev_stat_start(context->loop, &fifo->path_watch);
-    flowd_info("namedPipe", "reading flow events from %s", fifo->config->path);
+    watch_path(fifo);
+    /* The service manager may still hold one that somebody has removed. */
+    if (fifo->elsewhere == NULL)
+        restore(fifo);
+    flowd_info("namedPipe", "reading flow events from %s", path_of(fifo));
     *instance = fifo;
     return 0;
 }
@@ -318,8 +362,7 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
     (void)err;
     fifo->config = config;
     ev_stat_stop(fifo->context->loop, &fifo->path_watch);
-    ev_stat_set(&fifo->path_watch, fifo->config->path, LOOK_INTERVAL_S);
-    ev_stat_start(fifo->context->loop, &fifo->path_watch);
+    watch_path(fifo);
     return 0;
 }
 
@@ -340,7 +383,7 @@ static void status(const void *instance, json_t *object)
 {
     const struct fifo *fifo = instance;
 
-    json_object_set_new(object, "path", json_string(fifo->config->path));
+    json_object_set_new(object, "path", json_string(path_of(fifo)));
     json_object_set_new(object, "open", json_boolean(!fifo->lost));
     json_object_set_new(object, "lines", json_integer((json_int_t)fifo->lines));
     json_object_set_new(object, "malformed", json_integer((json_int_t)fifo->source->malformed));

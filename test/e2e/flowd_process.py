@@ -56,12 +56,13 @@ class Flowd:
     """
 
     def __init__(self, directory, namespace, config, prefix=(), environment=None,
-                 program=FLOWD):
+                 program=FLOWD, pass_fds=()):
         self.directory = pathlib.Path(directory)
         self.namespace = namespace
         self.config = config
         self.prefix = list(prefix)
         self.program = program
+        self.pass_fds = list(pass_fds)
         self.environment = dict(environment or {})
         self.config_path = self.directory / "config.json"
         self.log_path = self.directory / "log"
@@ -82,7 +83,7 @@ class Flowd:
             self.process = subprocess.Popen(
                 self.namespace.command([*self.prefix, self.program, "-c", self.config_path, *arguments]),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
-                env={**os.environ, **sanitizer_environment(self.directory), **self.environment},
+                env={**os.environ, **sanitizer_environment(self.directory), **self.environment}, pass_fds=self.pass_fds,
             )
         if ready:
             self.wait_ready(before)
