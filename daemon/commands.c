@@ -80,7 +80,8 @@ static void find_warnings(const struct flowd_configuration *configuration,
     struct flowd_error err = {.message = "no event loop"};
 
     if (loop == NULL || flowd_host_new(loop, &host, &err) < 0)
-        flowd_mistakes_add(warnings, "interfaces and addresses were not looked at: %s", err.message);
+        flowd_mistakes_add(warnings, "interfaces and addresses were not looked at: %s",
+                           err.message);
     flowd_warnings_find(configuration, host, warnings);
     check_registry(configuration->settings.registry_path, warnings);
     flowd_host_free(host);

@@ -152,23 +152,21 @@ static int start_modules(struct daemon *daemon, enum flowd_module_kind kind,
     return 0;
 }
 
-static int write_pid(struct daemon *daemon, struct flowd_error *err)
+/* Whoever misses the file will look into the log; packets are marked without it. */
+static void write_pid(struct daemon *daemon)
 {
     const char *path = daemon->configuration->settings.pid_path;
     int fd;
 
     if (path[0] == '\0')
-        return 0;
+        return;
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
-        return flowd_fail(err, errno, "write pidPath %s", path);
-    if (dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+    daemon->pid_written = fd >= 0 && dprintf(fd, "%ld\n", (long)getpid()) > 0;
+    if (!daemon->pid_written)
+        flowd_err("daemon", "write pidPath %s: %s; flowd goes on without it", path,
+                  strerror(errno));
+    if (fd >= 0)
         close(fd);
-        return flowd_fail(err, EIO, "write pidPath %s", path);
-    }
-    close(fd);
-    daemon->pid_written = true;
-    return 0;
 }
 
 static void reload_module(struct flowd_running_module *entry, struct flowd_module_settings *running,
@@ -432,7 +430,7 @@ static int set_up(struct daemon *daemon, struct flowd_error *err)
     if (result == 0)
         flowd_listen_fds_report(daemon->context.listen_fds);
     if (result == 0)
-        result = write_pid(daemon, err);
+        write_pid(daemon);
     if (result == 0)
         result = flowd_privileges_drop(err);
     /* Last: from here on kernel state is this process's, and a start that fails leaves it alone. */

@@ -103,17 +103,6 @@ static void find_path(struct flowd_listen_fd *item)
         item->text[(size_t)length - strlen(DELETED)] = '\0';
 }
 
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
-    const struct sockaddr_in *four = (const struct sockaddr_in *)address;
-
-    if (address->ss_family == AF_INET)
-        return ntohl(four->sin_addr.s_addr) >> 24 == 127;
-    return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr) ||
-           (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr) && six->sin6_addr.s6_addr[12] == 127);
-}
-
 static void describe_unix(struct flowd_listen_fd *item, socklen_t length)
 {
     const struct sockaddr_un *address = (const struct sockaddr_un *)&item->address;
@@ -140,7 +129,6 @@ static enum flowd_listen_kind look_at_socket(struct flowd_listen_fd *item)
         describe_unix(item, length);
     } else if (item->address.ss_family == AF_INET || item->address.ss_family == AF_INET6) {
         flowd_endpoint_format(&item->address, item->text);
-        item->loopback = is_loopback(&item->address);
     } else {
         return FLOWD_LISTEN_OTHER;
     }

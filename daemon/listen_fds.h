@@ -34,7 +34,6 @@ struct flowd_listen_fd {
     enum flowd_listen_kind kind;
     enum flowd_listen_use use;
     bool taken;
-    bool loopback;                   /* TCP: only this machine reaches it */
     char name[128];                  /* FileDescriptorName=; "": none */
     char text[128];                  /* "[::1]:7777", or a path; "": unknown */
     struct sockaddr_storage address; /* of a socket */

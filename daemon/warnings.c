@@ -79,13 +79,14 @@ void flowd_warnings_access(int64_t mode, const char *group, const char *path,
     if ((mode & S_IWOTH) != 0)
         return;
     if ((mode & S_IWGRP) == 0)
-        flowd_mistakes_add(warnings,
-                           "%s: \"%04o\" lets nobody in but flowd's own user%s%s%s; \"0660\" with a "
-                           "group lets its members in, \"0666\" everybody",
-                           path, (unsigned)mode & 0777u, group[0] != '\0' ? ", not even group \"" : "",
-                           group, group[0] != '\0' ? "\"" : "");
+        flowd_mistakes_add(
+            warnings,
+            "%s: \"%04o\" lets nobody in but flowd's own user%s%s%s; \"0660\" with a "
+            "group lets its members in, \"0666\" everybody",
+            path, (unsigned)mode & 0777u, group[0] != '\0' ? ", not even group \"" : "", group,
+            group[0] != '\0' ? "\"" : "");
     else if (group[0] == '\0')
         flowd_mistakes_add(warnings,
-                           "%s: \"%04o\" without a group lets only flowd's own user and group in", path,
-                           (unsigned)mode & 0777u);
+                           "%s: \"%04o\" without a group lets only flowd's own user and group in",
+                           path, (unsigned)mode & 0777u);
 }

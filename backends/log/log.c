@@ -2,8 +2,8 @@
  * The log backend: one line for each start and each end of a flow, in the daemon's log or in a file
  * of its own.
  *
- * Lines of a loop turn are written in one piece; what a full disk does not take waits. SIGHUP opens
- * the file anew, for logrotate.
+ * Lines of a loop turn are written in one piece; what a full disk does not take waits, and so does
+ * everything while the file cannot be opened. SIGHUP opens the file anew, for logrotate.
  */
 #include <errno.h>
 #include <ev.h>
@@ -39,7 +39,8 @@ struct flow_log {
     const struct flowd_context *context;
     const struct log_config *config;
     unsigned slot;
-    int fd;                  /* -1: the daemon's log */
+    int fd;                  /* -1: the daemon's log, or a file that cannot be opened yet */
+    int open_error;          /* the errno of that; 0: there is none */
     struct flowd_text lines; /* not yet written */
     uint64_t turn[TURN_MAX]; /* ids of the flows whose lines came in this turn */
     size_t turn_count;
@@ -64,11 +65,34 @@ static int open_file(const struct log_config *config, int *out, struct flowd_err
     return 0;
 }
 
+static void try_again_later(struct flow_log *log)
+{
+    if (ev_is_active(&log->retry))
+        return;
+    /* A timer that has fired keeps nothing of its time. */
+    ev_timer_set(&log->retry, RETRY_S, 0);
+    ev_timer_start(log->context->loop, &log->retry);
+}
+
+/* A file that cannot be opened yet stops nothing: the lines wait for it, as for a full disk. */
+static void open_or_wait(struct flow_log *log)
+{
+    struct flowd_error err;
+    int result = open_file(log->config, &log->fd, &err);
+
+    if (result < 0 && log->open_error != -result)
+        flowd_err("log", "%s; flowd goes on and tries again until it can", err.message);
+    else if (result == 0 && log->open_error != 0)
+        flowd_info("log", "%s is open", log->config->path);
+    log->open_error = -result;
+    if (result < 0)
+        try_again_later(log);
+}
+
 static int start(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err)
 {
     struct flow_log *log = calloc(1, sizeof(*log));
-    int result;
 
     if (log == NULL)
         return flowd_fail(err, ENOMEM, "log");
@@ -76,11 +100,8 @@ static int start(const struct flowd_context *context, const void *config, void *
     log->config = config;
     ev_timer_init(&log->retry, on_retry, RETRY_S, 0);
     log->retry.data = log;
-    result = open_file(config, &log->fd, err);
-    if (result < 0) {
-        free(log);
-        return result;
-    }
+    log->fd = -1;
+    open_or_wait(log);
     *instance = log;
     return 0;
 }
@@ -124,15 +145,6 @@ static void put_json(struct flowd_text *text, const struct flowd_flow *flow,
     flowd_text_char(text, '}');
 }
 
-static void try_again_later(struct flow_log *log)
-{
-    if (ev_is_active(&log->retry))
-        return;
-    /* A timer that has fired keeps nothing of its time. */
-    ev_timer_set(&log->retry, RETRY_S, 0);
-    ev_timer_start(log->context->loop, &log->retry);
-}
-
 /* Remembers a flow whose line is to be written in this turn. */
 static void remember(struct flow_log *log, uint64_t id)
 {
@@ -171,6 +183,10 @@ static void write_lines(struct flow_log *log)
     struct flowd_text *lines = &log->lines;
     ssize_t count = 0;
 
+    if (log->open_error != 0) {
+        set_statuses(log, FAILED);
+        return;
+    }
     if (lines->length > 0)
         count = write(log->fd, lines->data, lines->length);
     if (count > 0) {
@@ -187,9 +203,18 @@ static void write_lines(struct flow_log *log)
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
+    struct flow_log *log = watcher->data;
+
     (void)loop;
     (void)events;
-    write_lines(watcher->data);
+    if (log->open_error != 0)
+        open_or_wait(log);
+    write_lines(log);
+}
+
+static bool is_daemons_log(const struct flow_log *log)
+{
+    return log->fd < 0 && log->open_error == 0;
 }
 
 static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flowd_event_state state)
@@ -207,7 +232,7 @@ static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flow
     if (log->config->format == JSON) {
         put_json(lines, flow, state, now);
     } else {
-        if (log->fd >= 0)
+        if (!is_daemons_log(log))
             flowd_text_printf(lines, "%s ", now);
         flowd_text_printf(lines, "%s ", flowd_event_state_names[state]);
         put_tag_text(lines, flow);
@@ -222,7 +247,7 @@ static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flow
     }
     flow->backend[log->slot] = LOGGED;
     log->written++;
-    if (log->fd < 0) {
+    if (is_daemons_log(log)) {
         flowd_info("flow", "%.*s", (int)lines->length - 1, lines->data);
         flowd_text_clear(lines);
         return;
@@ -270,6 +295,7 @@ static void finish_file(struct flow_log *log)
     if (log->fd >= 0)
         close(log->fd);
     log->fd = -1;
+    log->open_error = 0;
 }
 
 static int reload(void *instance, const void *config, struct flowd_error *err)
@@ -280,7 +306,10 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
 
     if (result < 0)
         return result;
-    finish_file(log);
+    /* Lines that no file has taken yet go into this one. */
+    if (log->open_error == 0 || fd < 0)
+        finish_file(log);
+    log->open_error = 0;
     log->fd = fd;
     log->config = config;
     return 0;
@@ -300,6 +329,15 @@ static void set_slot(void *instance, unsigned slot)
     struct flow_log *log = instance;
 
     log->slot = slot;
+}
+
+static int ready(const void *instance, struct flowd_error *err)
+{
+    const struct flow_log *log = instance;
+
+    return log->open_error == 0 ? 0
+                                : flowd_fail(err, -EAGAIN, "open %s: %s", log->config->path,
+                                             strerror(log->open_error));
 }
 
 static void status(const void *instance, json_t *object)
@@ -356,6 +394,7 @@ const struct flowd_module flowd_backend_log = {
     .start = start,
     .reload = reload,
     .stop = stop,
+    .ready = ready,
     .status = status,
     .metrics = metrics,
     .statuses = statuses,

@@ -157,8 +157,7 @@ static void warn_of_targets(const struct flowd_marker_config *config, const char
             flowd_mistakes_add(warnings,
                                "%s.targetInterfaces: \"%s\" has no IPv6 address, and only IPv6 "
                                "packets are marked%s",
-                               path, name,
-                               (interface->flags & IFF_UP) == 0 ? "; it is down" : "");
+                               path, name, (interface->flags & IFF_UP) == 0 ? "; it is down" : "");
     }
 }
 

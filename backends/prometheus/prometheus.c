@@ -73,7 +73,6 @@ static int start(const struct flowd_context *context, const void *config, void *
         return result;
     }
     flowd_http_server_limit(prometheus->server, PROMETHEUS_CONNECTIONS_MAX);
-    flowd_info("prometheus", "listening on %s", flowd_http_server_listener(prometheus->server, 0));
     *instance = prometheus;
     return 0;
 }
@@ -110,12 +109,18 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
     flow->backend[prometheus->slot] = flow->key.protocol == IPPROTO_TCP ? EXPORTED : NOT_TCP;
 }
 
+static int ready(const void *instance, struct flowd_error *err)
+{
+    const struct prometheus *prometheus = instance;
+
+    return flowd_http_server_ready(prometheus->server, err);
+}
+
 static void status(const void *instance, json_t *object)
 {
     const struct prometheus *prometheus = instance;
 
-    json_object_set_new(object, "listener",
-                        json_string(flowd_http_server_listener(prometheus->server, 0)));
+    flowd_http_server_listeners(prometheus->server, object);
     json_object_set_new(object, "connections",
                         json_integer(flowd_http_server_connections(prometheus->server)));
     json_object_set_new(
@@ -217,6 +222,7 @@ const struct flowd_module flowd_backend_prometheus = {
     .start = start,
     .reload = reload,
     .stop = stop,
+    .ready = ready,
     .status = status,
     .metrics = metrics,
     .statuses = statuses,

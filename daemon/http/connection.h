@@ -5,7 +5,9 @@
 #pragma once
 
 #include <ev.h>
+#include <sys/types.h>
 
+#include "chunks.h"
 #include "daemon/http/server.h"
 #include "deadline.h"
 #include "framing.h"
@@ -36,15 +38,16 @@ struct flowd_http_exchange {
     int fd;
     uint8_t state; /* enum flowd_http_connection_state */
     bool local;
-    bool resuming;  /* in the server's list of connections to go on with */
-    bool handling;  /* inside the handler's handle() or admit() */
-    bool eof;       /* the peer will send nothing more */
-    bool closing;   /* no request after this one */
-    bool served;    /* at least one request has come in full */
-    bool admitted;  /* the handler lets the body come */
-    bool blank;     /* an empty line before the request has been passed over */
-    bool finished;  /* our side is shut down */
-    bool head_only; /* the request under way is a HEAD */
+    bool loopback;       /* came over TCP to an address that only this machine reaches */
+    bool resuming;       /* in the server's list of connections to go on with */
+    bool handling;       /* inside the handler's handle() or admit() */
+    bool eof;            /* the peer will send nothing more */
+    bool closing;        /* no request after this one */
+    bool served;         /* at least one request has come in full */
+    bool admitted;       /* the handler lets the body come */
+    uint8_t empty_lines; /* before the request that have been passed over */
+    bool finished;       /* our side is shut down */
+    bool head_only;      /* the request under way is a HEAD */
 
     char *in;
     size_t in_start; /* the request under way begins here */
@@ -52,7 +55,7 @@ struct flowd_http_exchange {
     size_t in_capacity;
     size_t scanned;     /* of the header block */
     size_t head_length; /* once it is complete */
-    size_t raw;         /* chunked: bytes behind the header block that stay in the buffer */
+    size_t body_length; /* of what of the body is there, without its chunks */
     struct flowd_http_framing framing;
     struct flowd_http_chunks chunks;
     struct flowd_http_message message;
@@ -63,15 +66,22 @@ struct flowd_http_exchange {
     size_t accounted; /* what this connection adds to the server's buffered */
 };
 
+/* A place to listen at. What is needed to open it is kept: that may not be possible at first. */
 struct flowd_http_listener {
     ev_io watcher;
     struct flowd_http_server *server;
-    int fd;
+    int fd; /* -1: not open */
     bool local;
-    bool adopted;    /* opened by somebody else, whose file it is */
+    bool adopted;  /* opened by somebody else, whose file it is */
+    bool loopback; /* only this machine's programs reach it, over TCP */
+    uint16_t port;
+    mode_t mode;
+    char *address;   /* owned; or a path */
+    char *group;     /* owned */
     uint64_t device; /* of the socket file */
     uint64_t inode;
     char name[128];
+    char *trouble; /* owned; why it is not open, as the log has it; NULL: nobody has said so */
 };
 
 #define FLOWD_HTTP_LISTENERS_MAX 32
@@ -83,6 +93,7 @@ struct flowd_http_server {
     void *context;
     struct flowd_http_listener listeners[FLOWD_HTTP_LISTENERS_MAX];
     unsigned listener_count;
+    ev_timer listen_again;
     ev_timer accept_pause;
     ev_idle resume;
     struct flowd_http_exchange *connections;
@@ -102,7 +113,17 @@ struct flowd_http_server {
     struct flowd_text body;
     int64_t date_s;
     char date[40];
+    char hostname[256]; /* this machine's; "": unknown */
 };
+
+/* server.c: takes the connections that have come to a listener. */
+void flowd_http_server_accept(struct ev_loop *loop, ev_io *watcher, int events);
+
+/* listeners.c. */
+void flowd_http_listeners_init(struct flowd_http_server *server);
+/* Has connections be accepted, or not for now. */
+void flowd_http_listeners_watch(struct flowd_http_server *server, bool watched);
+void flowd_http_listeners_fini(struct flowd_http_server *server);
 
 /* Takes fd (connected, non-blocking). Returns NULL and closes fd if there is no memory. */
 struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *server, int fd,

@@ -1,5 +1,5 @@
 /*
- * The strict framing checker: header blocks and chunked bodies, byte by byte.
+ * The strict framing checker: header blocks, byte by byte (chunked bodies: chunks.c).
  *
  * Its rules are those of RFC 9112 without the tolerances that the RFC leaves to recipients, because
  * each tolerance is a place where two programs on one path may see different messages.
@@ -13,10 +13,6 @@
 #include "daemon/integer.h"
 
 #define METHOD_MAX 32
-/* Chunk extensions and trailers together; flowd uses neither. */
-#define CHUNK_OVERHEAD_MAX 4096
-/* Eight digits are 4 GiB, far above any limit on bodies, and cannot overflow 32 bits. */
-#define CHUNK_DIGITS_MAX 8
 
 #define is(name, length, literal)                                                                  \
     ((length) == sizeof(literal) - 1 && strncasecmp((name), (literal), sizeof(literal) - 1) == 0)
@@ -42,8 +38,7 @@ bool flowd_http_is_token(char c)
     return is_alphanumeric(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
-/* Controls are forbidden everywhere; the tab is a blank. CR and LF are checked by their place. */
-static bool is_forbidden(char c)
+bool flowd_http_is_control(char c)
 {
     unsigned char byte = (unsigned char)c;
 
@@ -72,7 +67,7 @@ int64_t flowd_http_head_scan(const char *data, size_t length, size_t *scanned, c
         } else if (after_cr) {
             *reason = "CR without LF";
             return -EBADMSG;
-        } else if (c != '\r' && is_forbidden(c)) {
+        } else if (c != '\r' && flowd_http_is_control(c)) {
             *reason = "a control character in the header";
             return -EBADMSG;
         }
@@ -163,6 +158,8 @@ static const char *check_field(const char *name, size_t name_length, const char 
             return "Host is not a host";
     } else if (is(name, name_length, "Expect")) {
         out->expect_continue = is(value, length, "100-continue");
+    } else if (is(name, name_length, "Content-Encoding")) {
+        out->encoded |= !is(value, length, "identity");
     }
     return NULL;
 }
@@ -184,7 +181,7 @@ static const char *check_line(const char *line, size_t length, struct flowd_http
     value = line + name + 1;
     length -= name + 1;
     for (size_t i = 0; i < length; i++)
-        if (is_forbidden(value[i]))
+        if (flowd_http_is_control(value[i]))
             return "a control character in a header value";
     while (length > 0 && (*value == ' ' || *value == '\t')) {
         value++;
@@ -233,146 +230,9 @@ int flowd_http_head_check(const char *head, size_t length, struct flowd_http_fra
     return 0;
 }
 
-enum chunk_state {
-    CHUNK_SIZE,
-    CHUNK_EXTENSION,
-    CHUNK_SIZE_LF,
-    CHUNK_DATA,
-    CHUNK_DATA_CR,
-    CHUNK_DATA_LF,
-    CHUNK_TRAILER, /* at the beginning of a trailer line */
-    CHUNK_TRAILER_NAME,
-    CHUNK_TRAILER_VALUE,
-    CHUNK_TRAILER_LF,
-    CHUNK_END_LF,
-};
-
-static int hex_digit(char c)
+void flowd_http_head_blank_tabs(char *head, size_t length)
 {
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* One byte of a chunk's size line. Returns NULL or what is wrong. */
-static const char *chunk_size_byte(struct flowd_http_chunks *chunks, char c)
-{
-    int digit = hex_digit(c);
-
-    if (chunks->state == CHUNK_SIZE_LF) {
-        if (c != '\n')
-            return "CR without LF after a chunk size";
-        chunks->state = chunks->remaining > 0 ? CHUNK_DATA : CHUNK_TRAILER;
-        chunks->digits = 0;
-    } else if (c == '\r') {
-        if (chunks->digits == 0)
-            return "a chunk without a size";
-        chunks->state = CHUNK_SIZE_LF;
-    } else if (chunks->state == CHUNK_EXTENSION) {
-        if (is_forbidden(c))
-            return "a control character in a chunk extension";
-        if (++chunks->overhead > CHUNK_OVERHEAD_MAX)
-            return "chunk extensions are too long";
-    } else if (digit >= 0) {
-        if (++chunks->digits > CHUNK_DIGITS_MAX)
-            return "a chunk size is too long";
-        chunks->remaining = chunks->remaining * 16 + (uint32_t)digit;
-    } else if (c == ';' && chunks->digits > 0) {
-        chunks->state = CHUNK_EXTENSION;
-    } else {
-        return "a chunk size that is not a hexadecimal number";
-    }
-    return NULL;
-}
-
-/* One byte of the trailers. Returns NULL or what is wrong; *done at the end of the body. */
-static const char *chunk_trailer_byte(struct flowd_http_chunks *chunks, char c, bool *done)
-{
-    if (++chunks->overhead > CHUNK_OVERHEAD_MAX)
-        return "trailers are too long";
-    switch (chunks->state) {
-    case CHUNK_TRAILER:
-        if (c == '\r') {
-            chunks->state = CHUNK_END_LF;
-            return NULL;
-        }
-        chunks->state = CHUNK_TRAILER_NAME;
-        return flowd_http_is_token(c) ? NULL : "a trailer without a proper name";
-    case CHUNK_TRAILER_NAME:
-        if (c == ':')
-            chunks->state = CHUNK_TRAILER_VALUE;
-        else if (!flowd_http_is_token(c))
-            return "a trailer without a proper name";
-        return NULL;
-    case CHUNK_TRAILER_VALUE:
-        if (c == '\r')
-            chunks->state = CHUNK_TRAILER_LF;
-        else if (is_forbidden(c))
-            return "a control character in a trailer";
-        return NULL;
-    default:
-        if (c != '\n')
-            return "CR without LF in the trailers";
-        *done = chunks->state == CHUNK_END_LF;
-        chunks->state = CHUNK_TRAILER;
-        return NULL;
-    }
-}
-
-/* The two bytes behind a chunk's data. */
-static const char *chunk_data_end_byte(struct flowd_http_chunks *chunks, char c)
-{
-    bool at_cr = chunks->state == CHUNK_DATA_CR;
-
-    if (c != (at_cr ? '\r' : '\n'))
-        return "a chunk is longer than its size says";
-    chunks->state = at_cr ? CHUNK_DATA_LF : CHUNK_SIZE;
-    return NULL;
-}
-
-int flowd_http_chunks_scan(struct flowd_http_chunks *chunks, const char *data, size_t length,
-                           uint64_t limit, size_t *consumed, const char **reason)
-{
-    size_t i = 0;
-
-    while (i < length) {
-        const char *wrong = NULL;
-        bool done = false;
-
-        if (chunks->state == CHUNK_DATA) {
-            size_t part = length - i < chunks->remaining ? length - i : chunks->remaining;
-
-            i += part;
-            chunks->remaining -= (uint32_t)part;
-            chunks->total += part;
-            if (chunks->remaining == 0)
-                chunks->state = CHUNK_DATA_CR;
-            continue;
-        }
-        if (chunks->state < CHUNK_DATA)
-            wrong = chunk_size_byte(chunks, data[i]);
-        else if (chunks->state < CHUNK_TRAILER)
-            wrong = chunk_data_end_byte(chunks, data[i]);
-        else
-            wrong = chunk_trailer_byte(chunks, data[i], &done);
-        if (wrong != NULL) {
-            *reason = wrong;
-            return 400;
-        }
-        if (chunks->state == CHUNK_DATA && chunks->total + chunks->remaining > limit) {
-            *reason = "the body is too large";
-            return 413;
-        }
-        i++;
-        if (done) {
-            *consumed = i;
-            return FLOWD_HTTP_CHUNKS_DONE;
-        }
-    }
-    *consumed = length;
-    return FLOWD_HTTP_CHUNKS_MORE;
+    for (size_t i = 0; i < length; i++)
+        if (head[i] == '\t')
+            head[i] = ' ';
 }

@@ -2,9 +2,9 @@
  * Strict framing of HTTP/1.x requests (RFC 9112): where a message ends, decided once and by rules
  * that leave no room for a second opinion. Pure functions over bytes; no socket, no allocation.
  *
- * llhttp reads the same bytes afterwards, but some of its versions take what RFC 9112 forbids
+ * llhttp reads the header block afterwards, but some of its versions take what RFC 9112 forbids
  * (bare CR, blanks in odd places, repeated lengths), so nothing reaches it that has not passed
- * here.
+ * here. Bodies do not reach it at all.
  */
 #pragma once
 
@@ -18,6 +18,7 @@ struct flowd_http_framing {
     bool chunked;
     bool expect_continue;
     uint8_t minor; /* HTTP/1.minor: 0 or 1 */
+    bool encoded;  /* a Content-Encoding other than identity */
 };
 
 /*
@@ -34,25 +35,13 @@ int64_t flowd_http_head_scan(const char *data, size_t length, size_t *scanned, c
 int flowd_http_head_check(const char *head, size_t length, struct flowd_http_framing *out,
                           const char **reason);
 
-/* The place in a chunked body. Zero-initialised is its beginning. */
-struct flowd_http_chunks {
-    uint8_t state;
-    uint8_t digits;     /* of the chunk size being read */
-    uint32_t remaining; /* bytes of the current chunk */
-    uint32_t overhead;  /* bytes of extensions and trailers so far */
-    uint64_t total;     /* bytes of content so far */
-};
-
-/* What flowd_http_chunks_scan() says besides an HTTP status. */
-enum { FLOWD_HTTP_CHUNKS_MORE = 0, FLOWD_HTTP_CHUNKS_DONE = 1 };
-
 /*
- * Checks the next bytes of a chunked body. Returns FLOWD_HTTP_CHUNKS_MORE (all bytes are good),
- * FLOWD_HTTP_CHUNKS_DONE (the body ends after *consumed bytes), or the HTTP status of the refusal:
- * 400, or 413 for more than limit bytes of content, with *reason (static text).
+ * Turns the tabs of a checked header block into blanks, as RFC 9110, 5.5 lets a recipient do: some
+ * versions of llhttp refuse a number with a tab behind it.
  */
-int flowd_http_chunks_scan(struct flowd_http_chunks *chunks, const char *data, size_t length,
-                           uint64_t limit, size_t *consumed, const char **reason);
+void flowd_http_head_blank_tabs(char *head, size_t length);
 
+/* Controls are forbidden everywhere; the tab is a blank. CR and LF are checked by their place. */
+bool flowd_http_is_control(char c);
 /* A character of a token (RFC 9110, 5.6.2): what method and header names consist of. */
 bool flowd_http_is_token(char c);

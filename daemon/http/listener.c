@@ -31,6 +31,21 @@ static int bind_and_listen(int fd, const struct sockaddr *address, socklen_t len
     return 0;
 }
 
+int flowd_http_listener_name(const char *address, uint16_t port, char *name, size_t size,
+                             struct flowd_error *err)
+{
+    struct flowd_address parsed;
+    struct sockaddr_storage endpoint;
+    char text[FLOWD_ENDPOINT_SIZE];
+
+    if (flowd_address_parse(address, strlen(address), &parsed) != 0)
+        return flowd_fail(err, -EINVAL, "\"%s\" is not a numeric address", address);
+    flowd_endpoint_make(parsed.family, &parsed.addr, port, &endpoint);
+    flowd_endpoint_format(&endpoint, text);
+    snprintf(name, size, "%s", text);
+    return 0;
+}
+
 int flowd_http_listener_open(const char *address, uint16_t port, char *name, size_t size,
                              struct flowd_error *err)
 {

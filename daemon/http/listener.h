@@ -9,6 +9,10 @@
 
 #include "daemon/error.h"
 
+/* "127.0.0.1:7777". Returns 0, or -EINVAL: the address is not numeric. */
+int flowd_http_listener_name(const char *address, uint16_t port, char *name, size_t size,
+                             struct flowd_error *err);
+
 /*
  * Opens a non-blocking listening socket on a numeric address. Writes its name to name. Returns the
  * descriptor or -errno.

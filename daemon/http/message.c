@@ -1,11 +1,15 @@
 /*
  * The llhttp callbacks. A header block is given to llhttp in one piece, so each name and value
- * arrives in one piece too; bodies may come in parts.
+ * arrives in one piece too. It is told that no body follows: that is read by the server, whose
+ * rules (framing.h, chunks.h) are the same with every version of llhttp.
  */
 #include "message.h"
 
 #include <string.h>
 #include <strings.h>
+
+/* on_headers_complete() returns it for llhttp not to wait for a body. */
+#define HAS_NO_BODY 1
 
 static struct flowd_http_message *message_of(llhttp_t *parser)
 {
@@ -74,30 +78,14 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t length)
 
 static int on_headers_complete(llhttp_t *parser)
 {
+    struct flowd_http_message *message = message_of(parser);
+
     /* Offers of another protocol are not taken up (RFC 9110, 7.8): the message is an ordinary one.
      */
     parser->upgrade = 0;
-    return 0;
-}
-
-static int on_body(llhttp_t *parser, const char *at, size_t length)
-{
-    struct flowd_http_message *message = message_of(parser);
-    char *to = message->body + message->body_length;
-
-    if (to != at)
-        memmove(to, at, length);
-    message->body_length += length;
-    return 0;
-}
-
-static int on_message_complete(llhttp_t *parser)
-{
-    struct flowd_http_message *message = message_of(parser);
-
     message->keep_alive = llhttp_should_keep_alive(parser) != 0;
     message->complete = true;
-    return 0;
+    return HAS_NO_BODY;
 }
 
 static const llhttp_settings_t settings = {
@@ -105,8 +93,6 @@ static const llhttp_settings_t settings = {
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
     .on_headers_complete = on_headers_complete,
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
 };
 
 int flowd_http_message_head(struct flowd_http_message *message, const char *head, size_t length)
@@ -120,10 +106,5 @@ int flowd_http_message_head(struct flowd_http_message *message, const char *head
     message->head = NULL;
     if (result == HPE_INVALID_METHOD || result == HPE_PAUSED_H2_UPGRADE)
         return 501;
-    return result == HPE_OK && !message->repeated ? 0 : 400;
-}
-
-int flowd_http_message_body(struct flowd_http_message *message, const char *data, size_t length)
-{
-    return llhttp_execute(&message->parser, data, length) == HPE_OK ? 0 : 400;
+    return result == HPE_OK && message->complete && !message->repeated ? 0 : 400;
 }

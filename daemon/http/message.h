@@ -1,6 +1,6 @@
 /*
- * One request through llhttp: the header fields that flowd needs, the body without its chunks, and
- * whether the connection lives on. The bytes have passed the framing checker (framing.h) before.
+ * A header block through llhttp: the fields that flowd needs, and whether the connection lives on.
+ * The bytes have passed the framing checker (framing.h) before.
  */
 #pragma once
 
@@ -32,17 +32,9 @@ struct flowd_http_message {
     unsigned seen; /* bit per enum flowd_http_field */
     uint8_t field; /* the one whose value comes next */
     bool repeated; /* a field that must be alone came twice */
-    bool complete;
+    bool complete; /* the whole block has been read */
     bool keep_alive;
-    char *body; /* where the next content goes */
-    size_t body_length;
 };
 
 /* Parses a whole header block. Returns 0, or the HTTP status of the refusal: 400 or 501. */
 int flowd_http_message_head(struct flowd_http_message *message, const char *head, size_t length);
-
-/*
- * Parses bytes of the body, chunks and all, and moves the content to message->body, which may be
- * data itself or lie before it. Returns 0 or 400.
- */
-int flowd_http_message_body(struct flowd_http_message *message, const char *data, size_t length);

@@ -6,6 +6,10 @@
 #include <strings.h>
 
 #include "connection.h"
+#include "daemon/http/host.h"
+
+/* Before a request; more of them are refused. */
+#define EMPTY_LINES_MAX 8
 
 static struct flowd_http_slice slice_of(const struct flowd_http_exchange *c,
                                         struct flowd_http_span span)
@@ -39,6 +43,7 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
 {
     const struct flowd_http_message *message = &c->message;
     struct flowd_http_slice target = slice_of(c, message->target);
+    bool names_host = (message->seen & 1u << FLOWD_HTTP_FIELD_HOST) != 0;
     const char *mark;
 
     *request = (struct flowd_http_request){
@@ -47,6 +52,7 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
         .authorization = slice_of(c, message->fields[FLOWD_HTTP_FIELD_AUTHORIZATION]),
         .content_type = slice_of(c, message->fields[FLOWD_HTTP_FIELD_CONTENT_TYPE]),
         .accept = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ACCEPT]),
+        .encoded = c->framing.encoded,
         .local = c->local,
     };
     if (target.length > 7 && strncasecmp(target.data, "http://", 7) == 0) {
@@ -56,11 +62,14 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
         while (host < target.length && target.data[host] != '/' && target.data[host] != '?')
             host++;
         request->host = (struct flowd_http_slice){target.data + 7, host - 7};
+        names_host = true;
         target.data += host;
         target.length -= host;
         if (target.length == 0)
             target = (struct flowd_http_slice){"/", 1};
     }
+    request->foreign =
+        c->loopback && names_host && !flowd_http_host_is_own(request->host, c->server->hostname);
     mark = memchr(target.data, '?', target.length);
     request->path = target;
     if (mark != NULL) {
@@ -70,18 +79,25 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
     }
 }
 
+/* Some clients send a line end behind a body that has none (RFC 9112, 2.2). */
+static void skip_empty_lines(struct flowd_http_exchange *c)
+{
+    while (c->empty_lines < EMPTY_LINES_MAX && c->in_end - c->in_start >= 2 &&
+           memcmp(c->in + c->in_start, "\r\n", 2) == 0) {
+        c->in_start += 2;
+        c->scanned = 0; /* the CR may have come alone */
+        c->empty_lines++;
+    }
+}
+
 bool flowd_http_request_head(struct flowd_http_exchange *c)
 {
     const char *reason = "not a proper request";
-    const char *data;
+    char *data;
     int64_t length;
     int status;
 
-    if (!c->blank && c->in_end - c->in_start >= 2 && memcmp(c->in + c->in_start, "\r\n", 2) == 0) {
-        c->in_start += 2;
-        c->scanned = 0; /* the CR may have come alone */
-        c->blank = true;
-    }
+    skip_empty_lines(c);
     data = c->in + c->in_start;
     length = flowd_http_head_scan(data, c->in_end - c->in_start, &c->scanned, &reason);
     if (length < 0) {
@@ -98,6 +114,7 @@ bool flowd_http_request_head(struct flowd_http_exchange *c)
     status = flowd_http_head_check(data, c->head_length, &c->framing, &reason);
     if (status == 0) {
         reason = "not a proper request";
+        flowd_http_head_blank_tabs(data, c->head_length);
         status = flowd_http_message_head(&c->message, data, c->head_length);
         if (status == 501)
             reason = "the method is not known";
@@ -111,7 +128,7 @@ bool flowd_http_request_head(struct flowd_http_exchange *c)
         return false;
     }
     c->chunks = (struct flowd_http_chunks){0};
-    c->raw = 0;
+    c->body_length = 0;
     c->admitted = false;
     c->state = FLOWD_HTTP_IN_BODY;
     return true;
@@ -149,57 +166,40 @@ static void admit(struct flowd_http_exchange *c)
  */
 static int step_chunks(struct flowd_http_exchange *c, size_t *end, const char **reason)
 {
-    size_t from = c->in_start + c->head_length + c->raw;
+    size_t body = c->in_start + c->head_length;
+    size_t from = body + c->body_length;
     size_t consumed = 0;
-    int status = flowd_http_chunks_scan(&c->chunks, c->in + from, c->in_end - from,
+    int status = flowd_http_chunks_scan(&c->chunks, c->in + from, c->in_end - from, c->in + body,
                                         FLOWD_HTTP_BODY_MAX, &consumed, reason);
 
     if (status >= 400)
         return status;
-    c->message.body = c->in + c->in_start + c->head_length;
-    *reason = "not a proper chunked body";
-    if (flowd_http_message_body(&c->message, c->in + from, consumed) != 0)
-        return 400;
-    c->raw = c->message.body_length;
+    c->body_length = (size_t)c->chunks.total;
     if (status == FLOWD_HTTP_CHUNKS_DONE)
         *end = from + consumed;
     else
-        c->in_end = c->in_start + c->head_length + c->raw;
+        c->in_end = body + c->body_length;
     return status;
 }
 
 bool flowd_http_request_body(struct flowd_http_exchange *c, size_t *end)
 {
-    const char *reason = "the body does not end where its length says";
-    int status;
+    const char *reason = "not a proper chunked body";
+    int status = FLOWD_HTTP_CHUNKS_DONE;
 
     if (c->framing.chunked) {
         status = step_chunks(c, end, &reason);
-        if (status == FLOWD_HTTP_CHUNKS_MORE) {
-            admit(c);
-            return false;
-        }
-        if (status >= 400) {
-            flowd_http_connection_reject(c, status, reason);
-            return false;
-        }
     } else {
-        size_t length = (size_t)c->framing.content_length;
-
-        *end = c->in_start + c->head_length + length;
-        if (c->in_end < *end) {
-            admit(c);
-            return false;
-        }
-        c->message.body = c->in + c->in_start + c->head_length;
-        if (length > 0 && flowd_http_message_body(&c->message, c->message.body, length) != 0)
-            c->message.complete = false;
+        c->body_length = (size_t)c->framing.content_length;
+        *end = c->in_start + c->head_length + c->body_length;
+        if (c->in_end < *end)
+            status = FLOWD_HTTP_CHUNKS_MORE;
     }
-    if (!c->message.complete) {
-        flowd_http_connection_reject(c, 400, reason);
-        return false;
-    }
-    return true;
+    if (status == FLOWD_HTTP_CHUNKS_MORE)
+        admit(c);
+    else if (status >= 400)
+        flowd_http_connection_reject(c, status, reason);
+    return status == FLOWD_HTTP_CHUNKS_DONE;
 }
 
 void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
@@ -208,7 +208,7 @@ void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
 
     view_request(c, &request);
     request.body = c->in + c->in_start + c->head_length;
-    request.body_length = c->message.body_length;
+    request.body_length = c->body_length;
     c->head_only = request.method == FLOWD_HTTP_HEAD;
     c->served = true;
     if (!c->message.keep_alive)
@@ -220,5 +220,5 @@ void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
     flowd_http_deadline_clear(&c->deadline);
     c->in_start = end;
     c->scanned = 0;
-    c->blank = false;
+    c->empty_lines = 0;
 }

@@ -1,12 +1,12 @@
 /*
- * The server: its listeners, the connections they bring, and what all connections share.
+ * The server: the connections that its listeners (listeners.c) bring, and what all connections
+ * share.
  */
 #include "daemon/http/server.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,7 +16,6 @@
 #include "connection.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
-#include "listener.h"
 
 #define ACCEPTS_PER_RUN 32
 /* With no descriptor left, trying at once again would only burn time. */
@@ -36,8 +35,7 @@ static void pause_accepting(struct flowd_http_server *server, int error)
 
     flowd_log_limited(&limit, FLOWD_LOG_WARNING, server->name, "cannot accept connections: %s",
                       strerror(error));
-    for (unsigned i = 0; i < server->listener_count; i++)
-        ev_io_stop(server->loop, &server->listeners[i].watcher);
+    flowd_http_listeners_watch(server, false);
     if (!ev_is_active(&server->accept_pause)) {
         ev_timer_set(&server->accept_pause, ACCEPT_PAUSE_S, 0.0);
         ev_timer_start(server->loop, &server->accept_pause);
@@ -46,11 +44,9 @@ static void pause_accepting(struct flowd_http_server *server, int error)
 
 static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    struct flowd_http_server *server = timer->data;
-
+    (void)loop;
     (void)events;
-    for (unsigned i = 0; i < server->listener_count; i++)
-        ev_io_start(loop, &server->listeners[i].watcher);
+    flowd_http_listeners_watch(timer->data, true);
 }
 
 /* Where few descriptors are allowed, connections must leave some for everything else. */
@@ -85,13 +81,15 @@ static void accept_one(struct flowd_http_listener *listener, int fd)
         return;
     }
     connection = flowd_http_connection_new(server, fd, listener->local);
+    if (connection != NULL)
+        connection->loopback = listener->loopback;
     if (connection != NULL && server->count > server->connections_max) {
         flowd_http_connection_reject(connection, 503, "too many connections");
         flowd_http_connection_run(connection);
     }
 }
 
-static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
+void flowd_http_server_accept(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct flowd_http_listener *listener = watcher->data;
 
@@ -144,6 +142,9 @@ int flowd_http_server_new(struct ev_loop *loop, const char *name,
     server->handler = handler;
     server->context = context;
     server->connections_max = connections_allowed();
+    if (gethostname(server->hostname, sizeof(server->hostname) - 1) < 0)
+        server->hostname[0] = '\0';
+    flowd_http_listeners_init(server);
     ev_init(&server->accept_pause, on_accept_pause);
     ev_idle_init(&server->resume, on_resume);
     /* Idle watchers wait for all events of their priority; the input is older than those. */
@@ -157,14 +158,6 @@ int flowd_http_server_new(struct ev_loop *loop, const char *name,
     return 0;
 }
 
-static void close_listener(struct flowd_http_listener *listener)
-{
-    ev_io_stop(listener->server->loop, &listener->watcher);
-    if (listener->local && !listener->adopted)
-        flowd_http_listener_remove(listener->name, listener->device, listener->inode);
-    close(listener->fd);
-}
-
 void flowd_http_server_limit(struct flowd_http_server *server, unsigned connections)
 {
     if (connections < server->connections_max)
@@ -175,8 +168,7 @@ void flowd_http_server_free(struct flowd_http_server *server)
 {
     if (server == NULL)
         return;
-    for (unsigned i = 0; i < server->listener_count; i++)
-        close_listener(&server->listeners[i]);
+    flowd_http_listeners_fini(server);
     while (server->connections != NULL)
         flowd_http_connection_close(server->connections);
     while (server->closed != NULL) {
@@ -193,79 +185,6 @@ void flowd_http_server_free(struct flowd_http_server *server)
     flowd_http_deadlines_fini(&server->leaving);
     flowd_text_fini(&server->body);
     free(server);
-}
-
-/* The place for one more listener, or NULL. */
-static struct flowd_http_listener *next_listener(struct flowd_http_server *server)
-{
-    struct flowd_http_listener *listener = &server->listeners[server->listener_count];
-
-    if (server->listener_count == FLOWD_HTTP_LISTENERS_MAX)
-        return NULL;
-    *listener = (struct flowd_http_listener){.server = server, .fd = -1};
-    return listener;
-}
-
-static void begin_listening(struct flowd_http_listener *listener, int fd)
-{
-    listener->fd = fd;
-    ev_io_init(&listener->watcher, on_accept, fd, EV_READ);
-    listener->watcher.data = listener;
-    ev_io_start(listener->server->loop, &listener->watcher);
-    listener->server->listener_count++;
-}
-
-int flowd_http_server_listen(struct flowd_http_server *server, const char *address, uint16_t port,
-                             struct flowd_error *err)
-{
-    struct flowd_http_listener *listener = next_listener(server);
-    int fd;
-
-    if (listener == NULL)
-        return flowd_fail(err, -ENOSPC, "too many listeners");
-    fd = flowd_http_listener_open(address, port, listener->name, sizeof(listener->name), err);
-    if (fd < 0)
-        return fd;
-    begin_listening(listener, fd);
-    return 0;
-}
-
-int flowd_http_server_listen_unix(struct flowd_http_server *server, const char *path, mode_t mode,
-                                  const char *group, struct flowd_error *err)
-{
-    struct flowd_http_listener *listener = next_listener(server);
-    int fd;
-
-    if (listener == NULL)
-        return flowd_fail(err, -ENOSPC, "too many listeners");
-    fd = flowd_http_listener_open_unix(path, mode, group, &listener->device, &listener->inode, err);
-    if (fd < 0)
-        return fd;
-    listener->local = true;
-    memcpy(listener->name, path, strlen(path) + 1); /* shorter than a sun_path */
-    begin_listening(listener, fd);
-    return 0;
-}
-
-int flowd_http_server_adopt(struct flowd_http_server *server, int fd, const char *name, bool local,
-                            struct flowd_error *err)
-{
-    struct flowd_http_listener *listener = next_listener(server);
-
-    if (listener == NULL) {
-        close(fd);
-        return flowd_fail(err, -ENOSPC, "too many listeners");
-    }
-    listener->local = local;
-    listener->adopted = true;
-    snprintf(listener->name, sizeof(listener->name), "%s", name);
-    begin_listening(listener, fd);
-    return 0;
-}
-
-const char *flowd_http_server_listener(const struct flowd_http_server *server, unsigned n)
-{
-    return n < server->listener_count ? server->listeners[n].name : NULL;
 }
 
 const struct flowd_http_counters *flowd_http_server_counters(const struct flowd_http_server *server)

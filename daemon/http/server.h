@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,13 +43,15 @@ struct flowd_http_request {
     enum flowd_http_method method;
     struct flowd_http_slice path;  /* as sent, still percent-encoded */
     struct flowd_http_slice query; /* behind the "?" */
-    struct flowd_http_slice host;
+    struct flowd_http_slice host;  /* of the target or of the Host header */
     struct flowd_http_slice authorization;
     struct flowd_http_slice content_type;
     struct flowd_http_slice accept; /* its first line */
     char *body;                     /* may be changed in place; NULL in admit() */
     size_t body_length;
-    bool local; /* came over a unix socket */
+    bool foreign; /* names a host that is not this machine, at an address for this machine only */
+    bool encoded; /* the body has a Content-Encoding other than identity */
+    bool local;   /* came over a unix socket */
 };
 
 struct flowd_http_handler {
@@ -100,23 +103,33 @@ void flowd_http_server_limit(struct flowd_http_server *server, unsigned connecti
 /* Sends what the sockets take without waiting, closes everything and cancels what is pending. */
 void flowd_http_server_free(struct flowd_http_server *server);
 
-/* Listens on a numeric address; "::" takes both families. Returns 0 or -errno. */
+/*
+ * Listens on a numeric address; "::" takes both families. Returns 0, or -errno for what can never
+ * work. Where it cannot listen yet (the address is not this machine's, another program has the
+ * port), it says so in the log and tries again until it can: who is served must not stop what flowd
+ * is for.
+ */
 int flowd_http_server_listen(struct flowd_http_server *server, const char *address, uint16_t port,
                              struct flowd_error *err);
 /*
- * Listens on a unix socket with these permission bits and group ("": leave it). A socket file that
- * nobody listens on is replaced; anything else at path is an error and stays. Returns 0 or -errno.
+ * The same on a unix socket with these permission bits and group ("": leave it). A socket file that
+ * nobody listens on is replaced; anything else at path stays, and is in the way.
  */
 int flowd_http_server_listen_unix(struct flowd_http_server *server, const char *path, mode_t mode,
                                   const char *group, struct flowd_error *err);
+/* 0 if it listens wherever it was told to; else -EAGAIN with the reason. */
+int flowd_http_server_ready(const struct flowd_http_server *server, struct flowd_error *err);
 
 /* Listens on a listening socket that is there (taken, also on failure): its name is for users, and
  * its file, if it is a unix socket (local), is left alone. Returns 0 or -errno. */
 int flowd_http_server_adopt(struct flowd_http_server *server, int fd, const char *name, bool local,
                             struct flowd_error *err);
 
-/* The n-th listener as users write it ("127.0.0.1:7777" or a path); NULL: there is none. */
+/* The n-th place to listen at as users write it ("127.0.0.1:7777" or a path); NULL: there is none.
+ */
 const char *flowd_http_server_listener(const struct flowd_http_server *server, unsigned n);
+/* Adds to a module's status where it listens, and where it does not yet and why. */
+void flowd_http_server_listeners(const struct flowd_http_server *server, json_t *object);
 const struct flowd_http_counters *
 flowd_http_server_counters(const struct flowd_http_server *server);
 unsigned flowd_http_server_connections(const struct flowd_http_server *server);

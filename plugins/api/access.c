@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/address.h"
-#include "daemon/integer.h"
 #include "daemon/log.h"
 
 #define TOKEN_FILE_MAX (1024 * 1024)
@@ -145,47 +143,6 @@ bool api_tokens_match(const struct api_tokens *tokens, struct flowd_http_slice a
     for (size_t i = 0; i < tokens->count; i++)
         match |= equal(tokens->items[i], given);
     return match;
-}
-
-static bool equals_name(struct flowd_http_slice host, const char *name, size_t length)
-{
-    return length > 0 && host.length == length && strncasecmp(host.data, name, length) == 0;
-}
-
-/* Takes a port off the end. Returns false if what stands there is none. */
-static bool cut_port(struct flowd_http_slice *host)
-{
-    const char *colon;
-    uint64_t port;
-
-    if (host->length > 0 && host->data[host->length - 1] == ']')
-        return true;
-    colon = memrchr(host->data, ':', host->length);
-    if (colon == NULL)
-        return true;
-    if (flowd_integer_parse(colon + 1, (size_t)(host->data + host->length - colon - 1), 0, 65535,
-                            &port) != 0)
-        return false;
-    host->length = (size_t)(colon - host->data);
-    return true;
-}
-
-bool api_host_is_own(struct flowd_http_slice host, const char *hostname)
-{
-    struct flowd_address address;
-    size_t full = strlen(hostname);
-
-    if (!cut_port(&host))
-        return false;
-    if (host.length >= 2 && host.data[0] == '[' && host.data[host.length - 1] == ']')
-        return flowd_address_parse(host.data + 1, host.length - 2, &address) == 0 &&
-               memchr(host.data, ':', host.length) != NULL;
-    if (host.length > 0 && host.data[host.length - 1] == '.')
-        host.length--;
-    if (equals_name(host, "localhost", 9) || equals_name(host, hostname, full) ||
-        equals_name(host, hostname, strcspn(hostname, ".")))
-        return true;
-    return flowd_address_parse(host.data, host.length, &address) == 0 && address.family == AF_INET;
 }
 
 bool api_is_json(struct flowd_http_slice content_type)

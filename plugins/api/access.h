@@ -1,5 +1,5 @@
 /*
- * Who may use the API: bearer tokens, and the Host check against DNS rebinding.
+ * Who may use the API: bearer tokens, and the content type that a form cannot have.
  */
 #pragma once
 
@@ -24,12 +24,6 @@ void api_tokens_fini(struct api_tokens *tokens);
 
 /* True if authorization is "Bearer TOKEN" with one of the tokens, found in constant time. */
 bool api_tokens_match(const struct api_tokens *tokens, struct flowd_http_slice authorization);
-
-/*
- * True for a host (with or without port) that is an address, "localhost" or hostname, in any case
- * and with or without hostname's domain.
- */
-bool api_host_is_own(struct flowd_http_slice host, const char *hostname);
 
 /* True for application/json, with or without parameters. */
 bool api_is_json(struct flowd_http_slice content_type);

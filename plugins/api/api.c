@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/un.h>
 
 #include "daemon/address.h"
 #include "daemon/listen_fds.h"
@@ -52,8 +52,6 @@ static int listen_on_handed(struct api *api, enum flowd_listen_kind kind,
 
         if (result < 0)
             return result;
-        if (!local && !handed->loopback)
-            api->loopback_only = false;
         flowd_info("api", "%s was handed over in place of what is configured", handed->text);
         count++;
     }
@@ -66,15 +64,12 @@ static int listen_everywhere(struct api *api, const struct api_config *config,
 {
     int handed, result = 0;
 
-    api->loopback_only = true;
     handed = listen_on_handed(api, FLOWD_LISTEN_TCP, config, err);
     if (handed < 0)
         return handed;
-    if (handed == 0 && config->bind_port != 0) {
-        api->loopback_only = !listens_for_others(config);
+    if (handed == 0 && config->bind_port != 0)
         result = flowd_http_server_listen(api->server, config->bind_address,
                                           (uint16_t)config->bind_port, err);
-    }
     handed = result == 0 ? listen_on_handed(api, FLOWD_LISTEN_UNIX, config, err) : result;
     if (handed < 0)
         return handed;
@@ -93,14 +88,6 @@ static void api_free(struct api *api)
     free(api);
 }
 
-static void log_listeners(const struct api *api)
-{
-    const char *listener;
-
-    for (unsigned n = 0; (listener = flowd_http_server_listener(api->server, n)) != NULL; n++)
-        flowd_info("api", "listening on %s", listener);
-}
-
 static int start(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err)
 {
@@ -111,8 +98,6 @@ static int start(const struct flowd_context *context, const void *config, void *
     if (api == NULL)
         return flowd_fail(err, ENOMEM, "api");
     api->context = context;
-    if (gethostname(api->hostname, sizeof(api->hostname) - 1) < 0)
-        api->hostname[0] = '\0';
     api->source = flowd_hub_source(context->hub, flowd_plugin_api.name);
     result = api->source != NULL ? 0 : flowd_fail(err, ENOMEM, "api");
     if (result == 0)
@@ -126,7 +111,6 @@ static int start(const struct flowd_context *context, const void *config, void *
         api_free(api);
         return result;
     }
-    log_listeners(api);
     *instance = api;
     return 0;
 }
@@ -150,16 +134,19 @@ static void stop(void *instance)
     api_free(instance);
 }
 
+static int ready(const void *instance, struct flowd_error *err)
+{
+    const struct api *api = instance;
+
+    return flowd_http_server_ready(api->server, err);
+}
+
 static void status(const void *instance, json_t *object)
 {
     const struct api *api = instance;
     const struct flowd_http_counters *counters = flowd_http_server_counters(api->server);
-    json_t *listeners = json_array();
-    const char *listener;
 
-    for (unsigned n = 0; (listener = flowd_http_server_listener(api->server, n)) != NULL; n++)
-        json_array_append_new(listeners, json_string(listener));
-    json_object_set_new(object, "listeners", listeners);
+    flowd_http_server_listeners(api->server, object);
     json_object_set_new(object, "connections",
                         json_integer(flowd_http_server_connections(api->server)));
     json_object_set_new(object, "answers",
@@ -186,6 +173,9 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
     if (flowd_address_parse(api->bind_address, strlen(api->bind_address), &address) < 0)
         flowd_mistakes_add(mistakes, "%s.bindAddress: found \"%s\", wants a numeric address", path,
                            api->bind_address);
+    if (strlen(api->socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        flowd_mistakes_add(mistakes, "%s.socketPath: is longer than %zu bytes", path,
+                           sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
     if (api->bind_port == 0 && api->socket_path[0] == '\0')
         flowd_mistakes_add(mistakes, "%s: bindPort is 0 and socketPath empty: nothing to listen on",
                            path);
@@ -262,6 +252,7 @@ const struct flowd_module flowd_plugin_api = {
     .start = start,
     .reload = reload,
     .stop = stop,
+    .ready = ready,
     .status = status,
     .metrics = metrics,
 };

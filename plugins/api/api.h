@@ -30,8 +30,6 @@ struct api {
     struct flowd_source *source;
     struct flowd_http_server *server;
     struct api_tokens tokens;
-    bool loopback_only; /* no TCP listener that others can reach */
-    char hostname[256];
     struct api_pending *pending; /* requests that wait for the commit */
     struct api_pending *spare;
 };

@@ -85,8 +85,7 @@ static const struct route *find_route(const struct api *api, struct flowd_http_e
             if (serves(&routes[i], request->method))
                 route = &routes[i];
         }
-    if (api->tokens.count == 0 && api->loopback_only && !request->local &&
-        request->host.length > 0 && !api_host_is_own(request->host, api->hostname)) {
+    if (api->tokens.count == 0 && request->foreign) {
         flowd_http_answer_problem(exchange, 421, NULL, "Host",
                                   "Host: is neither an address nor a name of this machine");
         return NULL;
@@ -108,13 +107,18 @@ static const struct route *find_route(const struct api *api, struct flowd_http_e
     return route;
 }
 
-/* Access, path, method, content type. NULL: the answer has been given. */
+/* Access, path, method, content coding and type. NULL: the answer has been given. */
 static const struct route *check_request(const struct api *api,
                                          struct flowd_http_exchange *exchange,
                                          const struct flowd_http_request *request)
 {
     const struct route *route = find_route(api, exchange, request);
 
+    if (route != NULL && request->encoded) {
+        flowd_http_answer_problem(exchange, 415, "Accept-Encoding: identity\r\n",
+                                  "Content-Encoding", "Content-Encoding: must be identity");
+        return NULL;
+    }
     if (route == NULL || route->method != FLOWD_HTTP_POST || api_is_json(request->content_type))
         return route;
     flowd_http_answer_problem(exchange, 415, NULL, "Content-Type",

@@ -28,8 +28,8 @@ GOOD = head(b"Content-Length: %d" % len(BODY)) + BODY
 class Raw:
     """A connection on which a test writes bytes and reads answers one by one."""
 
-    def __init__(self, namespace):
-        self.stream = connect(namespace)
+    def __init__(self, namespace, port=7777):
+        self.stream = connect(namespace, port=port)
         self.buffer = b""
 
     def __enter__(self):
@@ -64,6 +64,8 @@ class Raw:
         assert status, top
         headers = {name.strip().lower(): value.strip() for name, _, value in
                    (line.partition(b":") for line in top.split(b"\r\n")[1:])}
+        if headers.get(b"transfer-encoding") == b"chunked":
+            return int(status[1]), headers, None  # it has been served: nobody reads further
         length = int(headers.get(b"content-length", b"0"))
         while len(self.buffer) < length:
             assert self.fill(), "an answer was cut short"
@@ -130,6 +132,21 @@ BAD_FRAMING = {
     "unknown method": GET.replace(b"GET", b"FETCH"),
     "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64) + b"\r\n\r\n",
     "no host": head(b"Content-Length: %d" % len(BODY), host=None) + BODY,
+    "chunk size with a blank behind it": head(b"Transfer-Encoding: chunked")
+    + b"5 \r\nhello\r\n0\r\n\r\n",
+    "chunk extension without a name": head(b"Transfer-Encoding: chunked")
+    + b"5;\r\nhello\r\n0\r\n\r\n",
+    "chunk extension with an open quote": head(b"Transfer-Encoding: chunked")
+    + b'5;a="b\r\nhello\r\n0\r\n\r\n',
+    "chunk extension with text behind its value": head(b"Transfer-Encoding: chunked")
+    + b'5;a="b"c\r\nhello\r\n0\r\n\r\n',
+    "length and coding with tabs": head(b"Content-Length: %d\t" % len(BODY),
+                                        b"Transfer-Encoding:\tchunked\t")
+    + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "tab in a length": head(b"Content-Length: 1\t%d" % len(BODY)) + BODY,
+    "bare LF before the request": b"\n" + GOOD,
+    "bare CR before the request": b"\r" + GOOD,
+    "many empty lines before the request": b"\r\n" * 100 + GOOD,
     "two hosts": head(b"Host: localhost", b"Content-Length: %d" % len(BODY)) + BODY,
 }
 
@@ -152,30 +169,99 @@ def test_bad_framing(plain, single):
     assert healthy(single)
 
 
+CHUNKED = head(b"Transfer-Encoding: chunked")
+WHOLE = b"%x\r\n%s\r\n" % (len(BODY), BODY)
+GOOD_FRAMING = {
+    "chunks": CHUNKED + WHOLE + b"0\r\n\r\n",
+    "one-byte chunks": head(b"Transfer-Encoding: Chunked")
+    + b"".join(b"%X;name=value\r\n%c\r\n" % (1, byte) for byte in BODY) + b"0\r\n\r\n",
+    "two chunk extensions": CHUNKED + b"%x;a=b;c=d\r\n%s\r\n0;e\r\n\r\n" % (len(BODY), BODY),
+    "quoted chunk extensions": CHUNKED + b'%x;a="b;\\"\t\xe9";c ; d = "" \t;e\r\n%s\r\n0\r\n\r\n'
+    % (len(BODY), BODY),
+    "coding with tabs": head(b"Transfer-Encoding:\tchunked\t") + WHOLE + b"0\r\n\r\n",
+    "trailer": CHUNKED + WHOLE + b"0\r\nX-Sum: 1\r\n\r\n",
+    "trailer with tabs": CHUNKED + WHOLE + b"0\r\nX-Sum:\t1\t\r\n\r\n",
+    "case of names": GOOD.replace(b"Content-Length", b"cOnTeNt-lEnGtH"),
+    "blanks around a value": GOOD.replace(b"Host: localhost", b"Host: \t localhost \t"),
+    "tab behind a length": GOOD.replace(b"\r\n\r\n", b"\t\r\n\r\n"),
+    "tabs around a length": GOOD.replace(b"Content-Length: ", b"Content-Length:\t \t").replace(
+        b"\r\n\r\n", b" \t \r\n\r\n"),
+    "tabs around a type": GOOD.replace(b" application/json", b"\tapplication/json\t"),
+    "tabs around every value": re.sub(rb": ([^\r]*)", rb":\t\1\t", GOOD[:-len(BODY)]) + BODY,
+    "tab in a value": head(b"X-Odd: a\tb", b"Content-Length: %d" % len(BODY)) + BODY,
+    "type with a parameter": GOOD.replace(b"/json", b"/json; charset=utf-8"),
+    "type in another case": GOOD.replace(b"application/json", b"Application/JSON"),
+    "leading zeros": head(b"Content-Length: 000%d" % len(BODY)) + BODY,
+    "empty line before the request": b"\r\n" + GOOD,
+    "empty lines before the request": b"\r\n" * 4 + GOOD,
+    "identity": head(b"Content-Encoding: identity", b"Content-Length: %d" % len(BODY)) + BODY,
+    "HTTP/1.0": GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"),
+}
+
+
 def test_good_framing(plain, single):
-    """What looks odd and is right."""
+    """What looks odd and is right; it is not the end of the connection either."""
     daemon = plain()
-    chunks = b"".join(b"%X;name=value\r\n%c\r\n" % (1, byte) for byte in BODY)
-    requests = {
-        "chunks": head(b"Transfer-Encoding: chunked") + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),
-        "one-byte chunks": head(b"Transfer-Encoding: Chunked") + chunks + b"0\r\n\r\n",
-        "trailer": head(b"Transfer-Encoding: chunked")
-        + b"%x\r\n%s\r\n0\r\nX-Sum: 1\r\n\r\n" % (len(BODY), BODY),
-        "case of names": GOOD.replace(b"Content-Length", b"cOnTeNt-lEnGtH"),
-        "blanks around a value": GOOD.replace(b"Host: localhost", b"Host: \t localhost \t"),
-        "type with a parameter": GOOD.replace(b"/json", b"/json; charset=utf-8"),
-        "type in another case": GOOD.replace(b"application/json", b"Application/JSON"),
-        "leading zeros": head(b"Content-Length: 000%d" % len(BODY)) + BODY,
-        "empty line before the request": b"\r\n" + GOOD,
-        "HTTP/1.0": GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"),
-    }
-    for name, request in requests.items():
+    for name, request in GOOD_FRAMING.items():
         with Raw(single) as raw:
             raw.send(request)
             answer = raw.answer()
             assert answer and answer[0] == 201, (name, answer)
-            flow = json.loads(answer[2])["id"]
-            daemon.api.delete(f"/v1/flows/{flow}").expect(200, 204)
+            flow = json.loads(answer[2])
+            assert (flow["srcPort"], flow["dstPort"]) == (1, 2), (name, flow)
+            daemon.api.delete(f"/v1/flows/{flow['id']}").expect(200, 204)
+            if name != "HTTP/1.0":
+                raw.send(b"\r\n\r\n" + GET)
+                assert raw.answer()[0] == 200, name
+
+
+def test_good_framing_byte_by_byte(plain, single):
+    """The same wherever the parts are cut."""
+    daemon = plain()
+    for name, request in GOOD_FRAMING.items():
+        if name == "one-byte chunks":
+            continue
+        with Raw(single) as raw:
+            for position in range(len(request)):
+                raw.send(request[position:position + 1])
+            answer = raw.answer()
+            assert answer and answer[0] == 201, (name, answer)
+            daemon.api.delete(f"/v1/flows/{json.loads(answer[2])['id']}").expect(200, 204)
+
+
+def test_tab_behind_the_connection_option(plain, single):
+    """It closes as if a blank stood there."""
+    plain()
+    with Raw(single) as raw:
+        raw.send(GET.replace(b"\r\n\r\n", b"\r\nConnection:\tclose\t\r\n\r\n"))
+        assert raw.answer()[0] == 200
+        assert raw.closed()
+
+
+def test_empty_lines_between_requests(plain, single):
+    """Clients that send a line end behind a body, pipelined."""
+    daemon = plain()
+    with Raw(single) as raw:
+        raw.send((GOOD + b"\r\n" + GET + b"\r\n\r\n") * 20)
+        for number in range(20):
+            assert raw.answer()[0] == (201 if number == 0 else 200)
+            assert raw.answer()[0] == 200
+    assert daemon.api.live() == 1 and healthy(single)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br", b"identity, gzip", b"gzip\t", b""])
+def test_content_coding(plain, single, coding):
+    """A body that would have to be unpacked is refused, with what is taken instead."""
+    daemon = plain()
+    with Raw(single) as raw:
+        raw.send(head(b"Content-Encoding: " + coding, b"Content-Length: %d" % len(BODY)) + BODY)
+        status, headers, body = raw.answer()
+        assert status == 415, body
+        assert headers[b"accept-encoding"] == b"identity"
+        assert json.loads(body)["field"] == "Content-Encoding"
+        raw.send(GET)
+        assert raw.answer()[0] == 200
+    assert daemon.api.live() == 0
 
 
 def test_every_cut(plain, single):
@@ -408,6 +494,8 @@ def test_keep_alive_and_close(plain, single):
 @pytest.mark.parametrize("host,status", [
     (b"localhost", 200), (b"localhost:7777", 200), (b"LOCALHOST", 200), (b"127.0.0.1:7777", 200),
     (b"[::1]:7777", 200), (b"192.0.2.1", 200), (b"[2001:db8::1]", 200),
+    (b"localhost:", 200), (b"127.0.0.1:", 200), (b"[::1]:", 200), (b"\tlocalhost\t", 200),
+    (b"", 421), (b":7777", 421), (b"[::1%evil.example]", 421), (b"[::1%25evil.example]:7777", 421),
     (socket.gethostname().encode(), 200),
     (b"example.org", 421), (b"localhost.example.org", 421), (b"127.0.0.1.example.org:7777", 421),
     (b"example.org:7777", 421),
@@ -420,6 +508,27 @@ def test_host_check(plain, single, host, status):
         answer = raw.answer()
         assert answer[0] == status, answer
         assert b"access-control-allow-origin" not in answer[1]
+
+
+@pytest.mark.parametrize("host,status", [
+    (b"localhost", 200), (b"localhost:", 200), (b"127.0.0.1:9000", 200), (b"[::1]", 200),
+    (b"", 421), (b"example.org:9000", 421), (b"[::1%evil.example]", 421),
+])
+def test_host_check_of_the_metrics(plain, single, host, status):
+    """They tell the addresses of all flows: a page must not read them by its own name."""
+    plain(backends={"prometheus": {}})
+    with Raw(single, 9000) as raw:
+        raw.send(head(method=b"GET", target=b"/metrics", host=b"Host: " + host, json_type=False))
+        assert raw.answer()[0] == status
+
+
+def test_no_host_check_where_others_reach_it(plain, single):
+    """There is no telling by which names they do."""
+    plain(backends={"prometheus": {"bindAddress": "0.0.0.0"}}, api={"bindAddress": "::"})
+    for port in (7777, 9000):
+        with Raw(single, port) as raw:
+            raw.send(head(method=b"GET", target=b"/", host=b"Host: example.org", json_type=False))
+            assert raw.answer()[0] == 200
 
 
 def test_no_host_check_with_a_token(plain, single, directory):

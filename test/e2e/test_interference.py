@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import shutil
-import socket
 import stat
 import time
 
@@ -202,16 +201,14 @@ def test_state_directory_is_moved(make_flowd, single, directory):
 
 
 def test_failed_start_leaves_marking_alone(pair, marking, pin_path):
-    """After a crash, a start that fails (here: the port is taken) takes nothing away."""
+    """After a crash, a start that fails (here: without its token file) takes nothing away."""
     daemon = marking()
     daemon.api.post(event(Pair.NEAR, 1, Pair.FAR, 2)).expect(201)
     daemon.kill()
-    with pair.near.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", 7777))
-        taken.listen()
-        daemon.start(ready=False)
-        assert daemon.wait_exit() == 1
+    daemon.config["plugins"]["api"]["tokenFile"] = "/nonexistent/tokens"
+    daemon.start(ready=False)
+    assert daemon.wait_exit() == 1
+    del daemon.config["plugins"]["api"]["tokenFile"]
     assert len(map_entries(pin_path)) == 1 and any((pin_path / "links").glob("*"))
     daemon.start()
     assert Api(pair.near).live() == 1

@@ -403,14 +403,16 @@ def test_while_flows_come_and_go(exporting, pair):
 
 
 def test_port_in_use(exporting, pair, make_flowd):
-    """The message says whose port it is; the one that has it goes on."""
+    """The message says which port it is; the one that has it goes on, and the other has it then."""
     daemon = exporting()
     config = {"backends": {"prometheus": {}}, "stateDir": str(daemon.directory / "other")}
-    second = make_flowd(pair.near, config, name="second").start(ready=False)
-    assert second.wait_exit() == 1
-    said = second.log()
+    second = make_flowd(pair.near, config, name="second").start()
+    said = second.wait_log(r"ready, but .*").group()
     assert "prometheus" in said and "127.0.0.1:9000" in said and "in use" in said, said
     assert daemon.exporter.get("/metrics").status == 200
+    daemon.stop()
+    second.wait_log(r"prometheus: listening on 127\.0\.0\.1:9000")
+    assert Api(pair.near, port=9000).get("/metrics").status == 200
 
 
 def test_other_address_and_old_keys(make_flowd, single, directory):

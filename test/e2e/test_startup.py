@@ -25,17 +25,61 @@ def fails(daemon, *words, status=1):
     return daemon
 
 
-def test_port_in_use(make_flowd, single, directory):
-    with single.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+def goes_on(daemon, *words):
+    """Starts a daemon that is up, and not ready for a reason with all the words, also in the log."""
+    daemon.start()
+    ready = daemon.wait_log(r"ready, but .*").group()
+    for word in words:
+        assert word in ready, f"{word!r} is not in {ready!r}"
+    assert daemon.log().count(" error ") == 1, daemon.log()
+    return daemon
+
+
+def is_served(api):
+    try:
+        return api.get("/readyz").status == 200
+    except OSError:
+        api.close()
+        return False
+
+
+def test_port_in_use(make_flowd, pair, directory, pin_path):
+    """Packets are marked all the same; the API is there as soon as the port is free."""
+    config = base_config(directory, pin_path)
+    config["plugins"]["api"]["socketPath"] = str(directory / "api.sock")
+    with pair.near.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", 7777))
         other.listen()
-        fails(make_flowd(single, base_config(directory)), "127.0.0.1:7777", "in use")
+        daemon = goes_on(make_flowd(pair.near, config), "api", "127.0.0.1:7777", "in use")
+        local = Api(path=directory / "api.sock")
+        local.get("/readyz").problem(503, "127.0.0.1:7777", "in use")
+        about = local.module("api")
+        assert about["listeners"] == [str(directory / "api.sock")]
+        assert [one["listener"] for one in about["notListening"]] == ["127.0.0.1:7777"]
+        daemon.write_fifo(line("start", Pair.NEAR, 1, Pair.FAR, 2))
+        until(lambda: local.live() == 1, "a flow through the fifo")
+        assert local.flows()[0]["backends"]["marker"] == "marked"
+    api = Api(pair.near)
+    until(lambda: is_served(api), "the API")
+    assert api.live() == 1 and local.module("api")["notListening"] == []
+    assert daemon.log().count(" error ") == 1, daemon.log()
 
 
-def test_address_that_is_not_ours(make_flowd, single, directory):
+@pytest.mark.parametrize("address,prefix", [("192.0.2.99", 24), ("2001:db8::99", 64)])
+def test_address_that_comes_later(make_flowd, pair, directory, address, prefix):
+    """API and metrics on an address that no interface has yet."""
     config = base_config(directory)
-    config["plugins"]["api"]["bindAddress"] = "192.0.2.99"
-    fails(make_flowd(single, config), "192.0.2.99:7777")
+    config["plugins"]["api"]["bindAddress"] = address
+    config["backends"]["prometheus"] = {"bindAddress": address}
+    daemon = make_flowd(pair.near, config).start()
+    assert "ready, but" in daemon.log() and address in daemon.log(), daemon.log()
+    daemon.write_fifo(line("start", Pair.NEAR, 1, Pair.FAR, 2))
+    pair.near.add_address("veth0", f"{address}/{prefix}")
+    api = Api(pair.near, address)
+    until(lambda: is_served(api), "the API")
+    until(lambda: api.live() == 1, "the flow")
+    assert Api(pair.near, address, 9000).get("/metrics").status == 200
 
 
 def test_socket_path_is_a_file(make_flowd, single, directory):
@@ -43,8 +87,11 @@ def test_socket_path_is_a_file(make_flowd, single, directory):
     path = directory / "api.sock"
     path.write_text("precious")
     config["plugins"]["api"]["socketPath"] = str(path)
-    fails(make_flowd(single, config), str(path))
+    goes_on(make_flowd(single, config), str(path), "is not a socket")
     assert path.read_text() == "precious"
+    Api(single).get("/readyz").problem(503, str(path))
+    path.unlink()
+    until(lambda: is_served(Api(path=path)), "the API at its path")
 
 
 def test_socket_path_is_in_use(make_flowd, single, directory):
@@ -55,8 +102,54 @@ def test_socket_path_is_in_use(make_flowd, single, directory):
         other.bind(str(path))
         other.listen()
         before = os.stat(path).st_ino
-        fails(make_flowd(single, config), str(path))
+        goes_on(make_flowd(single, config), str(path), "in use")
         assert os.stat(path).st_ino == before
+    until(lambda: is_served(Api(path=path)), "the API at its path")
+
+
+def test_socket_path_in_a_directory_that_comes_later(make_flowd, single, directory):
+    config = base_config(directory)
+    path = directory / "later" / "api.sock"
+    config["plugins"]["api"]["socketPath"] = str(path)
+    goes_on(make_flowd(single, config), str(path))
+    path.parent.mkdir()
+    until(lambda: is_served(Api(path=path)), "the API at its path")
+
+
+def test_the_api_is_the_only_input(make_flowd, single, directory):
+    """It is up and says that it is not ready."""
+    config = base_config(directory)
+    del config["plugins"]["namedPipe"]
+    config["backends"]["prometheus"] = {}
+    with single.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.bind(("127.0.0.1", 7777))
+        other.listen()
+        goes_on(make_flowd(single, config), "api", "in use")
+
+
+def test_flow_log_that_can_not_be_opened(make_flowd, single, directory):
+    """The lines wait for their file."""
+    config = base_config(directory)
+    path = directory / "later" / "flows"
+    config["backends"]["log"] = {"path": str(path)}
+    daemon = goes_on(make_flowd(single, config), "log", str(path))
+    api = Api(single)
+    assert api.post(event("2001:db8::1", 1, "2001:db8::2", 2)).json["backends"]["log"] == "failed"
+    api.get("/readyz").problem(503, str(path))
+    path.parent.mkdir()
+    until(lambda: is_served(api), "the file")
+    until(lambda: "2001:db8::1" in path.read_text(), "the line")
+    assert api.post(event("2001:db8::1", 2, "2001:db8::2", 2)).json["backends"]["log"] == "logged"
+    assert len(path.read_text().splitlines()) == 2
+    assert daemon.log().count(" error ") == 1, daemon.log()
+
+
+def test_pid_file_that_can_not_be_written(make_flowd, single, directory):
+    config = base_config(directory)
+    config["pidPath"] = str(directory / "nowhere" / "pid")
+    daemon = make_flowd(single, config).start()
+    daemon.wait_log(r"error .*pidPath .*nowhere/pid")
+    assert is_served(Api(single))
 
 
 def _file(path):

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/http/chunks.h"
 #include "daemon/http/framing.h"
 #include "fuzz_target.h"
 
@@ -25,7 +26,8 @@ static int64_t scan_by_bytes(const char *data, size_t size)
     return result;
 }
 
-static int chunks_by(size_t step, const char *data, size_t size, size_t *end)
+/* In place, as the server does it. */
+static int chunks_by(size_t step, char *data, size_t size, size_t *end)
 {
     struct flowd_http_chunks chunks = {0};
     int result = FLOWD_HTTP_CHUNKS_MORE;
@@ -35,7 +37,8 @@ static int chunks_by(size_t step, const char *data, size_t size, size_t *end)
         size_t length = size - at < step ? size - at : step, consumed = 0;
         const char *reason = NULL;
 
-        result = flowd_http_chunks_scan(&chunks, data + at, length, LIMIT, &consumed, &reason);
+        result =
+            flowd_http_chunks_scan(&chunks, data + at, length, data, LIMIT, &consumed, &reason);
         REQUIRE(result == FLOWD_HTTP_CHUNKS_MORE || result == FLOWD_HTTP_CHUNKS_DONE ||
                 ((result == 400 || result == 413) && reason != NULL));
         if (result == FLOWD_HTTP_CHUNKS_DONE) {
@@ -69,15 +72,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     /* On the heap with its exact size, so that reading too far is seen. */
     char *copy = malloc(size > 0 ? size : 1);
+    char *other = malloc(size > 0 ? size : 1);
     size_t whole_end, byte_end;
 
-    REQUIRE(copy != NULL);
+    REQUIRE(copy != NULL && other != NULL);
     memcpy(copy, data, size);
+    memcpy(other, data, size);
     check_head(copy, size);
     if (size > 0) {
-        REQUIRE(chunks_by(size, copy, size, &whole_end) == chunks_by(1, copy, size, &byte_end));
+        REQUIRE(chunks_by(size, copy, size, &whole_end) == chunks_by(1, other, size, &byte_end));
         REQUIRE(whole_end == byte_end);
+        REQUIRE(memcmp(copy, other, size) == 0);
     }
     free(copy);
+    free(other);
     return 0;
 }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "framing.h"
+#include "chunks.h"
 
 #define TEXT(literal) literal, sizeof(literal) - 1
 #define LIMIT 1000
@@ -25,6 +25,7 @@ struct row {
     uint64_t total; /* content of a body that is good */
     size_t behind;  /* bytes at the end that belong to the next request */
     const char *reason;
+    const char *content; /* NULL: whatever it is */
 };
 
 #define DONE FLOWD_HTTP_CHUNKS_DONE
@@ -34,6 +35,7 @@ struct row {
 #define LONG_SIZE "a chunk size is too long"
 #define SIZE_CR "CR without LF after a chunk size"
 #define LONGER "a chunk is longer than its size says"
+#define NO_EXTENSION "a chunk extension that is none"
 #define EXTENSION "a control character in a chunk extension"
 #define TRAILER "a trailer without a proper name"
 #define TRAILER_CONTROL "a control character in a trailer"
@@ -41,82 +43,101 @@ struct row {
 #define TOO_LARGE "the body is too large"
 
 static const struct row rows[] = {
-    {TEXT("0\r\n\r\n"), DONE, 0, 0, NULL},
-    {TEXT("00000000\r\n\r\n"), DONE, 0, 0, NULL},
-    {TEXT("5\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL},
-    {TEXT("00000005\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL},
-    {TEXT("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n"), DONE, 20, 0, NULL},
-    {TEXT("2\r\n\r\n\r\n0\r\n\r\n"), DONE, 2, 0, NULL},
-    {TEXT("5\r\n0\r\n\r\n\r\n0\r\n\r\n"), DONE, 5, 0, NULL},
-    {TEXT("3\r\n\0\xff\x7f\r\n0\r\n\r\n"), DONE, 3, 0, NULL},
-    {TEXT("5;name\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL},
-    {TEXT("5;name=\"a;b\"\t \r\nhello\r\n0;x=y\r\n\r\n"), DONE, 5, 0, NULL},
-    {TEXT("0\r\nX-Sum: 1\r\nX-Empty:\r\n\r\n"), DONE, 0, 0, NULL},
-    {TEXT("0\r\nX:\ta\xe9\r\n\r\n"), DONE, 0, 0, NULL},
-    {TEXT("0\r\n\r\nGET / HTTP/1.1\r\n"), DONE, 0, 16, NULL},
-    {TEXT("1\r\nx\r\n0\r\n\r\n\r\n"), DONE, 1, 2, NULL},
-    {TEXT("0\r\n\r\n0\r\n\r\n"), DONE, 0, 5, NULL},
+    {TEXT("0\r\n\r\n"), DONE, 0, 0, NULL, NULL},
+    {TEXT("00000000\r\n\r\n"), DONE, 0, 0, NULL, NULL},
+    {TEXT("5\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL, "hello"},
+    {TEXT("2;a\r\nhe\r\n1\r\nl\r\n2;b=c\r\nlo\r\n0\r\n\r\n"), DONE, 5, 0, NULL, "hello"},
+    {TEXT("00000005\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL, NULL},
+    {TEXT("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n"), DONE, 20, 0, NULL, NULL},
+    {TEXT("2\r\n\r\n\r\n0\r\n\r\n"), DONE, 2, 0, NULL, NULL},
+    {TEXT("5\r\n0\r\n\r\n\r\n0\r\n\r\n"), DONE, 5, 0, NULL, "0\r\n\r\n"},
+    {TEXT("3\r\n\0\xff\x7f\r\n0\r\n\r\n"), DONE, 3, 0, NULL, NULL},
+    {TEXT("5;name\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL, NULL},
+    {TEXT("5;name=\"a;b\"\r\nhello\r\n0;x=y\r\n\r\n"), DONE, 5, 0, NULL, NULL},
+    {TEXT("5;a=b;c=d\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL, "hello"},
+    {TEXT("5;a;b;c\r\nhello\r\n0;d=\"\"\r\n\r\n"), DONE, 5, 0, NULL, NULL},
+    {TEXT("5 \t; a\t= b ;c = \"d\" ; e\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL, NULL},
+    {TEXT("5;a=\"\\\"\\\\;\t\xe9\";b\r\nhello\r\n0\r\n\r\n"), DONE, 5, 0, NULL, NULL},
+    {TEXT("0\r\nX-Sum: 1\r\nX-Empty:\r\n\r\n"), DONE, 0, 0, NULL, NULL},
+    {TEXT("0\r\nX:\ta\xe9\r\n\r\n"), DONE, 0, 0, NULL, NULL},
+    {TEXT("0\r\n\r\nGET / HTTP/1.1\r\n"), DONE, 0, 16, NULL, NULL},
+    {TEXT("1\r\nx\r\n0\r\n\r\n\r\n"), DONE, 1, 2, NULL, NULL},
+    {TEXT("0\r\n\r\n0\r\n\r\n"), DONE, 0, 5, NULL, NULL},
     /* Not at their end. */
-    {TEXT(""), MORE, 0, 0, NULL},
-    {TEXT("5"), MORE, 0, 0, NULL},
-    {TEXT("5\r\nhello\r\n"), MORE, 5, 0, NULL},
-    {TEXT("5\r\nhello\r\n0\r\n"), MORE, 5, 0, NULL},
-    {TEXT("5\r\nhello\r\n0\r\nX: a\r\n"), MORE, 5, 0, NULL},
+    {TEXT(""), MORE, 0, 0, NULL, NULL},
+    {TEXT("5"), MORE, 0, 0, NULL, NULL},
+    {TEXT("5\r\nhello\r\n"), MORE, 5, 0, NULL, NULL},
+    {TEXT("5\r\nhello\r\n0\r\n"), MORE, 5, 0, NULL, NULL},
+    {TEXT("5\r\nhello\r\n0\r\nX: a\r\n"), MORE, 5, 0, NULL, NULL},
     /* Sizes. */
-    {TEXT("\r\n"), 400, 0, 0, NO_SIZE},
-    {TEXT("5\r\nhello\r\n\r\n"), 400, 0, 0, NO_SIZE},
-    {TEXT(";x\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("g\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("-5\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("+5\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("0x5\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT(" 5\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("5 \r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("5\t;x\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("5,5\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("5\0\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("\xef\xbc\x95\r\nhello\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("000000005\r\nhello\r\n"), 400, 0, 0, LONG_SIZE},
-    {TEXT("100000005\r\nhello\r\n"), 400, 0, 0, LONG_SIZE},
-    {TEXT("ffffffffffffffff\r\n"), 400, 0, 0, LONG_SIZE},
+    {TEXT("\r\n"), 400, 0, 0, NO_SIZE, NULL},
+    {TEXT("5\r\nhello\r\n\r\n"), 400, 0, 0, NO_SIZE, NULL},
+    {TEXT(";x\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("g\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("-5\r\nhello\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("+5\r\nhello\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("0x5\r\nhello\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT(" 5\r\nhello\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("5 \r\nhello\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5 5\r\nhello\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5,5\r\nhello\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("5\0\r\nhello\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("\xef\xbc\x95\r\nhello\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("000000005\r\nhello\r\n"), 400, 0, 0, LONG_SIZE, NULL},
+    {TEXT("100000005\r\nhello\r\n"), 400, 0, 0, LONG_SIZE, NULL},
+    {TEXT("ffffffffffffffff\r\n"), 400, 0, 0, LONG_SIZE, NULL},
     /* Line ends. */
-    {TEXT("5\nhello\r\n0\r\n\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("5\rhello\r\n0\r\n\r\n"), 400, 0, 0, SIZE_CR},
-    {TEXT("5\r\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, SIZE_CR},
-    {TEXT("0\n\r\n"), 400, 0, 0, NOT_HEX},
-    {TEXT("0\r\n\n"), 400, 0, 0, TRAILER},
-    {TEXT("0\r\n\r\r\n"), 400, 0, 0, TRAILER_CR},
-    {TEXT("5\r\nhello\n0\r\n\r\n"), 400, 0, 0, LONGER},
-    {TEXT("5\r\nhello\r0\r\n\r\n"), 400, 0, 0, LONGER},
-    {TEXT("5\r\nhello0\r\n\r\n"), 400, 0, 0, LONGER},
-    {TEXT("5\r\nhello!\r\n0\r\n\r\n"), 400, 0, 0, LONGER},
-    {TEXT("4\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, LONGER},
-    {TEXT("6\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, LONGER},
+    {TEXT("5\nhello\r\n0\r\n\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("5\rhello\r\n0\r\n\r\n"), 400, 0, 0, SIZE_CR, NULL},
+    {TEXT("5\r\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, SIZE_CR, NULL},
+    {TEXT("0\n\r\n"), 400, 0, 0, NOT_HEX, NULL},
+    {TEXT("0\r\n\n"), 400, 0, 0, TRAILER, NULL},
+    {TEXT("0\r\n\r\r\n"), 400, 0, 0, TRAILER_CR, NULL},
+    {TEXT("5\r\nhello\n0\r\n\r\n"), 400, 0, 0, LONGER, NULL},
+    {TEXT("5\r\nhello\r0\r\n\r\n"), 400, 0, 0, LONGER, NULL},
+    {TEXT("5\r\nhello0\r\n\r\n"), 400, 0, 0, LONGER, NULL},
+    {TEXT("5\r\nhello!\r\n0\r\n\r\n"), 400, 0, 0, LONGER, NULL},
+    {TEXT("4\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, LONGER, NULL},
+    {TEXT("6\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, LONGER, NULL},
     /* Extensions. */
-    {TEXT("5;a\nb\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION},
-    {TEXT("5;a\rb\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, SIZE_CR},
-    {TEXT("5;a\0\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION},
-    {TEXT("5;\x7f\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION},
-    {TEXT("5;\"a\nb\"\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION},
+    {TEXT("5;a\nb\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION, NULL},
+    {TEXT("5;\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;;a\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a \r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=b \r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;=b\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=b=c\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a b\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=b c\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=\"b\"c\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=\"b\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=\"b\\\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;a=\"b\\\n\"\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION, NULL},
+    {TEXT("5;a\rb\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, SIZE_CR, NULL},
+    {TEXT("5;a\0\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION, NULL},
+    {TEXT("5;\x7f\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION, NULL},
+    {TEXT("5;\"a\"\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, NO_EXTENSION, NULL},
+    {TEXT("5;x=\"a\nb\"\r\nhello\r\n0\r\n\r\n"), 400, 0, 0, EXTENSION, NULL},
     /* Trailers. */
-    {TEXT("0\r\n X: a\r\n\r\n"), 400, 0, 0, TRAILER},
-    {TEXT("0\r\n: a\r\n\r\n"), 400, 0, 0, TRAILER},
-    {TEXT("0\r\nX : a\r\n\r\n"), 400, 0, 0, TRAILER},
-    {TEXT("0\r\nX\r\n\r\n"), 400, 0, 0, TRAILER},
-    {TEXT("0\r\nX: a\r\n b\r\n\r\n"), 400, 0, 0, TRAILER},
-    {TEXT("0\r\nX: a\n\r\n"), 400, 0, 0, TRAILER_CONTROL},
-    {TEXT("0\r\nX: a\0\r\n\r\n"), 400, 0, 0, TRAILER_CONTROL},
-    {TEXT("0\r\nX: a\rb\r\n\r\n"), 400, 0, 0, TRAILER_CR},
+    {TEXT("0\r\n X: a\r\n\r\n"), 400, 0, 0, TRAILER, NULL},
+    {TEXT("0\r\n: a\r\n\r\n"), 400, 0, 0, TRAILER, NULL},
+    {TEXT("0\r\nX : a\r\n\r\n"), 400, 0, 0, TRAILER, NULL},
+    {TEXT("0\r\nX\r\n\r\n"), 400, 0, 0, TRAILER, NULL},
+    {TEXT("0\r\nX: a\r\n b\r\n\r\n"), 400, 0, 0, TRAILER, NULL},
+    {TEXT("0\r\nX: a\n\r\n"), 400, 0, 0, TRAILER_CONTROL, NULL},
+    {TEXT("0\r\nX: a\0\r\n\r\n"), 400, 0, 0, TRAILER_CONTROL, NULL},
+    {TEXT("0\r\nX: a\rb\r\n\r\n"), 400, 0, 0, TRAILER_CR, NULL},
     /* Sizes above the limit are refused before their content comes. */
-    {TEXT("3e9\r\n"), 413, 0, 0, TOO_LARGE},
-    {TEXT("ffffffff\r\n"), 413, 0, 0, TOO_LARGE},
-    {TEXT("5\r\nhello\r\n3e4\r\n"), 413, 0, 0, TOO_LARGE},
-    {TEXT("3e8\r\n"), MORE, 0, 0, NULL},
+    {TEXT("3e9\r\n"), 413, 0, 0, TOO_LARGE, NULL},
+    {TEXT("ffffffff\r\n"), 413, 0, 0, TOO_LARGE, NULL},
+    {TEXT("5\r\nhello\r\n3e4\r\n"), 413, 0, 0, TOO_LARGE, NULL},
+    {TEXT("3e8\r\n"), MORE, 0, 0, NULL, NULL},
 };
 
 /* A body as the scanner sees it: copied, so that reads past a part are seen. */
 static int scan_part(struct flowd_http_chunks *chunks, const char *data, size_t length,
-                     size_t *consumed, const char **reason)
+                     char *content, size_t *consumed, const char **reason)
 {
     char *copy = malloc(length > 0 ? length : 1);
     int status;
@@ -124,7 +145,7 @@ static int scan_part(struct flowd_http_chunks *chunks, const char *data, size_t 
     assert_non_null(copy);
     memcpy(copy, data, length);
     *consumed = 0;
-    status = flowd_http_chunks_scan(chunks, copy, length, LIMIT, consumed, reason);
+    status = flowd_http_chunks_scan(chunks, copy, length, content, LIMIT, consumed, reason);
     free(copy);
     if (status == MORE)
         assert_int_equal(*consumed, length);
@@ -135,6 +156,7 @@ static int scan_part(struct flowd_http_chunks *chunks, const char *data, size_t 
 static void check(const struct row *row, size_t first, size_t step)
 {
     struct flowd_http_chunks chunks = {0};
+    char content[LIMIT];
     const char *reason = NULL;
     size_t done = 0;
     size_t part = first;
@@ -145,7 +167,7 @@ static void check(const struct row *row, size_t first, size_t step)
 
         if (part > row->length - done)
             part = row->length - done;
-        status = scan_part(&chunks, row->body + done, part, &consumed, &reason);
+        status = scan_part(&chunks, row->body + done, part, content, &consumed, &reason);
         done += status < 400 ? consumed : 0;
         if (done == row->length)
             break;
@@ -159,6 +181,8 @@ static void check(const struct row *row, size_t first, size_t step)
     }
     assert_int_equal(done, row->length - row->behind);
     assert_int_equal(chunks.total, row->total);
+    if (row->content != NULL)
+        assert_memory_equal(content, row->content, row->total);
 }
 
 static void test_rows(void **state)
@@ -203,10 +227,11 @@ static void test_overhead(void **state)
         const char *reason = NULL;
         size_t consumed;
         size_t fed = 0;
-        int status = scan_part(&chunks, beginnings[i], strlen(beginnings[i]), &consumed, &reason);
+        int status =
+            scan_part(&chunks, beginnings[i], strlen(beginnings[i]), NULL, &consumed, &reason);
 
         while (status == MORE && fed++ < 100000)
-            status = scan_part(&chunks, "x", 1, &consumed, &reason);
+            status = scan_part(&chunks, "x", 1, NULL, &consumed, &reason);
         assert_int_equal(status, 400);
         assert_string_equal(reason, reasons[i]);
         assert_in_range(fed, 4000, 4100);

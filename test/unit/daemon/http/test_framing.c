@@ -29,33 +29,38 @@ struct good {
 };
 
 static const struct good good_rows[] = {
-    {TEXT(GET HOST "\r\n"), {0, false, false, 1}},
-    {TEXT("GET / HTTP/1.0\r\n\r\n"), {0, false, false, 0}},
-    {TEXT("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"), {0, false, false, 0}},
-    {TEXT(GET "host:localhost\r\n\r\n"), {0, false, false, 1}},
-    {TEXT(GET "Host:\r\n\r\n"), {0, false, false, 1}},
-    {TEXT(GET "Host: [2001:db8::1]:7777\r\n\r\n"), {0, false, false, 1}},
-    {TEXT(GET "Host: \t 192.0.2.1:7777 \t \r\n\r\n"), {0, false, false, 1}},
-    {TEXT("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
-    {TEXT("GET http://localhost:7777/v1?a=b HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
-    {TEXT("DELETE /v1/flows/1?x=%20;y HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
-    {TEXT("!#$%&'*+-.^_`|~0 / HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1}},
-    {WITH("Content-Length: 0\r\n"), {0, false, false, 1}},
-    {WITH("Content-Length: 5\r\n"), {5, false, false, 1}},
-    {WITH("content-length:5\r\n"), {5, false, false, 1}},
-    {WITH("CONTENT-LENGTH: \t 5\t \r\n"), {5, false, false, 1}},
-    {WITH("Content-Length: 9223372036854775807\r\n"), {INT64_MAX, false, false, 1}},
-    {WITH("Transfer-Encoding: chunked\r\n"), {0, true, false, 1}},
-    {WITH("transfer-encoding:Chunked\r\n"), {0, true, false, 1}},
-    {WITH("Expect: 100-continue\r\nContent-Length: 1\r\n"), {1, false, true, 1}},
-    {WITH("Expect: 100-Continue\r\n"), {0, false, true, 1}},
-    {WITH("Expect: something\r\n"), {0, false, false, 1}},
-    {WITH("X-Empty:\r\n"), {0, false, false, 1}},
-    {WITH("X-Latin: caf\xe9 \xff\r\n"), {0, false, false, 1}},
-    {WITH("X-Tab: a\tb\r\n"), {0, false, false, 1}},
-    {WITH("X-Colons: a:b::c\r\n"), {0, false, false, 1}},
-    {WITH("Content-Length-Of-Something: x\r\n"), {0, false, false, 1}},
-    {WITH("Xontent-Length: x\r\n"), {0, false, false, 1}},
+    {TEXT(GET HOST "\r\n"), {0, false, false, 1, false}},
+    {TEXT("GET / HTTP/1.0\r\n\r\n"), {0, false, false, 0, false}},
+    {TEXT("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"), {0, false, false, 0, false}},
+    {TEXT(GET "host:localhost\r\n\r\n"), {0, false, false, 1, false}},
+    {TEXT(GET "Host:\r\n\r\n"), {0, false, false, 1, false}},
+    {TEXT(GET "Host: [2001:db8::1]:7777\r\n\r\n"), {0, false, false, 1, false}},
+    {TEXT(GET "Host: \t 192.0.2.1:7777 \t \r\n\r\n"), {0, false, false, 1, false}},
+    {TEXT("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1, false}},
+    {TEXT("GET http://localhost:7777/v1?a=b HTTP/1.1\r\n" HOST "\r\n"),
+     {0, false, false, 1, false}},
+    {TEXT("DELETE /v1/flows/1?x=%20;y HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1, false}},
+    {TEXT("!#$%&'*+-.^_`|~0 / HTTP/1.1\r\n" HOST "\r\n"), {0, false, false, 1, false}},
+    {WITH("Content-Length: 0\r\n"), {0, false, false, 1, false}},
+    {WITH("Content-Length: 5\r\n"), {5, false, false, 1, false}},
+    {WITH("content-length:5\r\n"), {5, false, false, 1, false}},
+    {WITH("CONTENT-LENGTH: \t 5\t \r\n"), {5, false, false, 1, false}},
+    {WITH("Content-Length: 9223372036854775807\r\n"), {INT64_MAX, false, false, 1, false}},
+    {WITH("Transfer-Encoding: chunked\r\n"), {0, true, false, 1, false}},
+    {WITH("Content-Encoding: gzip\r\n"), {0, false, false, 1, true}},
+    {WITH("Content-Encoding: Identity\r\n"), {0, false, false, 1, false}},
+    {WITH("Content-Encoding: identity, br\r\n"), {0, false, false, 1, true}},
+    {WITH("Content-Encoding: gzip\r\nContent-Encoding: identity\r\n"), {0, false, false, 1, true}},
+    {WITH("transfer-encoding:Chunked\r\n"), {0, true, false, 1, false}},
+    {WITH("Expect: 100-continue\r\nContent-Length: 1\r\n"), {1, false, true, 1, false}},
+    {WITH("Expect: 100-Continue\r\n"), {0, false, true, 1, false}},
+    {WITH("Expect: something\r\n"), {0, false, false, 1, false}},
+    {WITH("X-Empty:\r\n"), {0, false, false, 1, false}},
+    {WITH("X-Latin: caf\xe9 \xff\r\n"), {0, false, false, 1, false}},
+    {WITH("X-Tab: a\tb\r\n"), {0, false, false, 1, false}},
+    {WITH("X-Colons: a:b::c\r\n"), {0, false, false, 1, false}},
+    {WITH("Content-Length-Of-Something: x\r\n"), {0, false, false, 1, false}},
+    {WITH("Xontent-Length: x\r\n"), {0, false, false, 1, false}},
 };
 
 /* What the scan refuses already, since the end of the block can't be trusted. */
@@ -250,6 +255,7 @@ static void test_good(void **state)
         assert_int_equal(framing.chunked, row->framing.chunked);
         assert_int_equal(framing.expect_continue, row->framing.expect_continue);
         assert_int_equal(framing.minor, row->framing.minor);
+        assert_int_equal(framing.encoded, row->framing.encoded);
     }
 }
 

@@ -417,7 +417,7 @@ static void test_smuggling(void **state)
         {"GET /a HTTP/3.0\r\n" HOST "\r\n", 505},
         {"FROB /a HTTP/1.1\r\n" HOST "\r\n", 501},
         {"get /a HTTP/1.1\r\n" HOST "\r\n", 501},
-        {"\r\n\r\nGET /a HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET /a HTTP/1.1\r\n" HOST "\r\n", 400},
         {"GET /a HTTP/1.1\r\n" HOST "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
          400},
         {"POST /a HTTP/1.1\r\n" HOST "Content-Type: a/b\r\nContent-Type: c/d\r\n"
