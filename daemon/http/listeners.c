@@ -225,6 +225,17 @@ const char *flowd_http_server_listener(const struct flowd_http_server *server, u
     return n < server->listener_count ? server->listeners[n].name : NULL;
 }
 
+bool flowd_http_server_is_public(const struct flowd_http_server *server)
+{
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        const struct flowd_http_listener *listener = &server->listeners[i];
+
+        if (listener->fd >= 0 && !listener->local && !listener->loopback)
+            return true;
+    }
+    return false;
+}
+
 int flowd_http_server_ready(const struct flowd_http_server *server, struct flowd_error *err)
 {
     for (unsigned i = 0; i < server->listener_count; i++) {

@@ -125,6 +125,9 @@ int flowd_http_server_ready(const struct flowd_http_server *server, struct flowd
 int flowd_http_server_adopt(struct flowd_http_server *server, int fd, const char *name, bool local,
                             struct flowd_error *err);
 
+/* Whether other hosts can reach it over TCP where it listens. */
+bool flowd_http_server_is_public(const struct flowd_http_server *server);
+
 /* The n-th place to listen at as users write it ("127.0.0.1:7777" or a path); NULL: there is none.
  */
 const char *flowd_http_server_listener(const struct flowd_http_server *server, unsigned n);

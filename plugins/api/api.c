@@ -55,6 +55,10 @@ static int listen_on_handed(struct api *api, enum flowd_listen_kind kind,
         flowd_info("api", "%s was handed over in place of what is configured", handed->text);
         count++;
     }
+    if (kind == FLOWD_LISTEN_TCP && api->tokens.count == 0 &&
+        flowd_http_server_is_public(api->server))
+        flowd_warning("api", "other hosts can reach the API and no token is asked for: set "
+                             "plugins.api.tokenFile");
     return count;
 }
 
