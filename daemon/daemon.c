@@ -108,7 +108,7 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     return 0;
 }
 
-/* Starts one module. A lack of privileges leaves it out, anything else is an error. */
+/* Starts one module. A lack of privileges leaves some out, anything else is an error. */
 static int start_module(struct daemon *daemon, const struct flowd_module_settings *settings,
                         struct flowd_error *err)
 {
@@ -118,7 +118,7 @@ static int start_module(struct daemon *daemon, const struct flowd_module_setting
 
     *entry = (struct flowd_running_module){.module = module};
     result = module->start(&daemon->context, settings->values, &entry->instance, err);
-    if (result == -EPERM) {
+    if (result == -EPERM && module->can_be_left_out) {
         flowd_err(module->name, "%s; flowd goes on without it", err->message);
         snprintf(entry->failure, sizeof(entry->failure), "%s", err->message);
         daemon->running.count++;
@@ -150,6 +150,27 @@ static int start_modules(struct daemon *daemon, enum flowd_module_kind kind,
             return result;
     }
     return 0;
+}
+
+/* Without any of the plugins that are configured, flowd would do nothing and look healthy. */
+static int check_input(const struct daemon *daemon, struct flowd_error *err)
+{
+    const struct flowd_running_module *missing = NULL;
+
+    for (size_t i = 0; i < daemon->running.count; i++) {
+        const struct flowd_running_module *entry = &daemon->running.modules[i];
+
+        if (entry->module->kind == FLOWD_PLUGIN && entry->instance != NULL)
+            return 0;
+        if (entry->module->kind == FLOWD_PLUGIN)
+            missing = entry;
+    }
+    return missing == NULL
+               ? 0
+               : flowd_fail(err, -EPERM,
+                            "no plugin could be started, so flowd would never hear of a flow; "
+                            "plugins.%s: %s",
+                            missing->module->name, missing->failure);
 }
 
 /* Whoever misses the file will look into the log; packets are marked without it. */
@@ -427,6 +448,8 @@ static int set_up(struct daemon *daemon, struct flowd_error *err)
     if (result < 0)
         return result;
     result = start_modules(daemon, FLOWD_PLUGIN, err);
+    if (result == 0)
+        result = check_input(daemon, err);
     if (result == 0)
         flowd_listen_fds_report(daemon->context.listen_fds);
     if (result == 0)

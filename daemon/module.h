@@ -58,6 +58,8 @@ struct flowd_module {
     const char *summary; /* one line */
     const struct flowd_option *options;
     size_t config_size; /* of the struct that the options fill */
+    /* It needs privileges for what it does to the kernel, and flowd is of use without it. */
+    bool can_be_left_out;
 
     /* Mistakes that a single row can't show; may be NULL. path is the section's. */
     void (*check)(const void *config, const char *path, struct flowd_mistakes *mistakes);
@@ -90,7 +92,7 @@ struct flowd_module {
     /*
      * config (borrowed) stays valid and unchanged until stop() or the next reload() has returned.
      * Returns 0 with an instance in *instance (owned by the module until stop()), or -errno.
-     * -EPERM: the process lacks a privilege; flowd goes on without this module and says so.
+     * -EPERM of a module that can be left out: flowd goes on without it and says so.
      */
     int (*start)(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err);

@@ -48,6 +48,14 @@ json_t *flowd_status_json(const struct flowd_context *context, const struct flow
     return status;
 }
 
+static bool has_input(const struct flowd_running *running)
+{
+    for (size_t i = 0; i < running->count; i++)
+        if (running->modules[i].module->kind == FLOWD_PLUGIN)
+            return true;
+    return false;
+}
+
 int flowd_status_ready(const struct flowd_running *running, struct flowd_error *err)
 {
     if (!running->ready)
@@ -63,6 +71,8 @@ int flowd_status_ready(const struct flowd_running *running, struct flowd_error *
         if (result < 0)
             return flowd_error_wrap(err, result, "%s", entry->module->name);
     }
+    if (!has_input(running))
+        return flowd_fail(err, -EAGAIN, "there is no plugin that tells of flows");
     return 0;
 }
 

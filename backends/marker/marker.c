@@ -411,6 +411,7 @@ const struct flowd_module flowd_backend_marker = {
     .summary = "marks the outgoing packets of flows",
     .options = marker_options,
     .config_size = sizeof(struct flowd_marker_config),
+    .can_be_left_out = true,
     .check = marker_config_check,
     .warn = marker_config_warn,
     .take_general_tag = marker_config_take_general,

@@ -109,7 +109,13 @@ static int set_access(const char *path, mode_t mode, const char *group, struct f
         if (entry == NULL)
             return flowd_fail(err, -ENOENT, "there is no group \"%s\"", group);
         if (lchown(path, (uid_t)-1, entry->gr_gid) != 0)
-            return flowd_fail(err, errno, "give %s to group %s", path, group);
+            return errno == EPERM
+                       ? flowd_fail(err, -EPERM,
+                                    "%s can't be given to group %s by who is neither root nor a "
+                                    "member of it: start flowd as root, or add its user to the "
+                                    "group",
+                                    path, group)
+                       : flowd_fail(err, errno, "give %s to group %s", path, group);
     }
     if (chmod(path, mode) != 0)
         return flowd_fail(err, errno, "set the mode of %s", path);

@@ -210,6 +210,7 @@ const struct flowd_module flowd_enricher_skops = {
     .summary = "samples the TCP statistics of live flows with sk_ops",
     .options = options,
     .config_size = sizeof(struct skops_config),
+    .can_be_left_out = true,
     .start = start,
     .stop = stop,
     .status = status,

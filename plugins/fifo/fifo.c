@@ -3,19 +3,16 @@
  *
  * The fifo is opened for reading and writing, so that it never reports an end when the last writer
  * leaves. It stays in place when flowd stops: a writer that keeps it open must find it again after
- * a restart. If somebody removes or replaces it meanwhile, it is made and opened anew. One that the
- * service manager hands over takes the place of the configured one; if it stands elsewhere, its
- * path is the service manager's affair.
+ * a restart. If somebody removes or replaces it meanwhile, it is made and opened anew (place.c).
+ * One that the service manager hands over takes the place of the configured one; if it stands
+ * elsewhere, its path is the service manager's affair.
  */
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/hub.h"
@@ -24,8 +21,8 @@
 #include "daemon/module.h"
 #include "daemon/warnings.h"
 #include "line.h"
+#include "place.h"
 
-#define PIPE_SIZE (1 << 20)
 #define READ_SIZE 65536
 /* About a thousand lines a turn: what others wait for at the most. */
 #define READS_PER_WAKEUP 1
@@ -33,7 +30,6 @@
 #define READS_AT_STOP 64
 #define LOOK_INTERVAL_S 5.0
 #define RETRY_INTERVAL_S 1.0
-#define NGROUPS_LISTED 256
 
 extern const struct flowd_module flowd_plugin_fifo;
 
@@ -48,9 +44,10 @@ struct fifo {
     const struct fifo_config *config;
     struct flowd_source *source;
     const char *elsewhere; /* where the fifo stands that was handed over; NULL: as configured */
-    int fd;
+    struct fifo_place place;
     struct ev_io readable;
     struct ev_stat path_watch;
+    struct ev_timer look; /* for what is behind a symbolic link, which path_watch does not follow */
     struct ev_timer retry; /* while the fifo can't be opened again */
     size_t used;           /* bytes of an unfinished line at the start of buffer */
     bool lost;             /* the path has no fifo of ours */
@@ -121,7 +118,7 @@ static void handle_bytes(struct fifo *fifo, size_t length)
 static void read_lines(struct fifo *fifo, int reads)
 {
     for (int i = 0; i < reads; i++) {
-        ssize_t count = read(fifo->fd, fifo->buffer + fifo->used, READ_SIZE);
+        ssize_t count = read(fifo->place.fd, fifo->buffer + fifo->used, READ_SIZE);
 
         if (count > 0)
             handle_bytes(fifo, fifo->used + (size_t)count);
@@ -137,75 +134,14 @@ static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
     read_lines(watcher->data, READS_PER_WAKEUP);
 }
 
-static int find_group(const char *name, gid_t *gid, struct flowd_error *err)
+static struct fifo_access access_of(const struct fifo_config *config)
 {
-    const struct group *group;
-
-    *gid = (gid_t)-1;
-    if (name[0] == '\0')
-        return 0;
-    group = getgrnam(name);
-    if (group == NULL)
-        return flowd_fail(err, -EINVAL, "group: \"%s\" is not known here", name);
-    *gid = group->gr_gid;
-    return 0;
+    return (struct fifo_access){.mode = config->mode, .group = config->group};
 }
 
-/* Makes the fifo with exactly the configured mode and group. */
-static int make_fifo(const struct fifo_config *config, gid_t gid, struct flowd_error *err)
+static void watch(struct fifo *fifo)
 {
-    int result = 0;
-
-    if (mkfifo(config->path, 0600) < 0)
-        return flowd_fail(err, errno, "make fifo %s", config->path);
-    if (gid != (gid_t)-1 && lchown(config->path, (uid_t)-1, gid) < 0)
-        result = flowd_fail(err, errno, "give fifo %s to group %s", config->path, config->group);
-    else if (chmod(config->path, (mode_t)config->mode) < 0)
-        result = flowd_fail(err, errno, "set the mode of fifo %s", config->path);
-    if (result < 0)
-        unlink(config->path);
-    return result;
-}
-
-static int open_fifo(const struct fifo_config *config, int *out, struct flowd_error *err)
-{
-    struct stat status;
-    gid_t gid;
-    int fd, result = find_group(config->group, &gid, err);
-
-    if (result < 0)
-        return result;
-    if (lstat(config->path, &status) < 0) {
-        if (errno != ENOENT)
-            return flowd_fail(err, errno, "look at %s", config->path);
-        result = make_fifo(config, gid, err);
-        if (result < 0)
-            return result;
-    } else if (!S_ISFIFO(status.st_mode)) {
-        return flowd_fail(err, -EEXIST, "%s exists and is not a fifo; it is left alone",
-                          config->path);
-    }
-    fd = open(config->path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return flowd_fail(err, errno, "open fifo %s", config->path);
-    if (fstat(fd, &status) < 0 || !S_ISFIFO(status.st_mode)) {
-        close(fd);
-        return flowd_fail(err, -EEXIST, "%s is not a fifo", config->path);
-    }
-    /* Two readers would each get some of the lines. */
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        close(fd);
-        return flowd_fail(err, -EBUSY, "another flowd is reading %s", config->path);
-    }
-    (void)fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
-    *out = fd;
-    return 0;
-}
-
-static void watch(struct fifo *fifo, int fd)
-{
-    fifo->fd = fd;
-    ev_io_init(&fifo->readable, on_readable, fd, EV_READ);
+    ev_io_init(&fifo->readable, on_readable, fifo->place.fd, EV_READ);
     fifo->readable.data = fifo;
     ev_io_start(fifo->context->loop, &fifo->readable);
 }
@@ -215,27 +151,33 @@ static const char *path_of(const struct fifo *fifo)
     return fifo->elsewhere != NULL ? fifo->elsewhere : fifo->config->path;
 }
 
-static bool is_in_place(const struct fifo *fifo)
+/* Reads another fifo from here on, after what the former one holds still. */
+static void take(struct fifo *fifo, const struct fifo_place *place)
 {
-    struct stat ours, theirs;
-
-    return fstat(fifo->fd, &ours) == 0 && lstat(fifo->config->path, &theirs) == 0 &&
-           ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+    read_lines(fifo, READS_AT_STOP);
+    ev_io_stop(fifo->context->loop, &fifo->readable);
+    fifo_place_close(&fifo->place);
+    fifo->place = *place;
+    fifo->used = 0;
+    fifo->skipping = false;
+    watch(fifo);
 }
 
 /* The path may have lost its fifo, or got another one. */
 static void restore(struct fifo *fifo)
 {
+    const struct fifo_access access = access_of(fifo->config);
     struct ev_loop *loop = fifo->context->loop;
+    struct fifo_place place;
     struct flowd_error err;
-    int fd = -1;
 
     ev_timer_stop(loop, &fifo->retry);
-    if (is_in_place(fifo)) {
+    if (fifo_place_is_there(&fifo->place, fifo->config->path)) {
         fifo->lost = false;
         return;
     }
-    if (open_fifo(fifo->config, &fd, &err) < 0) {
+    fifo_place_unlock(&fifo->place);
+    if (fifo_place_open(fifo->config->path, &access, &place, &err) < 0) {
         if (!fifo->lost)
             flowd_err("namedPipe",
                       "the fifo was removed or replaced, and can't be opened again: %s",
@@ -249,12 +191,7 @@ static void restore(struct fifo *fifo)
     flowd_warning("namedPipe", "fifo %s was removed or replaced; opened it again",
                   fifo->config->path);
     fifo->lost = false;
-    read_lines(fifo, READS_AT_STOP);
-    ev_io_stop(loop, &fifo->readable);
-    close(fifo->fd);
-    fifo->used = 0;
-    fifo->skipping = false;
-    watch(fifo, fd);
+    take(fifo, &place);
 }
 
 static void on_path_change(struct ev_loop *loop, struct ev_stat *watcher, int events)
@@ -264,46 +201,28 @@ static void on_path_change(struct ev_loop *loop, struct ev_stat *watcher, int ev
     restore(watcher->data);
 }
 
-static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
+static void on_time(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop;
     (void)events;
     restore(watcher->data);
 }
 
-/*
- * Joins the fifo's group: its owner may give a file to a group that it belongs to, also after
- * flowd has given up its capabilities, and a fifo that is made again must get its group again.
- */
-static void join_group(const char *name)
-{
-    gid_t groups[NGROUPS_LISTED + 1], gid;
-    int count;
-
-    if (find_group(name, &gid, NULL) < 0 || gid == (gid_t)-1)
-        return;
-    count = getgroups(NGROUPS_LISTED, groups);
-    if (count >= 0) {
-        groups[count] = gid;
-        if (setgroups((size_t)count + 1, groups) == 0)
-            return;
-    }
-    flowd_warning("namedPipe", "can't join group %s: %s; a fifo that somebody removes stays away",
-                  name, strerror(errno));
-}
-
-/* Takes the fifo that was handed over. Returns false if none was. */
-static bool take_handed(struct fifo *fifo)
+/* Takes the fifo that was handed over. Returns -ENOENT if none was. */
+static int take_handed(struct fifo *fifo, struct flowd_error *err)
 {
     static const struct flowd_listen_wish wish = {.use = FLOWD_LISTEN_FOR_FIFO,
                                                   .kind = FLOWD_LISTEN_FIFO};
     const struct flowd_listen_fd *handed = flowd_listen_fds_take(fifo->context->listen_fds, &wish);
+    int result;
 
     if (handed == NULL)
-        return false;
-    fifo->fd = handed->fd;
-    (void)fcntl(fifo->fd, F_SETPIPE_SZ, PIPE_SIZE);
-    if (is_in_place(fifo) || strcmp(handed->text, fifo->config->path) == 0) {
+        return -ENOENT;
+    result = fifo_place_adopt(handed->fd, handed->text, &fifo->place, err);
+    if (result < 0)
+        return result;
+    if (fifo_place_is_there(&fifo->place, fifo->config->path) ||
+        strcmp(handed->text, fifo->config->path) == 0) {
         flowd_info("namedPipe", "fifo %s was handed over", fifo->config->path);
     } else {
         fifo->elsewhere = handed->text;
@@ -312,22 +231,26 @@ static bool take_handed(struct fifo *fifo)
                       "used",
                       handed->text, fifo->config->path);
     }
-    return true;
+    return 0;
 }
 
 static void watch_path(struct fifo *fifo)
 {
+    struct ev_loop *loop = fifo->context->loop;
+
     if (fifo->elsewhere != NULL)
         return;
     ev_stat_init(&fifo->path_watch, on_path_change, fifo->config->path, LOOK_INTERVAL_S);
     fifo->path_watch.data = fifo;
-    ev_stat_start(fifo->context->loop, &fifo->path_watch);
+    ev_stat_start(loop, &fifo->path_watch);
+    ev_timer_start(loop, &fifo->look);
 }
 
 static int start(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err)
 {
     struct fifo *fifo = calloc(1, sizeof(*fifo));
+    struct fifo_access access = access_of(config);
     int result;
 
     if (fifo == NULL)
@@ -335,17 +258,18 @@ static int start(const struct flowd_context *context, const void *config, void *
     fifo->context = context;
     fifo->config = config;
     fifo->source = flowd_hub_source(context->hub, flowd_plugin_fifo.name);
-    result = fifo->source != NULL ? 0 : flowd_fail(err, ENOMEM, "fifo");
-    if (result == 0 && !take_handed(fifo))
-        result = open_fifo(config, &fifo->fd, err);
+    result = fifo->source != NULL ? take_handed(fifo, err) : flowd_fail(err, ENOMEM, "fifo");
+    if (result == -ENOENT)
+        result = fifo_place_open(fifo->config->path, &access, &fifo->place, err);
     if (result < 0) {
         free(fifo);
         return result;
     }
-    join_group(fifo->config->group);
-    watch(fifo, fifo->fd);
-    ev_timer_init(&fifo->retry, on_retry, RETRY_INTERVAL_S, 0);
-    fifo->retry.data = fifo;
+    fifo_place_join_group(fifo->config->group);
+    watch(fifo);
+    ev_timer_init(&fifo->retry, on_time, RETRY_INTERVAL_S, 0);
+    ev_timer_init(&fifo->look, on_time, LOOK_INTERVAL_S, LOOK_INTERVAL_S);
+    fifo->retry.data = fifo->look.data = fifo;
     watch_path(fifo);
     /* The service manager may still hold one that somebody has removed. */
     if (fifo->elsewhere == NULL)
@@ -357,10 +281,16 @@ static int start(const struct flowd_context *context, const void *config, void *
 
 static int reload(void *instance, const void *config, struct flowd_error *err)
 {
+    const struct fifo_config *fresh = config;
+    struct fifo_access access = access_of(fresh);
     struct fifo *fifo = instance;
+    bool changed =
+        fresh->mode != fifo->config->mode || strcmp(fresh->group, fifo->config->group) != 0;
+    int result = changed ? fifo_place_change(&fifo->place, path_of(fifo), &access, err) : 0;
 
-    (void)err;
-    fifo->config = config;
+    if (result < 0)
+        return result;
+    fifo->config = fresh;
     ev_stat_stop(fifo->context->loop, &fifo->path_watch);
     watch_path(fifo);
     return 0;
@@ -369,13 +299,15 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
 static void stop(void *instance)
 {
     struct fifo *fifo = instance;
+    struct ev_loop *loop = fifo->context->loop;
 
     /* What writers have already handed over counts. */
     read_lines(fifo, READS_AT_STOP);
-    ev_stat_stop(fifo->context->loop, &fifo->path_watch);
-    ev_timer_stop(fifo->context->loop, &fifo->retry);
-    ev_io_stop(fifo->context->loop, &fifo->readable);
-    close(fifo->fd);
+    ev_stat_stop(loop, &fifo->path_watch);
+    ev_timer_stop(loop, &fifo->retry);
+    ev_timer_stop(loop, &fifo->look);
+    ev_io_stop(loop, &fifo->readable);
+    fifo_place_close(&fifo->place);
     free(fifo);
 }
 
@@ -413,17 +345,20 @@ static const struct flowd_option options[] = {
      .type = FLOWD_OPTION_STRING,
      .offset = offsetof(struct fifo_config, path),
      .standard = "\"/run/flowd\"",
-     .doc = "The fifo; made if it is not there, and left in place when flowd stops."},
+     .doc = "The fifo; made (and its directory) if it is not there, and left in place when flowd "
+            "stops."},
     {.key = "mode",
      .type = FLOWD_OPTION_MODE,
      .offset = offsetof(struct fifo_config, mode),
      .standard = "\"0666\"",
-     .doc = "Permissions of a fifo that flowd makes: who may write lines into it."},
+     .doc = "Permissions of a fifo that flowd made: who may write lines into it.",
+     .reload = true},
     {.key = "group",
      .type = FLOWD_OPTION_STRING,
      .offset = offsetof(struct fifo_config, group),
      .standard = "\"\"",
-     .doc = "Group of a fifo that flowd makes; empty: flowd's own."},
+     .doc = "Group of a fifo that flowd made; empty: flowd's own.",
+     .reload = true},
     {.key = "buffSize", .type = FLOWD_OPTION_IGNORED, .doc = "Accepted from flowd-go, no effect."},
     {.key = "maxReaders",
      .type = FLOWD_OPTION_IGNORED,

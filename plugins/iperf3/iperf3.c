@@ -274,6 +274,7 @@ const struct flowd_module flowd_plugin_iperf3 = {
     .summary = "makes a flow of each TCP connection of certain ports, with sk_ops",
     .options = options,
     .config_size = sizeof(struct iperf3_config),
+    .can_be_left_out = true,
     .check = check,
     .start = start,
     .stop = stop,

@@ -1,5 +1,7 @@
 """Starts that must fail, and starts that must not: what is in the way is named and left alone."""
 
+import fcntl
+import grp
 import os
 import shutil
 import signal
@@ -187,9 +189,136 @@ def test_fifo_path_is_something_else(make_flowd, single, directory, make):
 
 
 def test_fifo_in_a_directory_that_is_not_there(make_flowd, single, directory):
+    """The last directory is made, for everybody to pass; no others are."""
     config = base_config(directory)
+    config["plugins"]["namedPipe"]["pipePath"] = str(directory / "none" / "deeper" / "fifo")
+    fails(make_flowd(single, config), str(directory / "none" / "deeper"))
     config["plugins"]["namedPipe"]["pipePath"] = str(directory / "none" / "fifo")
-    fails(make_flowd(single, config), str(directory / "none" / "fifo"))
+    daemon = make_flowd(single, config, name="second").start()
+    assert stat.S_IMODE(os.stat(directory / "none").st_mode) == 0o755
+    daemon.write_fifo(line("start", "2001:db8::1", 1, "2001:db8::2", 2))
+    until(lambda: Api(single).live() == 1, "a flow through the fifo")
+
+
+def test_fifo_behind_a_link(make_flowd, single, directory):
+    """Read, and found again when it is removed and when the link leads to another one."""
+    config = base_config(directory)
+    for name in ("first", "second"):
+        os.mkfifo(directory / name)
+    (directory / "fifo").symlink_to("first")
+    daemon = make_flowd(single, config).start()
+    daemon.write_fifo(line("start", "2001:db8::1", 1, "2001:db8::2", 2))
+    until(lambda: Api(single).live() == 1, "a flow through the link")
+    mark = daemon.log_size()
+    (directory / "new").symlink_to("second")
+    (directory / "new").rename(directory / "fifo")
+    daemon.wait_log("opened it again", mark)
+    daemon.write_fifo(line("start", "2001:db8::1", 3, "2001:db8::2", 4))
+    until(lambda: Api(single).live() == 2, "a flow through the other fifo")
+    mark = daemon.log_size()
+    (directory / "second").unlink()
+    daemon.wait_log("can't be opened again", mark)
+    os.mkfifo(directory / "second")
+    daemon.wait_log("opened it again", mark)
+
+
+def test_locks_of_writers_keep_nobody_from_starting(make_flowd, single, directory):
+    """Who may write lines may lock the fifo as well, which is no matter; a second flowd is."""
+    config = base_config(directory)
+    os.mkfifo(directory / "fifo")
+    os.chmod(directory / "fifo", 0o666)
+    with open(os.open(directory / "fifo", os.O_RDWR), "wb", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        daemon = make_flowd(single, config).start()
+        second = base_config(directory)
+        second["stateDir"] = str(directory / "state2")
+        del second["plugins"]["api"]
+        fails(make_flowd(single, second, name="second"), "another flowd is reading")
+    daemon.kill()
+    make_flowd(single, second, name="third").start()
+
+
+def mode_of(daemon):
+    return stat.S_IMODE(os.stat(daemon.fifo_path).st_mode)
+
+
+def test_fifo_mode_that_changes(make_flowd, single, directory):
+    """Applied to the fifo that flowd made, at a reload and at the next start; the log says so."""
+    config = base_config(directory)
+    pipe = config["plugins"]["namedPipe"]
+    pipe["mode"] = "0600"
+    daemon = make_flowd(single, config, prefix=["env", "sh", "-c", "umask 077; exec \"$@\"", "-"]).start()
+    assert mode_of(daemon) == 0o600
+    pipe["mode"] = "0644"
+    assert "mode 0644" in daemon.reload(config, expect="reloaded")
+    assert mode_of(daemon) == 0o644
+    daemon.stop()
+    del pipe["mode"]
+    mark = daemon.log_size()
+    daemon.start()
+    assert mode_of(daemon) == 0o666 and "mode 0666" in daemon.log(mark)
+    daemon.stop()
+    os.unlink(daemon.fifo_path)
+    os.mkfifo(daemon.fifo_path)
+    os.chmod(daemon.fifo_path, 0o640)
+    mark = daemon.log_size()
+    daemon.start()
+    assert mode_of(daemon) == 0o640, "it is somebody else's"
+    assert "its mode 0640 stays, not 0666" in daemon.log(mark)
+
+
+def test_fifo_group_that_changes(make_flowd, single, directory):
+    """At the next start; flowd may not give files away to strangers once it is set up."""
+    config = base_config(directory)
+    pipe = config["plugins"]["namedPipe"]
+    daemon = make_flowd(single, config).start()
+    pipe["group"] = "nogroup"
+    assert "needs a restart" in daemon.reload(config, expect="reloaded")
+    daemon.stop()
+    daemon.start()
+    assert os.stat(daemon.fifo_path).st_gid == grp.getgrnam("nogroup").gr_gid
+    daemon.stop()
+    del pipe["group"]
+    daemon.start()
+    assert os.stat(daemon.fifo_path).st_gid == os.getegid()
+
+
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"]
+
+
+def test_group_of_others_is_an_error(make_flowd, single, directory):
+    """An input that can't be as configured is not left out as if it were the marker."""
+    config = base_config(directory)
+    config["plugins"]["namedPipe"]["group"] = "adm"
+    program = shutil.copy2(FLOWD, directory / "program")
+    remedy = "start flowd as root, or add its user to the group"
+    fails(make_flowd(single, config, prefix=NOBODY, program=program),
+          "plugins.namedPipe", "group adm", remedy)
+    assert not (directory / "fifo").exists()
+    config["plugins"] = {"api": {"bindPort": 0, "socketPath": str(directory / "socket"),
+                                 "socketGroup": "adm"}}
+    daemon = make_flowd(single, config, name="second", prefix=NOBODY, program=program)
+    daemon.start(ready=False)
+    said = daemon.wait_log(r"ready, but api: .*group adm.*")[0]
+    assert remedy in said
+    assert not (directory / "socket").exists()
+
+
+def test_without_any_input(make_flowd, single, directory):
+    """The only plugin needs privileges: nothing is left that could do anything."""
+    config = base_config(directory)
+    config["plugins"] = {"iperf3": {}}
+    program = shutil.copy2(FLOWD, directory / "program")
+    fails(make_flowd(single, config, prefix=NOBODY, program=program), "no plugin could be started",
+          "plugins.iperf3", "CAP_BPF")
+
+
+def test_no_plugin_is_not_ready(make_flowd, single, directory):
+    config = base_config(directory)
+    config["plugins"] = {}
+    config["backends"] = {"prometheus": {}}
+    daemon = make_flowd(single, config).start(ready=False)
+    daemon.wait_log("ready, but there is no plugin that tells of flows")
 
 
 def test_fifo_mode_and_group(make_flowd, single, directory):
