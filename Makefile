@@ -46,6 +46,7 @@ run:
 test:
 	@packaging/dependencies/install test || echo "Going on with what is there."
 	@$(MAKE) build build-dev build-clang
+	@test/lint/run
 	@$(MAKE) test-unit test-bpf test-e2e
 	@$(if $(ROOT),,echo "Not root: the tests that need root were left out (see above)." && exit 1)
 
