@@ -4,20 +4,34 @@
 
 MAKEFLAGS += --no-print-directory
 PYTHON := /usr/bin/python3
-PRESET ?= $(if $(CI),ci,release)
+# What users run is built without the tests and what they need; with them it lies in the same directory.
+PRESET ?= release
+TEST_PRESET ?= $(if $(CI),ci,test)
 ROOT := $(filter 0,$(shell id -u))
 # Sanitizer builds and tests are kept to the cores that there are.
 JOBS ?= $(shell nproc)
 
-.PHONY: help deps deps-test build build-dev build-clang run test test-unit test-bpf test-e2e bench lint format clean
+.PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
+	test test-unit test-bpf test-e2e test-fresh bench lint format clean
 
 help:
-	@echo "make run      install what is needed, build, and start flowd in the foreground"
-	@echo "make test     install what is needed, build, and run every test"
-	@echo "make build    build/bin/flowd and build/bin/flowctl"
-	@echo "make bench    measure, and compare with what is to be reached"
-	@echo "make lint     format, static analysis, and rules of the house"
-	@echo "make deps     install what building needs (as root, on Debian)"
+	@echo "make run          install what is needed, build, and start flowd in the foreground"
+	@echo "make test         install what is needed, build, and run every test of this machine"
+	@echo
+	@echo "make build        build/bin/flowd and build/bin/flowctl: what users run"
+	@echo "make build-test   the same and, beside it, its tests and benchmarks"
+	@echo "make build-dev    build/dev: with AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make build-clang  build/clang: by clang"
+	@echo "make lint         format, static analysis, and rules of the house"
+	@echo "make test-unit    each part of make test by itself, with what is built already:"
+	@echo "make test-bpf     docs/testing.md says how to run a single test"
+	@echo "make test-e2e"
+	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network)"
+	@echo "make bench        measure, and compare with what is to be reached"
+	@echo "make format       format the C sources"
+	@echo "make deps         install what building needs (as root, on Debian)"
+	@echo "make deps-test    install what the tests need; make deps-fresh: what make test-fresh needs"
+	@echo "make clean        remove build/"
 
 deps:
 	@packaging/dependencies/install build
@@ -25,10 +39,16 @@ deps:
 deps-test:
 	@packaging/dependencies/install test
 
+deps-fresh:
+	@packaging/dependencies/install fresh
+
 build:
 	@cmake --preset $(PRESET) >build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
 	@rm -f build.log
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
+
+build-test:
+	@$(MAKE) build PRESET=$(TEST_PRESET)
 
 build-dev:
 	@cmake --preset dev >/dev/null
@@ -45,7 +65,7 @@ run:
 
 test:
 	@packaging/dependencies/install test || echo "Going on with what is there."
-	@$(MAKE) build build-dev build-clang
+	@$(MAKE) build-test build-dev build-clang
 	@test/lint/run
 	@$(MAKE) test-unit test-bpf test-e2e
 	@$(if $(ROOT),,echo "Not root: the tests that need root were left out (see above)." && exit 1)
@@ -59,9 +79,13 @@ test-bpf:
 test-e2e:
 	@test/run e2e
 
+test-fresh:
+	@packaging/dependencies/install fresh || echo "Going on with what is there."
+	@test/fresh/run
+
 bench:
 	@packaging/dependencies/install test || echo "Going on with what is there."
-	@$(MAKE) build
+	@$(MAKE) build-test
 	@$(PYTHON) test/bench/run.py --bin build/bin
 
 lint:
