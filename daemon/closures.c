@@ -86,6 +86,30 @@ static void note_abort(struct flowd_closures *closures, const struct flowd_flow_
     start_recovery_later(closures);
 }
 
+/*
+ * How the flow fares whose socket here has gone, each end judged by itself: an enum flowd_tcp_life,
+ * or -errno. Another socket with the same addresses and ports at this end is a connection of its
+ * own; a socket at the other end, where that is here too, has only not been closed yet.
+ */
+static int life_after(struct flowd_closures *closures, const struct flowd_flow_key *key,
+                      bool local_is_src, const struct flowd_tcp_sample *gone)
+{
+    const struct flowd_host *host = closures->context->host;
+    const unsigned other_end = local_is_src ? FLOWD_LOCAL_DST : FLOWD_LOCAL_SRC;
+    uint64_t cookie;
+    int life = flowd_flow_socket_end_life(closures->diag, host, key, local_is_src, gone->interface,
+                                          &cookie);
+    int other;
+
+    if (life == FLOWD_TCP_CONNECTED && flowd_tcp_cookies_differ(cookie, gone->cookie))
+        closures->reused++;
+    if (life < 0 || life == FLOWD_TCP_CONNECTED || !(flowd_flow_socket_ends(host, key) & other_end))
+        return life;
+    other = flowd_flow_socket_end_life(closures->diag, host, key, !local_is_src, gone->interface,
+                                       &cookie);
+    return other < 0 || other > life ? other : life;
+}
+
 /* A socket that stands for the flow with this key has gone: its local end is the flow's source or
  * not. */
 static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow_key *key,
@@ -101,7 +125,7 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
     /* With both ends here, the source's socket says what the flow was like. */
     if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
         last = &socket->sample;
-    life = flowd_flow_socket_life(closures->diag, context->host, key, socket->sample.interface);
+    life = life_after(closures, key, local_is_src, &socket->sample);
     if (life != FLOWD_TCP_CONNECTED && life != FLOWD_TCP_LINGERS) {
         closures->ended++;
         flowd_hub_end(context->hub, closures->source, flow, last);
@@ -111,8 +135,6 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
         flowd_hub_keep_sample(context->hub, flow, last);
     if (life == FLOWD_TCP_LINGERS)
         flowd_lingering_add(&closures->lingering, flow, socket->sample.interface);
-    else
-        closures->reused++;
 }
 
 /* The flow may have been announced from either end, and even from both. */

@@ -113,15 +113,25 @@ int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_ho
     return result;
 }
 
-static int end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                    const struct flowd_flow_key *key, bool local_is_src, uint32_t interface)
+int flowd_flow_socket_end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                               const struct flowd_flow_key *key, bool local_is_src,
+                               uint32_t interface, uint64_t *cookie)
 {
     struct flowd_tcp_socket socket;
     int result = flowd_flow_socket_find(diag, host, key, local_is_src, interface, &socket);
 
+    *cookie = result == 0 ? socket.sample.cookie : 0;
     if (result == -ENOENT)
         return FLOWD_TCP_GONE;
     return result < 0 ? result : (int)flowd_tcp_socket_life(&socket);
+}
+
+static int end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                    const struct flowd_flow_key *key, bool local_is_src, uint32_t interface)
+{
+    uint64_t cookie;
+
+    return flowd_flow_socket_end_life(diag, host, key, local_is_src, interface, &cookie);
 }
 
 int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,

@@ -260,6 +260,42 @@ def test_both_ends_on_this_host(watching, pair):
     wait_gone(daemon, flow_id)
 
 
+@pytest.mark.parametrize("source", ["client", "server"])
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_both_ends_on_this_host_reuse_nothing(watching, pair, source, first):
+    """Five connections, none with the addresses and ports of another: none counts as such."""
+    daemon = watching(backends={"prometheus": {}})
+    for _ in range(5):
+        with Tcp(pair.near, pair.near, Pair.NEAR, Pair.NEAR_OTHER) as connection:
+            flow = key_of(connection.connect())
+            flow_id = announce(daemon, flow if source == "client" else reverse(flow))
+            connection.exchange()
+            getattr(connection, first).close()
+            settle(daemon, pair)
+            assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+        wait_gone(daemon, flow_id)
+    assert closures(daemon)["reused"] == 0
+    assert scrape(Api(pair.near, port=9000)).value("flowd_closure_reused_flows_total") == 0
+
+
+def test_a_port_of_both_ends_here_that_is_used_again(watching, pair):
+    """It counts once, for the end that is told of, though the other end is here as well."""
+    daemon = watching()
+    with Tcp(pair.near, pair.near, Pair.NEAR, Pair.NEAR_OTHER) as former:
+        flow_id = announce(daemon, key_of(former.connect()))
+        daemon.freeze()
+        former.abort()
+        with pair.near.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+            client.bind((Pair.NEAR, former.sport))
+            client.connect((Pair.NEAR_OTHER, former.port))
+            daemon.thaw()
+            until(lambda: closures(daemon)["reused"] >= 1, "the former connection's end")
+            settle(daemon, pair)
+            assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+            assert closures(daemon)["reused"] == 1
+    wait_gone(daemon, flow_id)
+
+
 def test_a_process_in_another_network_namespace(watching, pair):
     """
     The kernel tells only of sockets in the daemon's own namespace. A flow of another one stays until
