@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <linux/sock_diag.h>
+#include <netinet/tcp.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 #include <stdlib.h>
@@ -110,6 +111,17 @@ static int life_after(struct flowd_closures *closures, const struct flowd_flow_k
     return other < 0 || other > life ? other : life;
 }
 
+/*
+ * Whether the source's socket, which is here too and gone as well, has told its final counts. If
+ * not, it is about to: of two sockets that close, the destination's may be told of first.
+ */
+static bool has_final_counts(const struct flowd_closures *closures, const struct flowd_flow *flow)
+{
+    const struct flowd_tcp_sample *known = flowd_hub_sample_of(closures->context->hub, flow);
+
+    return known != NULL && known->state == TCP_CLOSE;
+}
+
 /* A socket that stands for the flow with this key has gone: its local end is the flow's source or
  * not. */
 static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow_key *key,
@@ -126,6 +138,8 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
     if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
         last = &socket->sample;
     life = life_after(closures, key, local_is_src, &socket->sample);
+    if (life == FLOWD_TCP_GONE && last == NULL && !has_final_counts(closures, flow))
+        life = FLOWD_TCP_LINGERS;
     if (life != FLOWD_TCP_CONNECTED && life != FLOWD_TCP_LINGERS) {
         closures->ended++;
         flowd_hub_end(context->hub, closures->source, flow, last);
@@ -138,7 +152,7 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
 }
 
 /* The flow may have been announced from either end, and even from both. */
-static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
+static void take_closure(struct flowd_closures *closures, struct flowd_tcp_socket *socket)
 {
     const struct flowd_flow_key *key = &socket->key;
     const struct flowd_flow_key reverse = flowd_flow_key_reverse(key);
@@ -149,6 +163,7 @@ static void take_closure(struct flowd_closures *closures, const struct flowd_tcp
         return;
     }
     end_flow_of(closures, key, true, socket);
+    socket->sample.at_destination = true;
     end_flow_of(closures, &reverse, false, socket);
 }
 

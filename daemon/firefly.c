@@ -78,13 +78,14 @@ static void put_statistics(struct flowd_text *text, size_t start,
                            const struct flowd_firefly_statistics *statistics)
 {
     const struct flowd_tcp_sample *sample = statistics->sample;
+    struct flowd_tcp_usage usage;
     size_t used;
 
-    if (flowd_tcp_sample_has_usage(sample)) {
+    if (flowd_tcp_sample_usage(sample, &usage)) {
         PUTS(text, ", \"usage\": {\"received\": ");
-        flowd_text_u64(text, flowd_tcp_sample_received(sample));
+        flowd_text_u64(text, usage.received);
         PUTS(text, ", \"sent\": ");
-        flowd_text_u64(text, flowd_tcp_sample_sent(sample));
+        flowd_text_u64(text, usage.sent);
         PUTS(text, "}");
     }
     PUTS(text, ", \"netlink\": ");

@@ -44,6 +44,7 @@ struct flowd_sock_diag {
 /* One call of flowd_sock_diag_ask(). */
 struct batch {
     struct flowd_sock_diag *diag;
+    const struct flowd_sock_diag_query *queries;
     size_t count;
     uint32_t first; /* sequence number */
     uint32_t open;  /* a bit for each query that is not answered */
@@ -81,7 +82,7 @@ static void fill_request(struct flowd_sock_diag *diag, const struct flowd_sock_d
 }
 
 static void close_query(struct batch *batch, uint32_t sequence, int error,
-                        const struct flowd_tcp_socket *socket)
+                        struct flowd_tcp_socket *socket)
 {
     uint32_t index = sequence - batch->first;
 
@@ -89,6 +90,8 @@ static void close_query(struct batch *batch, uint32_t sequence, int error,
     if (index >= batch->count || !(batch->open >> index & 1))
         return;
     batch->open &= ~(1u << index);
+    if (socket != NULL)
+        socket->sample.at_destination = !batch->queries[index].local_is_src;
     batch->answer(batch->context, index, error, socket);
 }
 
@@ -137,6 +140,7 @@ void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_d
                          size_t count, flowd_sock_diag_answer answer, void *context)
 {
     struct batch batch = {.diag = diag,
+                          .queries = queries,
                           .count = count,
                           .first = diag->sequence,
                           .now_us = flowd_timestamp_now_us(),

@@ -161,17 +161,12 @@ static bool knows(const struct flowd_tcp_sample *sample, size_t offset)
     return sample->info_length >= offset + sizeof(uint64_t);
 }
 
-bool flowd_tcp_sample_has_usage(const struct flowd_tcp_sample *sample)
-{
-    return knows(sample, offsetof(struct flowd_tcp_info, bytes_received));
-}
-
 /*
  * A segment that the host's own queueing discipline drops is counted as sent, and not as sent again
  * when it is sent again; and of a connection that was aborted nobody knows how much of what was
  * under way arrived. So what was acknowledged is the bound, which is why the count never goes down.
  */
-uint64_t flowd_tcp_sample_sent(const struct flowd_tcp_sample *sample)
+static uint64_t acknowledged(const struct flowd_tcp_sample *sample)
 {
     const struct flowd_tcp_info *info = &sample->info;
     uint64_t sent;
@@ -182,7 +177,16 @@ uint64_t flowd_tcp_sample_sent(const struct flowd_tcp_sample *sample)
     return sent < info->bytes_acked ? sent : info->bytes_acked;
 }
 
-uint64_t flowd_tcp_sample_received(const struct flowd_tcp_sample *sample)
+bool flowd_tcp_sample_usage(const struct flowd_tcp_sample *sample, struct flowd_tcp_usage *out)
 {
-    return sample->info.bytes_received;
+    uint64_t sent;
+
+    if (!(knows(sample, offsetof(struct flowd_tcp_info, bytes_received))))
+        return false;
+    sent = acknowledged(sample);
+    if (sample->at_destination)
+        *out = (struct flowd_tcp_usage){.sent = sample->info.bytes_received, .received = sent};
+    else
+        *out = (struct flowd_tcp_usage){.sent = sent, .received = sample->info.bytes_received};
+    return true;
 }

@@ -127,6 +127,7 @@ struct flowd_tcp_sample {
     uint16_t info_length; /* bytes of info that are known; 0: none */
     uint8_t state;        /* of the socket when it was taken: TCP_ESTABLISHED, ... */
     uint8_t has;          /* FLOWD_TCP_HAS_... */
+    bool at_destination;  /* the socket is that of the flow's destination, not of its source */
     char congestion[FLOWD_TCP_CONGESTION_SIZE]; /* the algorithm's name; "": not known */
     struct flowd_tcp_info info;
     uint32_t memory[FLOWD_TCP_MEMORY_FIELDS];
@@ -176,11 +177,15 @@ static inline bool flowd_tcp_cookies_differ(uint64_t one, uint64_t other)
 int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us,
                             struct flowd_tcp_socket *out);
 
-/* Whether the kernel gave the byte counts (Linux 4.1). */
-bool flowd_tcp_sample_has_usage(const struct flowd_tcp_sample *sample);
 /*
- * Bytes that this end has sent and the other end has acknowledged, each counted once however often
- * it was sent, and those received (where the other end has closed, its FIN counts as one).
+ * What a flow's source has sent, and what it has received, whichever end's socket was sampled.
+ * Bytes that the socket has sent count when the other end has acknowledged them, each once however
+ * often it was sent; of those received, the other end's FIN counts as one.
  */
-uint64_t flowd_tcp_sample_sent(const struct flowd_tcp_sample *sample);
-uint64_t flowd_tcp_sample_received(const struct flowd_tcp_sample *sample);
+struct flowd_tcp_usage {
+    uint64_t sent;
+    uint64_t received;
+};
+
+/* Returns false if the kernel did not give the byte counts (before Linux 4.1). */
+bool flowd_tcp_sample_usage(const struct flowd_tcp_sample *sample, struct flowd_tcp_usage *out);

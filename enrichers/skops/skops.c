@@ -50,14 +50,17 @@ static struct flowd_flow *find(struct skops *skops, const struct flowd_flow_key 
 }
 
 static void show(struct skops *skops, struct flowd_flow *flow,
-                 const struct flowd_sockops_event *told)
+                 const struct flowd_sockops_event *told, bool at_destination)
 {
+    struct flowd_tcp_sample sample = told->sample;
+
+    sample.at_destination = at_destination;
     skops->sampled++;
     /* A socket that is closed is not the flow's end: others may hold that it goes on. */
     if (told->happening == FLOWD_SOCKOPS_ENDS)
-        flowd_hub_keep_sample(skops->context->hub, flow, &told->sample);
+        flowd_hub_keep_sample(skops->context->hub, flow, &sample);
     else
-        flowd_hub_sample(skops->context->hub, flow, &told->sample);
+        flowd_hub_sample(skops->context->hub, flow, &sample);
 }
 
 /* A connection may have been announced from either end, and even from both. */
@@ -71,10 +74,10 @@ static void on_told(void *context, const struct flowd_sockops_event *told)
     if (as_source == NULL && as_destination == NULL)
         skops->without_flow++;
     if (as_source != NULL)
-        show(skops, as_source, told);
+        show(skops, as_source, told, false);
     if (as_destination != NULL &&
         !(flowd_flow_socket_ends(skops->context->host, &as_destination->key) & FLOWD_LOCAL_SRC))
-        show(skops, as_destination, told);
+        show(skops, as_destination, told, true);
 }
 
 static void on_lost(void *context, uint64_t records, uint64_t closes)

@@ -109,17 +109,19 @@ void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
 
 static void put_sample(struct flowd_text *text, const struct flowd_tcp_sample *sample)
 {
+    struct flowd_tcp_usage usage;
+
     flowd_text_puts(text, ",\"sample\":");
     if (flowd_tcp_sample_write(text, sample, FLOWD_TCP_ALL, SIZE_MAX, false) == 0 ||
         flowd_text_failed(text))
         return;
     /* More members, in the place of the closing brace. */
     text->length--;
-    if (flowd_tcp_sample_has_usage(sample)) {
+    if (flowd_tcp_sample_usage(sample, &usage)) {
         flowd_text_puts(text, ",\"usage\":{\"received\":");
-        flowd_text_u64(text, flowd_tcp_sample_received(sample));
+        flowd_text_u64(text, usage.received);
         flowd_text_puts(text, ",\"sent\":");
-        flowd_text_u64(text, flowd_tcp_sample_sent(sample));
+        flowd_text_u64(text, usage.sent);
         flowd_text_char(text, '}');
     }
     flowd_text_puts(text, ",\"time\":\"");

@@ -5,10 +5,11 @@ import re
 import socket
 import struct
 import subprocess
+import threading
 
 import pytest
 
-from api_client import Api, event
+from api_client import Api, event, line
 from collector import Collector
 from conftest import base_config
 from flowd_process import FLOWCTL, one_shot
@@ -376,6 +377,81 @@ def test_ongoing_once_a_period(enriching, pair):
         assert end.document["usage"]["sent"] == connection.sent_by_client
         assert len([one for one in fireflies.fireflies() if one.state == "ongoing"]) <= before + 1
     assert "usage" not in fireflies.wait(1, "start")[0].document
+
+
+# Where the source and the destination are, and who sends; a name of this host or of the other one.
+NEAR, FAR, OTHER = Pair.NEAR, Pair.FAR, Pair.NEAR_OTHER
+
+
+@pytest.mark.parametrize("enrichers", [{}, {"netlink": {}}, {"skops": {}},
+                                       {"skops": {"strategy": "transition"}}],
+                         ids=["none", "netlink", "skops", "skops transition"])
+@pytest.mark.parametrize("ended_by", ["close", "end"])
+@pytest.mark.parametrize("client,server,source_is_client", [
+    (NEAR, FAR, True), (NEAR, FAR, False), (FAR, NEAR, True), (FAR, NEAR, False),
+    (NEAR, OTHER, True), (NEAR, OTHER, False),
+], ids=["local client is source", "local client is destination", "remote client is source",
+        "remote client is destination", "both local, client is source", "both local, server is source"])
+def test_usage_is_the_sources(enriching, pair, enrichers, ended_by, client, server, source_is_client):
+    """`sent` is what the flow's source sent, whichever end was sampled, in all that tells it."""
+    daemon = enriching(enrich=True, enrichers=enrichers)
+    spaces = {NEAR: pair.near, OTHER: pair.near, FAR: pair.far}
+    with collector(pair) as fireflies:
+        with Tcp(spaces[client], spaces[server], client, server) as connection:
+            connection.connect()
+            ends = [(client, connection.sport), (server, connection.port)]
+            source, destination = ends if source_is_client else ends[::-1]
+            flow_id = daemon.api.post(event(*source, *destination, protocol="tcp")).expect(201).json["id"]
+            for _ in range(8):
+                connection.exchange(500_000, 20_000)
+            expected = {"sent": connection.sent_by_client, "received": connection.sent_by_server}
+            if not source_is_client:
+                expected = {"sent": expected["received"], "received": expected["sent"]}
+            if "netlink" in enrichers:
+                until(lambda: near((sample_of(daemon, flow_id) or {}).get("usage"), expected),
+                      "the last sample")
+                until(lambda: any(one.state == "ongoing" and near(one.document.get("usage"), expected)
+                                  for one in fireflies.fireflies()), "the last ongoing firefly")
+            if ended_by == "end":
+                daemon.api.delete(f"/v1/flows/{flow_id}")
+                fireflies.wait(1, "end")
+        end = fireflies.wait(1, "end")[0].document
+    assert near(end.get("usage"), expected), (end, expected)
+    # The socket's own numbers are those of the local end.
+    local_received = expected["received"] if source[0] != FAR else expected["sent"]
+    assert 0 <= end["netlink"]["bytes_received"] - local_received <= 2, end["netlink"]
+    for one in fireflies.fireflies():
+        usage = one.document.get("usage")
+        assert usage is None or usage["sent"] <= expected["sent"] + 2, (one.state, usage)
+        assert usage is None or usage["received"] <= expected["received"] + 2, (one.state, usage)
+
+
+def near(usage, expected):
+    """The SYN and the FIN may count as a byte each."""
+    return usage is not None and all(0 <= usage[name] - expected[name] <= 2
+                                     for name in ("sent", "received"))
+
+
+def test_usage_of_an_upload(enriching, pair):
+    """50 MB that come in, announced from their source over there, as StoRM does: sent, not received."""
+    daemon = enriching()
+    size = 50 << 20
+    with collector(pair) as fireflies:
+        with Tcp(pair.far, pair.near, Pair.FAR, Pair.NEAR) as connection:
+            connection.connect()
+            daemon.write_fifo(line("start", Pair.FAR, connection.sport, Pair.NEAR, connection.port,
+                                   protocol="tcp"))
+            until(lambda: daemon.api.live() == 1, "the flow")
+            pump = threading.Thread(target=connection.client.sendall, args=(bytes(size),))
+            pump.start()
+            left = size
+            while left:
+                part = len(connection.server.recv(1 << 20))
+                assert part
+                left -= part
+            pump.join()
+        end = fireflies.wait(1, "end")[0].document
+    assert 0 <= end["usage"]["sent"] - size <= 2 and end["usage"]["received"] <= 2, end["usage"]
 
 
 @pytest.mark.parametrize("enrichers", [{}, {"netlink": {}}, {"skops": {}}])

@@ -85,7 +85,7 @@ static void test_golden(void **state)
     for (unsigned i = 0; i < FLOWD_TCP_MEMORY_FIELDS; i++)
         assert_int_equal(socket.sample.memory[i], i + 1);
     assert_int_equal(socket.sample.info_length, 0);
-    assert_false(flowd_tcp_sample_has_usage(&socket.sample));
+    assert_false(flowd_tcp_sample_usage(&socket.sample, &(struct flowd_tcp_usage){0}));
 }
 
 static void test_families(void **state)
@@ -130,6 +130,7 @@ static void test_info_lengths(void **state)
     memset(info, 0x11, sizeof(info));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct flowd_tcp_socket socket;
+        struct flowd_tcp_usage usage;
         const uint8_t *bytes = (const uint8_t *)&socket.sample.info;
 
         diag_message_begin(&message, AF_INET, v4_src, v4_dst);
@@ -137,7 +138,7 @@ static void test_info_lengths(void **state)
         diag_message_add(&message, CONG, "reno", 5);
         socket = decode(&message);
         assert_int_equal(socket.sample.info_length, rows[i].known);
-        assert_int_equal(flowd_tcp_sample_has_usage(&socket.sample), rows[i].usage);
+        assert_int_equal(flowd_tcp_sample_usage(&socket.sample, &usage), rows[i].usage);
         for (size_t at = 0; at < sizeof(socket.sample.info); at++)
             assert_int_equal(bytes[at], at < rows[i].known ? 0x11 : 0);
         /* What follows is found whatever the length. */
@@ -284,6 +285,14 @@ static void test_life(void **state)
     }
 }
 
+static uint64_t sent(const struct flowd_tcp_sample *sample)
+{
+    struct flowd_tcp_usage usage;
+
+    assert_true(flowd_tcp_sample_usage(sample, &usage));
+    return usage.sent;
+}
+
 /* Bytes sent are counted once however often they went out. */
 static void test_usage(void **state)
 {
@@ -291,24 +300,40 @@ static void test_usage(void **state)
         .info_length = sizeof(sample.info),
         .info = {
             .bytes_sent = 5000, .bytes_retrans = 1000, .bytes_acked = 4002, .bytes_received = 70}};
+    struct flowd_tcp_usage usage;
 
     (void)state;
-    assert_int_equal(flowd_tcp_sample_sent(&sample), 4000);
-    assert_int_equal(flowd_tcp_sample_received(&sample), 70);
+    assert_true(flowd_tcp_sample_usage(&sample, &usage));
+    assert_int_equal(usage.sent, 4000);
+    assert_int_equal(usage.received, 70);
     sample.info.bytes_retrans = 6000;
-    assert_int_equal(flowd_tcp_sample_sent(&sample), 0);
+    assert_int_equal(sent(&sample), 0);
     /* Dropped before they left the host, segments are counted as sent twice. */
     sample.info.bytes_retrans = 1000;
     sample.info.bytes_acked = 3001;
-    assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);
+    assert_int_equal(sent(&sample), 3001);
     /* What is under way may still be lost. */
     sample.info.unacked = 2;
     sample.info.snd_mss = 400;
-    assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);
+    assert_int_equal(sent(&sample), 3001);
     /* Before Linux 4.19 only what was acknowledged is known. */
     sample.info_length = offsetof(struct flowd_tcp_info, bytes_sent);
-    assert_int_equal(flowd_tcp_sample_sent(&sample), 3001);
-    assert_true(flowd_tcp_sample_has_usage(&sample));
+    assert_int_equal(sent(&sample), 3001);
+}
+
+/* What the destination's socket received is what the source has sent. */
+static void test_usage_at_the_destination(void **state)
+{
+    const struct flowd_tcp_sample sample = {
+        .info_length = sizeof(sample.info),
+        .at_destination = true,
+        .info = {.bytes_sent = 300, .bytes_acked = 300, .bytes_received = 52428800}};
+    struct flowd_tcp_usage usage;
+
+    (void)state;
+    assert_true(flowd_tcp_sample_usage(&sample, &usage));
+    assert_int_equal(usage.sent, 52428800);
+    assert_int_equal(usage.received, 300);
 }
 
 int main(void)
@@ -323,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_no_such_message),
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_usage_at_the_destination),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
