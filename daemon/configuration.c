@@ -116,7 +116,7 @@ const size_t flowd_settings_section_count =
 static const char *const top_objects[] = {"registry", "flows",     "log", "plugins",
                                           "backends", "enrichers", NULL};
 /* Parts of the interface that this version does not have. */
-static const char *const later[] = {"plugins.firefly", NULL};
+static const char *const later[] = {"plugins.firefly", "plugins.fireflyp", NULL};
 
 /* The sections that modules stand in, by enum flowd_module_kind. */
 static const char *const module_sections[] = {
@@ -502,8 +502,7 @@ void flowd_configuration_merge(const struct flowd_configuration *running,
             new->enabled = old->enabled;
             for (const struct flowd_option *option = old->module->options; option->key != NULL;
                  option++)
-                if (option->type != FLOWD_OPTION_IGNORED && option->type != FLOWD_OPTION_LATER &&
-                    flowd_option_copy(option, old->values, new->values) < 0)
+                if (flowd_option_copy(option, old->values, new->values) < 0)
                     refused->out_of_memory = true;
         } else if (old->enabled) {
             merge_section(path, old->module->options, old->values, new->values, refused);

@@ -13,7 +13,13 @@
 #include "daemon/commands.h"
 #include "daemon/log.h"
 
-enum { OPTION_LOG_LEVEL = 256, OPTION_LOG_FORMAT, OPTION_INTERFACE, OPTION_VERSION };
+enum {
+    OPTION_LOG_LEVEL = 256,
+    OPTION_LOG_FORMAT,
+    OPTION_INTERFACE,
+    OPTION_VERSION,
+    OPTION_NEEDLESS
+};
 
 static const char usage[] =
     "usage: flowd [-c FILE] [-d] [--log-level LEVEL] [--log-format FORMAT] [COMMAND]\n"
@@ -31,7 +37,8 @@ static const char usage[] =
     "  -d, --debug           the same as --log-level debug\n"
     "  --log-level LEVEL     error, warning, info or debug\n"
     "  --log-format FORMAT   text, json or journal\n"
-    "  --interface IF        for clean; may be given several times\n";
+    "  --interface IF        for clean; may be given several times\n"
+    "  -f, --fg, --log-time  accepted from units of other programs, no effect\n";
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -41,6 +48,8 @@ static const struct option long_options[] = {
     {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
     {"interface", required_argument, NULL, OPTION_INTERFACE},
     {"version", no_argument, NULL, OPTION_VERSION},
+    {"fg", no_argument, NULL, 'f'},
+    {"log-time", optional_argument, NULL, OPTION_NEEDLESS},
     {NULL, 0, NULL, 0},
 };
 
@@ -89,7 +98,7 @@ static const char *read_options(int argc, char **argv, struct flowd_command_line
     const char *command = NULL;
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:dh", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:dfh", long_options, NULL)) != -1) {
         switch (option) {
         case 'c':
             line->path = optarg;
@@ -99,6 +108,9 @@ static const char *read_options(int argc, char **argv, struct flowd_command_line
             break;
         case 'h':
             command = "help";
+            break;
+        case 'f':
+        case OPTION_NEEDLESS:
             break;
         case OPTION_VERSION:
             command = "version";

@@ -223,6 +223,32 @@ static int read_string(const struct flowd_option *option, const char *path, json
     return 0;
 }
 
+/* What another program's configuration has and flowd does not need. */
+static int read_needless(const struct flowd_option *option, const char *path, json_t *value,
+                         struct flowd_options_report *report)
+{
+    char full[256], wanted[192];
+    const char *instead = option->instead != NULL ? option->instead : "";
+
+    if (option->type == FLOWD_OPTION_EMPTY &&
+        (!json_is_string(value) || json_string_length(value) > 0)) {
+        snprintf(wanted, sizeof(wanted), "an empty string%s%s", instead[0] != '\0' ? ": " : "",
+                 instead);
+        mistake(&report->mistakes, path, option->key, value, wanted);
+        return -EINVAL;
+    }
+    path_of(path, option->key, full, sizeof(full));
+    flowd_mistakes_add(&report->deprecations, "%s: has no effect%s%s", full,
+                       instead[0] != '\0' ? ": " : "", instead);
+    return 0;
+}
+
+static bool has_value(const struct flowd_option *option)
+{
+    return option->type != FLOWD_OPTION_IGNORED && option->type != FLOWD_OPTION_EMPTY &&
+           option->type != FLOWD_OPTION_LATER;
+}
+
 static int read_value(const struct flowd_option *option, const char *path, json_t *value,
                       void *values, struct flowd_options_report *report)
 {
@@ -253,7 +279,8 @@ static int read_value(const struct flowd_option *option, const char *path, json_
     case FLOWD_OPTION_MODE:
         return read_mode(option, path, value, place, &report->mistakes);
     case FLOWD_OPTION_IGNORED:
-        return 0;
+    case FLOWD_OPTION_EMPTY:
+        return read_needless(option, path, value, report);
     case FLOWD_OPTION_LATER:
         path_of(path, option->key, full, sizeof(full));
         flowd_mistakes_add(&report->mistakes, "%s: not in this version of flowd", full);
@@ -267,7 +294,7 @@ static void read_default(const struct flowd_option *option, const char *path, vo
 {
     json_t *value;
 
-    if (option->type == FLOWD_OPTION_IGNORED || option->type == FLOWD_OPTION_LATER)
+    if (!has_value(option))
         return;
     value = json_loads(option->standard, JSON_DECODE_ANY, NULL);
     if (value == NULL)
@@ -398,6 +425,7 @@ static json_t *value_json(const struct flowd_option *option, const void *place)
         snprintf(mode, sizeof(mode), "%04o", (unsigned)*(const int64_t *)place & 0777u);
         return json_string(mode);
     case FLOWD_OPTION_IGNORED:
+    case FLOWD_OPTION_EMPTY:
     case FLOWD_OPTION_LATER:
         break;
     }
@@ -450,6 +478,7 @@ static size_t value_size(const struct flowd_option *option)
     case FLOWD_OPTION_INTEGERS:
         return sizeof(struct flowd_integers);
     case FLOWD_OPTION_IGNORED:
+    case FLOWD_OPTION_EMPTY:
     case FLOWD_OPTION_LATER:
         break;
     }
@@ -466,6 +495,8 @@ int flowd_option_copy(const struct flowd_option *option, const void *from, void 
     json_t *value = value_json(option, const_place_of(option, from));
     int result = -ENOMEM;
 
+    if (!has_value(option))
+        return 0;
     alone.offset = 0;
     if (value != NULL)
         result = read_value(&alone, "", value, &place, &report);

@@ -24,6 +24,7 @@ enum flowd_option_type {
     FLOWD_OPTION_INTEGERS, /* struct flowd_integers, each in min..max */
     FLOWD_OPTION_MODE,     /* int64_t: permission bits, written as an octal string such as "0660" */
     FLOWD_OPTION_IGNORED,  /* accepted from another program's configuration, without effect */
+    FLOWD_OPTION_EMPTY,    /* the same of a string, which must be empty */
     FLOWD_OPTION_LATER,    /* part of the interface, but not in this version: a mistake */
 };
 
@@ -55,9 +56,10 @@ struct flowd_option {
     const char *doc;            /* one line */
     const char *const *choices; /* FLOWD_OPTION_CHOICE: NULL-terminated */
     const struct flowd_choice_alias *aliases; /* FLOWD_OPTION_CHOICE: ends with a NULL name */
-    const char *alias; /* another spelling of the key that still works; NULL: none. For a list of
-                          strings the value there is one string */
-    bool reload;       /* can change while flowd runs */
+    const char *alias;   /* another spelling of the key that still works; NULL: none. For a list of
+                            strings the value there is one string */
+    const char *instead; /* FLOWD_OPTION_IGNORED, _EMPTY: what there is in its place; may be NULL */
+    bool reload;         /* can change while flowd runs */
 };
 
 /* Deprecated spellings that were used, one line each; same ownership as mistakes. */
@@ -90,7 +92,8 @@ void flowd_options_compare(const struct flowd_option *table, const void *old_val
                            void (*changed)(void *context, const struct flowd_option *option),
                            void *context);
 
-/* Copies one option's value between two structs of the same table. Returns 0 or -ENOMEM. */
+/* Copies one option's value, if it has one, between two structs of the same table. Returns 0 or
+ * -ENOMEM. */
 int flowd_option_copy(const struct flowd_option *option, const void *from, void *to);
 
 /* The entry of names (NULL-terminated) nearest to word, or NULL if none is near. Borrows. */

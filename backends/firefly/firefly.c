@@ -412,6 +412,12 @@ static const char *wants_samples(const void *config)
     return firefly->enrich ? "enrich" : NULL;
 }
 
+static bool is_port(const json_t *value, json_int_t least)
+{
+    return json_is_integer(value) && json_integer_value(value) >= least &&
+           json_integer_value(value) <= UINT16_MAX;
+}
+
 /* sendToCollector, collectorAddress and collectorPort become one entry of collectors. */
 static void translate(json_t *object, const char *path, struct flowd_options_report *report)
 {
@@ -428,8 +434,7 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
                        "spelling of \"collectors\"",
                        path);
     if ((send != NULL && !json_is_boolean(send)) || (address != NULL && !json_is_string(address)) ||
-        (port != NULL && (!json_is_integer(port) || json_integer_value(port) < 1 ||
-                          json_integer_value(port) > UINT16_MAX)))
+        (port != NULL && !is_port(port, json_is_true(send) ? 1 : 0)))
         flowd_mistakes_add(&report->mistakes,
                            "%s: sendToCollector wants true or false, collectorAddress a string, "
                            "collectorPort an integer in 1-65535",
@@ -455,6 +460,10 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
 }
 
 #define AT(field) offsetof(struct firefly_config, field)
+#define ENRICHER_INSTEAD                                                                           \
+    "an enricher (\"enrichers\": {\"netlink\": {}}) samples TCP statistics each "                  \
+    "enrichers.period, "                                                                           \
+    "and \"enrich\": true sends them while a flow goes on"
 
 static const struct flowd_option options[] = {
     {.key = "destinationPort",
@@ -504,6 +513,21 @@ static const struct flowd_option options[] = {
      .doc = "Which TCP statistics stand in fireflies: the most useful, flowd 1.1's, or (\"\") all.",
      .reload = true},
     {.key = "stun", .type = FLOWD_OPTION_LATER, .doc = "Public addresses of private ones."},
+    {.key = "addNetlinkContext",
+     .type = FLOWD_OPTION_IGNORED,
+     .instead = ENRICHER_INSTEAD,
+     .doc = "Accepted from flowd-go, no effect."},
+    {.key = "pollNetlink",
+     .type = FLOWD_OPTION_IGNORED,
+     .instead = ENRICHER_INSTEAD,
+     .doc = "Accepted from flowd-go, no effect."},
+    {.key = "netlinkPollingInterval",
+     .type = FLOWD_OPTION_IGNORED,
+     .instead = ENRICHER_INSTEAD,
+     .doc = "Accepted from flowd-go, no effect."},
+    {.key = "excludeNetworks",
+     .type = FLOWD_OPTION_LATER,
+     .doc = "Networks between which no fireflies are sent."},
     {.key = NULL},
 };
 

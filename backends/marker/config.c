@@ -6,13 +6,19 @@
 #include <net/if.h>
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
 const char *const marker_strategy_names[] = {"label", "hopByHop", "destination",
                                              "hopByHopDestination", NULL};
+/* flowd-go's strategy that is two settings here. */
+#define FLOW_LABEL_MATCH_ALL "flowLabelMatchAll"
 static const struct flowd_choice_alias strategy_aliases[] = {
     {"flowLabel", FLOWD_MARKER_LABEL},
     {"hopByHopHeader", FLOWD_MARKER_HOP_BY_HOP},
     {"hopByHopDestHeaders", FLOWD_MARKER_HOP_BY_HOP_DESTINATION},
+    {"hopByHopAndDestination", FLOWD_MARKER_HOP_BY_HOP_DESTINATION},
+    {"destinationHeader", FLOWD_MARKER_DESTINATION},
+    {FLOW_LABEL_MATCH_ALL, FLOWD_MARKER_LABEL},
     {NULL, 0},
 };
 const char *const marker_encoding_names[] = {"scitags", "2024", NULL};
@@ -95,6 +101,14 @@ const struct flowd_option marker_options[] = {
      .offset = AT(debug_mode),
      .standard = "false",
      .doc = "Trace each marked packet to trace_pipe."},
+    {.key = "programPath",
+     .type = FLOWD_OPTION_EMPTY,
+     .instead = "flowd's BPF program is part of it, and it loads no other",
+     .doc = "Accepted from flowd-go where it is empty, no effect."},
+    {.key = "forceHookRemoval",
+     .type = FLOWD_OPTION_IGNORED,
+     .instead = "onExit and removeQdisc say what stays, and nothing of others is removed",
+     .doc = "Accepted from flowd-go, no effect."},
     {.key = NULL},
 };
 
@@ -140,6 +154,18 @@ void marker_config_check(const void *values, const char *path, struct flowd_mist
     if (config->pin_path[0] != '\0' && config->pin_path[0] != '/')
         flowd_mistakes_add(mistakes, "%s.pinPath: \"%s\" is not an absolute path", path,
                            config->pin_path);
+}
+
+void marker_config_translate(json_t *object, const char *path, struct flowd_options_report *report)
+{
+    const char *strategy = json_string_value(json_object_get(object, "markingStrategy"));
+
+    (void)path;
+    if (strategy == NULL || strcasecmp(strategy, FLOW_LABEL_MATCH_ALL) != 0 ||
+        json_object_get(object, "matchAll") != NULL)
+        return;
+    if (json_object_set_new(object, "matchAll", json_true()) < 0)
+        report->mistakes.out_of_memory = true;
 }
 
 static void warn_of_targets(const struct flowd_marker_config *config, const char *path,

@@ -38,6 +38,8 @@ extern const char *const marker_encoding_names[];
 /* Ends with a NULL key. */
 extern const struct flowd_option marker_options[];
 
+/* struct flowd_module's translate. */
+void marker_config_translate(json_t *object, const char *path, struct flowd_options_report *report);
 /* struct flowd_module's check. */
 void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes);
 /* struct flowd_module's warn. */

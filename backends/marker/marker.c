@@ -413,6 +413,7 @@ const struct flowd_module flowd_backend_marker = {
     .config_size = sizeof(struct flowd_marker_config),
     .can_be_left_out = true,
     .check = marker_config_check,
+    .translate = marker_config_translate,
     .warn = marker_config_warn,
     .take_general_tag = marker_config_take_general,
     .start = marker_start,

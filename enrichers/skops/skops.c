@@ -204,6 +204,10 @@ static const struct flowd_option options[] = {
      .offset = AT(debug),
      .standard = "false",
      .doc = "Trace each sample to trace_pipe."},
+    {.key = "programPath",
+     .type = FLOWD_OPTION_EMPTY,
+     .instead = "flowd's BPF program is part of it, and it loads no other",
+     .doc = "Accepted from flowd-go where it is empty, no effect."},
     {.key = NULL},
 };
 

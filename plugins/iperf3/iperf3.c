@@ -265,6 +265,13 @@ static const struct flowd_option options[] = {
      .min = 0,
      .max = FLOWD_ACTIVITY_MAX,
      .doc = "Activities that connections get."},
+    {.key = "programPath",
+     .type = FLOWD_OPTION_EMPTY,
+     .instead = "flowd's BPF program is part of it, and it loads no other",
+     .doc = "Accepted from flowd-go where it is empty, no effect."},
+    {.key = "debugMode",
+     .type = FLOWD_OPTION_IGNORED,
+     .doc = "Accepted from flowd-go, no effect."},
     {.key = NULL},
 };
 

@@ -17,6 +17,7 @@ struct perfsonar_config {
 #define AT(member) offsetof(struct perfsonar_config, member)
 static const struct flowd_option options[] = {
     {.key = "experimentId",
+     .alias = "experimentID",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(experiment),
      .standard = "0",
@@ -24,6 +25,7 @@ static const struct flowd_option options[] = {
      .max = FLOWD_EXPERIMENT_MAX,
      .doc = "Experiment of every packet that is of no flow."},
     {.key = "activityId",
+     .alias = "activityID",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(activity),
      .standard = "0",

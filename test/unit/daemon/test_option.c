@@ -59,7 +59,8 @@ static const struct flowd_option table[] = {
      .min = 0,
      .max = 9},
     {.key = "mode", .type = FLOWD_OPTION_MODE, .offset = AT(mode), .standard = "\"0660\""},
-    {.key = "ignored", .type = FLOWD_OPTION_IGNORED},
+    {.key = "ignored", .type = FLOWD_OPTION_IGNORED, .instead = "\"word\" does it"},
+    {.key = "empty", .type = FLOWD_OPTION_EMPTY, .instead = "it is built in"},
     {.key = "tomorrow", .type = FLOWD_OPTION_LATER},
     {.key = NULL},
 };
@@ -102,7 +103,7 @@ static void assert_defaults(const struct values *values)
 
 static void test_defaults(void **state)
 {
-    static const char *const texts[] = {NULL, "{}", "{\"ignored\": [1, {}]}", "{\"elsewhere\": 1}"};
+    static const char *const texts[] = {NULL, "{}", "{\"elsewhere\": 1}"};
     struct flowd_options_report report;
     struct values values;
 
@@ -289,6 +290,37 @@ static void test_compare_and_copy(void **state)
     forget(&values, &report);
 }
 
+/* What another program's configuration has: one line each, and no value. */
+static void test_needless(void **state)
+{
+    static const struct {
+        const char *text, *mistake, *deprecation;
+    } rows[] = {
+        {"{\"ignored\": [1, {}]}", NULL, "section.ignored: has no effect: \"word\" does it"},
+        {"{\"ignored\": null}", NULL, "section.ignored: has no effect: \"word\" does it"},
+        {"{\"empty\": \"\"}", NULL, "section.empty: has no effect: it is built in"},
+        {"{\"empty\": \"/x.o\"}",
+         "section.empty: found \"/x.o\", wants an empty string: it is built in", NULL},
+        {"{\"empty\": 1}", "section.empty: found 1, wants an empty string: it is built in", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct flowd_options_report report;
+        struct values values;
+
+        read_text(rows[i].text, &values, &report);
+        assert_int_equal(report.mistakes.count, rows[i].mistake != NULL);
+        assert_int_equal(report.deprecations.count, rows[i].deprecation != NULL);
+        if (rows[i].mistake != NULL)
+            assert_string_equal(report.mistakes.lines[0], rows[i].mistake);
+        if (rows[i].deprecation != NULL)
+            assert_string_equal(report.deprecations.lines[0], rows[i].deprecation);
+        assert_defaults(&values);
+        forget(&values, &report);
+    }
+}
+
 static void test_nearest(void **state)
 {
     static const char *const names[] = {"namedPipe", "api", "targetInterfaces", "mode", NULL};
@@ -326,7 +358,7 @@ int main(void)
         cmocka_unit_test(test_defaults),      cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_all_at_once),   cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_json_and_back), cmocka_unit_test(test_compare_and_copy),
-        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_needless),      cmocka_unit_test(test_nearest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
