@@ -13,6 +13,7 @@
 #include "daemon/host.h"
 #include "daemon/log.h"
 #include "daemon/registry.h"
+#include "daemon/service.h"
 #include "daemon/state_file.h"
 #include "daemon/warnings.h"
 
@@ -51,10 +52,15 @@ enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
     struct flowd_configuration *configuration = read_configuration(line);
     struct flowd_error err;
 
-    if (configuration == NULL)
+    if (configuration == NULL) {
+        flowd_fail(&err, -EINVAL, "NOT RUNNING: %s has mistakes, see flowd check", path_of(line));
+        flowd_service_failed(err.message);
         return FLOWD_EXIT_USAGE;
+    }
     if (flowd_daemon_run(configuration, path_of(line), &line->log, &err) < 0) {
         flowd_err("daemon", "%s", err.message);
+        flowd_error_wrap(&err, 0, "NOT RUNNING");
+        flowd_service_failed(err.message);
         return FLOWD_EXIT_FAILED;
     }
     return FLOWD_EXIT_OK;

@@ -23,9 +23,9 @@
 #include "daemon/hub.h"
 #include "daemon/listen_fds.h"
 #include "daemon/log.h"
-#include "daemon/notify.h"
 #include "daemon/privileges.h"
 #include "daemon/registry.h"
+#include "daemon/service.h"
 #include "daemon/status.h"
 #include "daemon/timestamp.h"
 #include "daemon/warnings.h"
@@ -41,7 +41,7 @@ struct daemon {
     struct flowd_running running;
     struct flowd_closures *closures; /* NULL: flows do not end with their sockets */
     struct ev_signal terminate, interrupt, hangup, user1;
-    struct ev_timer watchdog;
+    struct flowd_service service;
     struct ev_timer look;           /* whether the state file is still there */
     struct flowd_flow_table *table; /* borrowed from the hub */
     bool state_lost;
@@ -271,10 +271,12 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
     struct flowd_options_report report = {0};
     struct flowd_mistakes refused = {0};
     struct flowd_configuration *fresh;
+    bool taken = false;
 
     (void)loop;
     (void)events;
     flowd_info("config", "reload: reading %s", daemon->path);
+    flowd_service_reloading();
     if (flowd_configuration_read(daemon->path, flowd_modules, &fresh, &report) < 0) {
         log_lines(FLOWD_LOG_ERROR, &report.mistakes, "reload: ");
         flowd_err("config", "reload refused: nothing was changed");
@@ -287,10 +289,12 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
             flowd_configuration_free(fresh);
         } else {
             apply(daemon, fresh);
+            taken = true;
             flowd_info("config", "reloaded; %zu flows are live",
                        flowd_hub_live(daemon->context.hub));
         }
     }
+    flowd_service_reloaded(&daemon->service, !taken);
     flowd_mistakes_fini(&refused);
     flowd_mistakes_fini(&report.mistakes);
     flowd_mistakes_fini(&report.deprecations);
@@ -312,14 +316,6 @@ static void on_user1(struct ev_loop *loop, struct ev_signal *watcher, int events
     flowd_status_log(&daemon->context, &daemon->running);
 }
 
-static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)watcher;
-    (void)events;
-    flowd_notify("WATCHDOG=1");
-}
-
 /* A state directory that somebody removes must not cost the flows at the next restart. */
 static void on_look(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
@@ -339,6 +335,7 @@ static void on_look(struct ev_loop *loop, struct ev_timer *watcher, int events)
                   "somebody removed or moved the state file, and a restart will find no flows: %s",
                   err.message);
     daemon->state_lost = result < 0;
+    flowd_service_tell(&daemon->service);
 }
 
 static void watch_signal(struct daemon *daemon, struct ev_signal *watcher, int signum,
@@ -356,16 +353,6 @@ static void watch_signals(struct daemon *daemon)
     watch_signal(daemon, &daemon->interrupt, SIGINT, on_terminate);
     watch_signal(daemon, &daemon->hangup, SIGHUP, on_hangup);
     watch_signal(daemon, &daemon->user1, SIGUSR1, on_user1);
-}
-
-static void start_watchdog(struct daemon *daemon)
-{
-    int64_t interval_us = flowd_notify_watchdog_us();
-    double interval_s = (double)interval_us / 1e6;
-
-    ev_timer_init(&daemon->watchdog, on_watchdog, interval_s, interval_s);
-    if (interval_us > 0)
-        ev_timer_start(daemon->context.loop, &daemon->watchdog);
 }
 
 static void start_looking(struct daemon *daemon)
@@ -405,13 +392,11 @@ static void say_ready(struct daemon *daemon)
     struct flowd_error err;
 
     daemon->running.ready = true;
-    if (flowd_status_ready(&daemon->running, &err) < 0) {
+    if (flowd_status_ready(&daemon->running, &err) < 0)
         flowd_warning("daemon", "ready, but %s", err.message);
-        flowd_notify("READY=1\nSTATUS=running without everything that is configured");
-    } else {
+    else
         flowd_info("daemon", "ready");
-        flowd_notify("READY=1");
-    }
+    flowd_service_ready(&daemon->service);
 }
 
 static void log_configuration(const struct daemon *daemon)
@@ -519,17 +504,17 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
         take_down(&daemon);
         return flowd_fail(err, -EIO, "no event loop");
     }
+    flowd_service_init(&daemon.service, &daemon.context, &daemon.running);
     watch_signals(&daemon);
     raise_descriptor_limit();
     result = set_up(&daemon, err);
     if (result == 0) {
         flowd_hub_begin(daemon.context.hub);
         follow_closures(&daemon);
-        start_watchdog(&daemon);
         start_looking(&daemon);
         say_ready(&daemon);
         ev_run(daemon.context.loop, 0);
-        flowd_notify("STOPPING=1");
+        flowd_service_stopping(&daemon.service);
     }
     take_down(&daemon);
     if (result == 0)

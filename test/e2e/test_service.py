@@ -68,6 +68,65 @@ def test_abstract_notify_socket(make_flowd, single, directory):
         wait_message(lambda: one.recv(4096).decode(), "READY=1")
 
 
+def wait_status(receive, pattern):
+    """The first STATUS= text that matches."""
+    while True:
+        for text in receive().split("\n"):
+            if text.startswith("STATUS=") and re.search(pattern, text):
+                return text
+
+
+def test_status_text(make_flowd, single, directory, notify):
+    """How many flows, through a reload; the text of a refused one stays until the next good one."""
+    path, receive = notify
+    config = base_config(directory)
+    daemon = make_flowd(single, config, environment={"NOTIFY_SOCKET": str(path)}).start()
+    assert "READY=1\nSTATUS=ready; 0 flows live" in receive()
+    Api(single).post(event("2001:db8::1", 1, "2001:db8::2", 2)).expect(201)
+    wait_status(receive, "=ready; 1 flow live$")
+    daemon.reload({**config, "flows": {"timeout": "soon"}}, expect="reload refused")
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", receive())
+    assert receive().startswith("READY=1\nSTATUS=ready; 1 flow live; the configuration was changed and has mistakes")
+    daemon.reload(config, expect="reloaded;")
+    wait_message(receive, "RELOADING=1")
+    assert receive() == "READY=1\nSTATUS=ready; 1 flow live"
+    daemon.stop()
+    wait_message(receive, "STOPPING=1")
+
+
+def test_status_text_says_what_does_not_work(make_flowd, single, directory, notify):
+    """The reason is the one that /readyz gives."""
+    path, receive = notify
+    config = base_config(directory)
+    del config["plugins"]["namedPipe"]
+    with single.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.bind(("127.0.0.1", 9000))
+        other.listen()
+        config["backends"]["prometheus"] = {}
+        make_flowd(single, config, environment={"NOTIFY_SOCKET": str(path)}).start()
+        text = receive()
+        assert text.startswith("READY=1\nSTATUS=NOT READY: "), text
+        reason = text.removeprefix("READY=1\nSTATUS=NOT READY: ").rpartition(";")[0]
+        assert reason in json.dumps(Api(single).get("/readyz").expect(503).json), reason
+    wait_status(receive, "=ready; 0 flows live$")
+
+
+@pytest.mark.parametrize("what", ["configuration", "run"])
+def test_status_text_of_a_start_that_fails(make_flowd, single, directory, notify, what):
+    path, receive = notify
+    config = base_config(directory)
+    if what == "configuration":
+        config["plugins"]["api"]["bindPort"] = "seven"
+    else:
+        (directory / "fifo").write_text("a file")
+    daemon = make_flowd(single, config, environment={"NOTIFY_SOCKET": str(path)})
+    daemon.start(ready=False)
+    assert daemon.wait_exit() == (2 if what == "configuration" else 1)
+    text = receive()
+    assert text.startswith("STATUS=NOT RUNNING: ") and "\n" not in text, text
+    assert ("has mistakes" if what == "configuration" else "not a fifo") in text
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_clean_stop(plain, directory, number):
     daemon = plain()
