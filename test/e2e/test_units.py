@@ -1,0 +1,65 @@
+"""The units for systemd, as far as they can be judged without booting it (test/vm does that)."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from flowd_process import BIN_DIR, FLOWD
+from netns import run
+
+UNITS = pathlib.Path(__file__).parents[2] / "packaging/systemd"
+
+
+def test_systemd_reads_them(directory):
+    """systemd-analyze finds nothing to say about any of them."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here (Debian's package systemd)")
+    for unit in UNITS.iterdir():
+        text = unit.read_text(encoding="ascii")
+        text = text.replace("@CMAKE_INSTALL_FULL_SBINDIR@/flowd", str(FLOWD))
+        (directory / unit.name.removesuffix(".in")).write_text(text.replace("@CMAKE_INSTALL_FULL_DOCDIR@", "/usr"))
+    names = sorted(one.name for one in directory.iterdir() if "@" not in one.name)
+    assert names == ["flowd-api.socket", "flowd-metrics.socket", "flowd.service", "flowd.socket"]
+    said = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True,
+                          check=False, cwd=directory,
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"})
+    about_ours = [one for one in (said.stdout + said.stderr).splitlines() if "flowd" in one]
+    assert not about_ours and said.returncode == 0, said.stderr
+    # It would have: an option that systemd does not know.
+    (directory / "flowd.socket").write_text("[Socket]\nListenFIFO=/run/flowd\nNoSuchOption=1\n")
+    said = subprocess.run(["systemd-analyze", "verify", "--man=no", "flowd.socket"], capture_output=True, text=True,
+                          check=False, cwd=directory, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"})
+    assert "NoSuchOption" in said.stderr
+
+
+def test_no_directory_where_the_fifo_is():
+    """A RuntimeDirectory=flowd would be made at the fifo's path."""
+    assert "ListenFIFO=/run/flowd\n" in (UNITS / "flowd.socket").read_text(encoding="ascii")
+    for unit in UNITS.iterdir():
+        assert not any(one.startswith("RuntimeDirectory=flowd") for one in unit.read_text().splitlines()), unit
+
+
+def test_the_fifo_is_where_flowd_looks_for_it(flowd_command, directory):
+    """Of the same path and mode as flowd's own, so that either may make it."""
+    (directory / "config.json").write_text('{"plugins": {"namedPipe": {}, "api": {}}, "backends": {"prometheus": {}}}')
+    shown = flowd_command("-c", directory / "config.json", "conf").stdout
+    for name, places in (("flowd.socket", ("/run/flowd", "0666")), ("flowd-api.socket", ("127.0.0.1", "7777")),
+                         ("flowd-metrics.socket", ("127.0.0.1", "9000"))):
+        text = (UNITS / name).read_text(encoding="ascii")
+        for place in places:
+            assert place in text and place in shown, (name, place)
+
+
+def test_installation(directory):
+    """What `cmake --install` brings, with the paths of the prefix."""
+    build = BIN_DIR.parent
+    run(["cmake", "--install", str(build), "--prefix", "/usr"], env={**os.environ, "DESTDIR": str(directory)})
+    installed = directory / "usr/lib/systemd/system"
+    assert sorted(one.name for one in installed.iterdir()) == sorted(
+        one.name.removesuffix(".in") for one in UNITS.iterdir())
+    service = (installed / "flowd.service").read_text(encoding="ascii")
+    assert "@" not in service.replace("flowd-hold@", "")
+    assert "ExecStart=/usr/sbin/flowd -c /etc/flowd/config.json" in service
