@@ -17,6 +17,7 @@
 #include "marker_run.h"
 #include "model.h"
 #include "stage.h"
+#include "without_btf.h"
 
 #define COMPLAINTS_MAX 10u
 
@@ -171,6 +172,8 @@ int main(void)
     const char *reason = marker_run_unavailable();
     int failed;
 
+    if (reason == NULL)
+        reason = without_btf_unavailable();
     if (reason == NULL)
         reason = stage_open(&stage);
     if (reason != NULL) {

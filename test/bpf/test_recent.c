@@ -140,8 +140,10 @@ static void test_bit_decides_first(void **state)
 static void test_each_cpu_for_itself(void **state)
 {
     (void)state;
-    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        print_message("there is one processor only\n");
         skip();
+    }
     add(&programs[0], &packet_plain, ONE);
     assert_int_equal(sent(&programs[0], &packet_plain), ONE);
     change_silently(&programs[0], &packet_plain, ANOTHER);

@@ -15,7 +15,8 @@ int without_btf_begin(void)
     static bool entered;
 
     if (!entered) {
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        /* Not of /, which in a chroot may be no mount point. */
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/sys", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
             return -1;
         entered = true;
     }
@@ -25,4 +26,11 @@ int without_btf_begin(void)
 int without_btf_end(void)
 {
     return umount(BTF_DIRECTORY);
+}
+
+const char *without_btf_unavailable(void)
+{
+    if (without_btf_begin() < 0 || without_btf_end() < 0)
+        return "BTF can't be hidden: /sys is no mount point, or mounts of one's own are refused";
+    return NULL;
 }

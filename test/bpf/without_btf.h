@@ -7,3 +7,6 @@
 /* In a mount namespace of its own from the first call on. Both return 0 or -1 with errno. */
 int without_btf_begin(void);
 int without_btf_end(void);
+
+/* Why they would fail; NULL where they don't. */
+const char *without_btf_unavailable(void);

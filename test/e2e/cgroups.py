@@ -5,6 +5,8 @@ import json
 import os
 import pathlib
 
+import pytest
+
 from netns import run
 
 
@@ -15,7 +17,7 @@ def mount_point():
             before, _, after = line.partition(" - ")
             if after.startswith("cgroup2 "):
                 return pathlib.Path(before.split()[4])
-    raise AssertionError("no cgroup2 file system is mounted")
+    pytest.skip("no cgroup2 file system is mounted")
 
 
 def sockops_programs(cgroup=None):

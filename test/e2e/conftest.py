@@ -11,6 +11,7 @@ import tempfile
 
 import pytest
 
+import isolation
 from api_client import Api
 from flowd_process import FLOWCTL, FLOWD, Flowd, one_shot
 from netns import Namespace, Pair
@@ -44,10 +45,14 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_collection_modifyitems(config, items):
+    reason = None
     if os.geteuid() != 0:
-        mark = pytest.mark.skip(reason="needs root: it makes network namespaces and loads BPF")
+        reason = "needs root: it makes network namespaces and loads BPF"
+    elif isolation.refusal(("unshare", "--net")):
+        reason = f"no network namespace can be made here: {isolation.refusal(('unshare', '--net'))}"
+    if reason is not None:
         for item in items:
-            item.add_marker(mark)
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 
+import isolation
 from waiting import DEADLINE_S, until
 
 BIN_DIR = pathlib.Path(
@@ -39,6 +40,7 @@ def sanitizer_findings(directory):
 
 def one_shot(directory, *arguments, program=FLOWD, prefix=(), environment=None, timeout=DEADLINE_S):
     """Runs a program to its end and returns it; a sanitizer finding is a failure."""
+    isolation.require(prefix)
     done = subprocess.run(
         [*prefix, str(program), *map(str, arguments)],
         capture_output=True, text=True, timeout=timeout, cwd=directory,
@@ -76,6 +78,7 @@ class Flowd:
 
     def start(self, ready=True, arguments=()):
         assert self.process is None, "it runs already"
+        isolation.require(self.prefix)
         if self.config is not None:
             self.write_config()
         before = self.log_size()

@@ -110,7 +110,7 @@ class Vxlan(Link):
                 (self.near, self.NAME, Pair.NEAR, Pair.FAR, "veth0"),
                 (self.far, "across0", Pair.FAR, Pair.NEAR, "veth1")):
             if name == "across0":
-                run(["ip", "-n", space.name, "link", "del", name], check=False)
+                space.ip("link", "del", name, check=False)
             space.ip("link", "add", name, "type", "vxlan", "id", "7", "dstport", "4789", "local", local,
                      "remote", remote, "dev", device)
         self._far_up("across0")
@@ -121,7 +121,7 @@ class BridgePort(Link):
 
     def _make(self):
         self._join(self.NAME)
-        run(["ip", "-n", self.near.name, "link", "add", "br0", "type", "bridge"], check=False)
+        self.near.ip("link", "add", "br0", "type", "bridge", check=False)
         self.near.ip("link", "set", self.NAME, "master", "br0", "up")
 
     def addresses(self):

@@ -75,12 +75,13 @@ class Namespace:
     def popen(self, argv, **options):
         return subprocess.Popen(self.command(argv), **options)
 
-    def ip(self, *argv):
-        return run(["ip", "-n", self.name, *map(str, argv)])
+    def ip(self, *argv, **options):
+        # Not by "ip -n", which wants mounts of its own and so does not work in every chroot.
+        return self.run("ip", *argv, **options)
 
     def mac(self, interface):
         """The link-layer address of an interface, as bytes."""
-        shown = json.loads(run(["ip", "-j", "-n", self.name, "link", "show", interface]).stdout)
+        shown = json.loads(self.ip("-j", "link", "show", interface).stdout)
         return bytes.fromhex(shown[0]["address"].replace(":", ""))
 
     def add_address(self, interface, address):
