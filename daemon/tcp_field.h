@@ -2,8 +2,9 @@
  * The quantities of a TCP sample: their names, units and how each is read. One table serves the
  * API, the fireflies and the metrics.
  *
- * Names and units are those of flowd 1.1 (which are ss(8)'s); what it did not have is named as the
- * kernel's struct tcp_info names it. Times are in ms, rates in bits/s, sizes in bytes.
+ * Names and units are those of flowd 1.1's metrics (which are ss(8)'s); what it did not have is
+ * named as the kernel's struct tcp_info names it. Times are in ms, rates in bits/s, sizes in bytes.
+ * flowd 1.1's fireflies, and flowd-go's, have names of their own, and some of the kernel's units.
  */
 #pragma once
 
@@ -17,13 +18,16 @@
 /* Sets of fields; a field may be in several. */
 enum {
     FLOWD_TCP_LEAN = 1,       /* what tells how a transfer fares, in few bytes */
-    FLOWD_TCP_COMPATIBLE = 2, /* what flowd 1.1 gave */
+    FLOWD_TCP_COMPATIBLE = 2, /* what flowd 1.1 gave, as it gave it: flowd_tcp_field.compatible */
     FLOWD_TCP_METRIC = 4,     /* a metric of its own (flow_tcp_NAME) */
     FLOWD_TCP_ALL = 8,
 };
 
 struct flowd_tcp_field {
     const char *name;
+    const char
+        *compatible; /* its name in flowd 1.1's fireflies; "=": the same; NULL: it is not there */
+    bool as_is;      /* in those it has the kernel's unit: us, bytes a second */
     uint8_t sets;    /* FLOWD_TCP_LEAN, ...; FLOWD_TCP_ALL is in every one */
     bool counter;    /* it only grows while the socket lives */
     const char *doc; /* one line, with the unit */
@@ -68,9 +72,9 @@ size_t flowd_tcp_options_format(const struct flowd_tcp_sample *sample,
 
 /*
  * Appends a flat JSON object: the fields of set that are known (numbers), "state" and "cong" behind
- * the first of them, and in FLOWD_TCP_COMPATIBLE and FLOWD_TCP_ALL "opts" at the end. The first
- * member that would make it longer than size_max bytes is left out, and so is all that follows.
- * Returns how many members there are. blank: write ": " and ", " as flowd 1.1 did.
+ * the first of them, "opts" behind those in FLOWD_TCP_COMPATIBLE, and at the end in FLOWD_TCP_ALL.
+ * The first member that would make it longer than size_max bytes is left out, and so is all that
+ * follows. Returns how many members there are. blank: write ": " and ", " as flowd 1.1 did.
  */
 unsigned flowd_tcp_sample_write(struct flowd_text *text, const struct flowd_tcp_sample *sample,
                                 unsigned set, size_t size_max, bool blank);

@@ -510,7 +510,9 @@ static const struct flowd_option options[] = {
      .offset = AT(enrichment_mode),
      .standard = "\"lean\"",
      .choices = mode_names,
-     .doc = "Which TCP statistics stand in fireflies: the most useful, flowd 1.1's, or (\"\") all.",
+     .doc = "Which TCP statistics stand in fireflies: the most useful, those of flowd 1.1 and "
+            "flowd-go "
+            "under their names, or (\"\") all.",
      .reload = true},
     {.key = "stun", .type = FLOWD_OPTION_LATER, .doc = "Public addresses of private ones."},
     {.key = "addNetlinkContext",

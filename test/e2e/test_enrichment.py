@@ -25,6 +25,18 @@ COLLECTOR_PORT = 10515
 LONG_DELAY_S = 0.1  # one way
 # Of flowd 1.1, and in its units.
 LEAN = {"rtt", "minrtt", "bytes_sent", "bytes_acked", "bytes_received", "retrans", "cwnd", "mss"}
+# Those of its names that fireflies in the compatible mode have under another one.
+LEAN_ONLY = {"minrtt", "cwnd", "mss", "rtt_var", "busy", "rcvmss", "ssthresh", "lastsnd", "lastrcv",
+             "lastack", "notsent", "app_limited", "retrans_out"}
+# In every firefly of ordinary length, and what follows as far as there is room.
+COMPATIBLE = set("""
+    snd_cwnd snd_mss snd_ssthresh rttvar min_rtt rcv_mss rcv_rtt snd_wscale rcv_wscale busy_time
+    total_retrans retransmits last_data_sent last_data_recv last_ack_recv last_ack_sent notsent_bytes
+    opts reordering probes fackets ca_state backoff max_pacing_rate delivery_rate_app_limited
+    rtt state cong pmtu retrans ato rto lost pacing_rate rwnd_limited bytes_received unacked sacked
+    bytes_acked delivery_rate sndbuf_limited""".split())
+COMPATIBLE_REST = {"segs_out", "segs_in", "rcv_space", "advmss", "data_segs_out", "data_segs_in",
+                   "rcv_ssthresh"}
 
 
 @pytest.fixture
@@ -316,7 +328,7 @@ def test_against_ss(enriching, pair):
 
 @pytest.mark.parametrize("mode,size_max,wanted,unwanted", [
     ("lean", 1400, LEAN, {"skmem_snd_buf", "opts", "total_rto"}),
-    ("compatible", 1400, LEAN, {"total_rto"}),
+    ("compatible", 1400, {"rtt", "snd_cwnd", "total_retrans"}, LEAN_ONLY | {"total_rto", "skmem_snd_buf"}),
     ("", 65507, LEAN | {"opts", "skmem_snd_buf", "total_rto", "notsent"}, set())])
 def test_modes(enriching, pair, mode, size_max, wanted, unwanted):
     daemon = enriching(enrich=True, enrichmentMode=mode)
@@ -332,9 +344,38 @@ def test_modes(enriching, pair, mode, size_max, wanted, unwanted):
         assert not unwanted & set(statistics)
         assert set(one.document["usage"]) == {"sent", "received"}
         assert not any(isinstance(value, (dict, list)) for value in statistics.values())
-        assert set(statistics) <= set(sample) - {"time", "usage"}
+        if mode != "compatible":
+            assert set(statistics) <= set(sample) - {"time", "usage"}
     if mode == "":
         assert set(statistics) == set(sample) - {"time", "usage"}
+
+
+def test_names_of_the_compatible_mode(enriching, pair):
+    """
+    Every name that flowd's and flowd-go's fireflies have, in an ordinary firefly, with their units:
+    the round-trip time in ms, the smallest one as the kernel counts it.
+    """
+    daemon = enriching(enrich=True, enrichmentMode="compatible")
+    with collector(pair) as fireflies, Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        connection.connect().exchange(400_000)
+        flow_id = announce(daemon, connection)
+        fireflies.wait(1, "ongoing")
+        connection.exchange(400_000)
+        taken = sample_of(daemon, flow_id)["time"]
+        until(lambda: sample_of(daemon, flow_id)["time"] > taken, "a sample")
+        sample = sample_of(daemon, flow_id)
+        daemon.api.delete(f"/v1/flows/{flow_id}")
+        end = fireflies.wait(1, "end")[0]
+    found = [one for one in fireflies.fireflies() if one.state == "ongoing"] + [end]
+    for one in found:
+        statistics = one.document["netlink"]
+        assert COMPATIBLE <= set(statistics), COMPATIBLE - set(statistics)
+        assert set(statistics) <= COMPATIBLE | COMPATIBLE_REST
+    assert 0 < sample["minrtt"] <= sample["rtt"] * 2
+    assert statistics["min_rtt"] == round(sample["minrtt"] * 1000)
+    assert statistics["snd_cwnd"] == sample["cwnd"] and statistics["snd_mss"] == sample["mss"]
+    assert 0 < statistics["rtt"] < 1000 and statistics["rtt"] < statistics["rto"]
+    assert statistics["busy_time"] == int(statistics["busy_time"]) > 0
 
 
 def test_what_is_left_out(enriching, pair):

@@ -199,10 +199,92 @@ static void test_table(void **state)
         assert_ptr_equal(flowd_tcp_field_find(field->name), field);
         assert_true(field->sets & FLOWD_TCP_ALL);
         assert_true(field->doc[0] != '\0');
-        /* What is a metric is one because flowd 1.1 had it. */
-        if (field->sets & FLOWD_TCP_METRIC)
-            assert_true(field->sets & FLOWD_TCP_COMPATIBLE);
     }
+}
+
+/* Each name of flowd 1.1's fireflies once, and none twice. */
+static void test_compatible_names(void **state)
+{
+    static const char *const names[] = {
+        "rtt",
+        "state",
+        "cong",
+        "opts",
+        "pmtu",
+        "retrans",
+        "ato",
+        "rto",
+        "snd_wscale",
+        "rcv_wscale",
+        "snd_mss",
+        "snd_cwnd",
+        "snd_ssthresh",
+        "rttvar",
+        "rcv_rtt",
+        "rcv_space",
+        "last_data_sent",
+        "rcv_ssthresh",
+        "segs_in",
+        "segs_out",
+        "data_segs_in",
+        "data_segs_out",
+        "lost",
+        "notsent_bytes",
+        "rcv_mss",
+        "pacing_rate",
+        "retransmits",
+        "min_rtt",
+        "rwnd_limited",
+        "max_pacing_rate",
+        "probes",
+        "reordering",
+        "last_data_recv",
+        "bytes_received",
+        "fackets",
+        "last_ack_recv",
+        "last_ack_sent",
+        "unacked",
+        "sacked",
+        "bytes_acked",
+        "delivery_rate_app_limited",
+        "delivery_rate",
+        "sndbuf_limited",
+        "ca_state",
+        "busy_time",
+        "total_retrans",
+        "advmss",
+        "backoff",
+    };
+    struct flowd_tcp_sample sample = whole_sample();
+    struct flowd_text text = {0};
+    json_t *object;
+
+    (void)state;
+    sample.info.rtt = 1500;
+    sample.info.min_rtt = 1400;
+    sample.info.busy_time = 77;
+    sample.info.pacing_rate = UINT64_MAX;
+    sample.info.delivery_rate = 1000;
+    sample.info.retrans = 2;
+    sample.info.total_retrans = 3;
+    sample.state = TCP_CLOSE;
+    flowd_tcp_sample_write(&text, &sample, FLOWD_TCP_COMPATIBLE, SIZE_MAX, true);
+    object = json_loadb(text.data, text.length, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(object);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (json_object_get(object, names[i]) == NULL)
+            fail_msg("\"%s\" is not there", names[i]);
+    assert_int_equal(json_object_size(object), sizeof(names) / sizeof(names[0]));
+    assert_true(json_real_value(json_object_get(object, "rtt")) == 1.5);
+    assert_int_equal(json_integer_value(json_object_get(object, "min_rtt")), 1400);
+    assert_int_equal(json_integer_value(json_object_get(object, "busy_time")), 77);
+    assert_int_equal(json_integer_value(json_object_get(object, "pacing_rate")), INT64_MAX);
+    assert_int_equal(json_integer_value(json_object_get(object, "delivery_rate")), 1000);
+    assert_int_equal(json_integer_value(json_object_get(object, "retrans")), 2);
+    assert_int_equal(json_integer_value(json_object_get(object, "total_retrans")), 3);
+    assert_string_equal(json_string_value(json_object_get(object, "state")), "unconnected");
+    json_decref(object);
+    flowd_text_fini(&text);
 }
 
 static void test_options(void **state)
@@ -306,11 +388,11 @@ static void test_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),        cmocka_unit_test(test_other_parts),
-        cmocka_unit_test(test_send_rate),   cmocka_unit_test(test_hidden),
-        cmocka_unit_test(test_table),       cmocka_unit_test(test_options),
-        cmocka_unit_test(test_state_names), cmocka_unit_test(test_object),
-        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_info),      cmocka_unit_test(test_other_parts),
+        cmocka_unit_test(test_send_rate), cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_table),     cmocka_unit_test(test_compatible_names),
+        cmocka_unit_test(test_options),   cmocka_unit_test(test_state_names),
+        cmocka_unit_test(test_object),    cmocka_unit_test(test_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
