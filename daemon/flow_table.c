@@ -253,12 +253,22 @@ struct flowd_flow *flowd_flow_table_find_id(const struct flowd_flow_table *table
     return flow != NULL && flow->id == id ? flow : NULL;
 }
 
-struct flowd_flow *flowd_flow_table_next(const struct flowd_flow_table *table, uint32_t *index)
+struct flowd_flow *flowd_flow_table_next_within(const struct flowd_flow_table *table,
+                                                uint32_t *index, uint32_t *budget)
 {
-    for (; *index < table->records; (*index)++)
+    for (; *index<table->records && * budget> 0; (*index)++) {
+        (*budget)--;
         if (record_at(table, *index)->state == FLOWD_FLOW_LIVE)
             return record_at(table, *index);
+    }
     return NULL;
+}
+
+struct flowd_flow *flowd_flow_table_next(const struct flowd_flow_table *table, uint32_t *index)
+{
+    uint32_t budget = UINT32_MAX;
+
+    return flowd_flow_table_next_within(table, index, &budget);
 }
 
 int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow *prototype,

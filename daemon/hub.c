@@ -509,13 +509,20 @@ struct flowd_flow *flowd_hub_find_key(struct flowd_hub *hub, const struct flowd_
     return flowd_flow_table_find(hub->table, key);
 }
 
-struct flowd_flow *flowd_hub_next(struct flowd_hub *hub, uint32_t *cursor)
+struct flowd_flow *flowd_hub_next_within(struct flowd_hub *hub, uint32_t *cursor, uint32_t *budget)
 {
-    struct flowd_flow *flow = flowd_flow_table_next(hub->table, cursor);
+    struct flowd_flow *flow = flowd_flow_table_next_within(hub->table, cursor, budget);
 
     if (flow != NULL)
         (*cursor)++;
     return flow;
+}
+
+struct flowd_flow *flowd_hub_next(struct flowd_hub *hub, uint32_t *cursor)
+{
+    uint32_t budget = UINT32_MAX;
+
+    return flowd_hub_next_within(hub, cursor, &budget);
 }
 
 const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct flowd_flow *flow,
@@ -527,7 +534,9 @@ const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct f
     if (slot >= hub->backends.count)
         return NULL;
     module = hub->backends.members[slot].module;
-    status = &module->statuses[flow->backend[slot]];
+    status = module->show_status != NULL
+                 ? module->show_status(hub->backends.members[slot].instance, flow)
+                 : &module->statuses[flow->backend[slot]];
     *backend_name = module->name;
     if (failed != NULL)
         *failed = status->failed;

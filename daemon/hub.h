@@ -111,6 +111,11 @@ struct flowd_flow *flowd_hub_find_key(struct flowd_hub *hub, const struct flowd_
  * others are seen once.
  */
 struct flowd_flow *flowd_hub_next(struct flowd_hub *hub, uint32_t *cursor);
+/*
+ * The same for who does not go through all of them in one turn: it looks at *budget records at
+ * most, of live flows or not, and lowers it by one for each. NULL with a budget left: the end.
+ */
+struct flowd_flow *flowd_hub_next_within(struct flowd_hub *hub, uint32_t *cursor, uint32_t *budget);
 
 /* What backend slot says of the flow; NULL: no such backend. *failed may be NULL. */
 const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct flowd_flow *flow,

@@ -120,6 +120,12 @@ struct flowd_module {
     /* Backends only. */
     const struct flowd_backend_status *statuses; /* indexed by flow->backend[slot] */
     size_t status_count;
+    /*
+     * Which of them is said of a flow, where that depends on more than the flow: what holds for all
+     * of them needs no walk over them when it changes. NULL: flow->backend[slot].
+     */
+    const struct flowd_backend_status *(*show_status)(const void *instance,
+                                                      const struct flowd_flow *flow);
     /* Which index of flow->backend is this backend's; told once, right after start(). */
     void (*set_slot)(void *instance, unsigned slot);
     /*

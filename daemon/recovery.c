@@ -8,6 +8,7 @@
 #include "daemon/recovery.h"
 
 #include <errno.h>
+#include <stddef.h>
 
 #include "daemon/flow_socket.h"
 #include "daemon/hub.h"
@@ -86,18 +87,32 @@ static void look_at(struct flowd_recovery *recovery, struct flowd_flow *flow)
     }
 }
 
-static void go_on(struct flowd_recovery *recovery, double after_s)
+static struct flowd_recovery *recovery_of(struct flowd_walk *walk)
 {
-    ev_timer_set(&recovery->turn, after_s, 0);
-    ev_timer_start(recovery->lingering->context->loop, &recovery->turn);
+    return (struct flowd_recovery *)((char *)walk - offsetof(struct flowd_recovery, walk));
+}
+
+static uint32_t visit(struct flowd_walk *walk, struct flowd_flow *flow)
+{
+    struct flowd_recovery *recovery = recovery_of(walk);
+    const struct flowd_sock_diag *diag = recovery->lingering->diag;
+
+    if (recovery->slice_begins) {
+        recovery->asked_before = flowd_sock_diag_asked(diag);
+        recovery->slice_begins = false;
+    }
+    look_at(recovery, flow);
+    return flowd_sock_diag_turn_over(diag, recovery->asked_before)
+               ? FLOWD_WALK_PER_TURN
+               : FLOWD_WALK_PER_TURN / FLOWS_PER_TURN;
 }
 
 static void begin(struct flowd_recovery *recovery, double after_s)
 {
-    recovery->running = true;
     recovery->again = false;
-    recovery->looked_at = recovery->ended = recovery->unanswered = recovery->cursor = 0;
-    go_on(recovery, after_s);
+    recovery->slice_begins = true;
+    recovery->looked_at = recovery->ended = recovery->unanswered = 0;
+    flowd_walk_start(&recovery->walk, after_s);
 }
 
 /* A walk is over; another one may follow. */
@@ -109,7 +124,6 @@ static void conclude(struct flowd_recovery *recovery)
     flowd_log(worth_saying ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
               "%llu flows looked at, %llu ended because their socket is gone",
               (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
-    recovery->running = false;
     if (recovery->again) {
         recovery->retries = 0;
         begin(recovery, 0);
@@ -119,51 +133,36 @@ static void conclude(struct flowd_recovery *recovery)
     }
 }
 
-static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
+static void rest(struct flowd_walk *walk, bool over)
 {
-    struct flowd_recovery *recovery = watcher->data;
-    const struct flowd_lingering *lingering = recovery->lingering;
-    uint32_t before = flowd_sock_diag_asked(lingering->diag);
+    struct flowd_recovery *recovery = recovery_of(walk);
 
-    (void)loop;
-    (void)events;
-    for (int i = 0; i < FLOWS_PER_TURN && !flowd_sock_diag_turn_over(lingering->diag, before);
-         i++) {
-        struct flowd_flow *flow = flowd_hub_next(lingering->context->hub, &recovery->cursor);
-
-        if (flow == NULL) {
-            conclude(recovery);
-            return;
-        }
-        look_at(recovery, flow);
-    }
-    go_on(recovery, 0);
+    recovery->slice_begins = true;
+    if (over)
+        conclude(recovery);
 }
 
 void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingering *lingering,
                           const struct flowd_recovery_scope *scope)
 {
-    if (recovery->running) {
+    if (flowd_walk_is_running(&recovery->walk)) {
         recovery->again = true;
         return;
     }
     recovery->lingering = lingering;
     recovery->scope = *scope;
     recovery->retries = 0;
-    ev_timer_init(&recovery->turn, on_turn, 0, 0);
-    recovery->turn.data = recovery;
+    flowd_walk_init(&recovery->walk, lingering->context->loop, lingering->context->hub, visit,
+                    rest);
     begin(recovery, 0);
 }
 
 bool flowd_recovery_is_running(const struct flowd_recovery *recovery)
 {
-    return recovery->running;
+    return flowd_walk_is_running(&recovery->walk);
 }
 
 void flowd_recovery_stop(struct flowd_recovery *recovery)
 {
-    /* Also where the timer is about to be served, and so no longer active. */
-    if (recovery->running)
-        ev_timer_stop(recovery->lingering->context->loop, &recovery->turn);
-    recovery->running = false;
+    flowd_walk_stop(&recovery->walk);
 }

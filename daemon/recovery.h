@@ -4,12 +4,12 @@
  */
 #pragma once
 
-#include <ev.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/module.h"
+#include "daemon/walk.h"
 
 struct flowd_lingering;
 struct flowd_source;
@@ -37,9 +37,9 @@ struct flowd_recovery_scope {
 struct flowd_recovery {
     struct flowd_lingering *lingering; /* takes flows that are closed at this end only; borrowed */
     struct flowd_recovery_scope scope;
-    struct ev_timer turn;
-    uint32_t cursor;
-    bool running;
+    struct flowd_walk walk;
+    uint32_t asked_before; /* questions, before this turn's part */
+    bool slice_begins;
     bool again;          /* another walk follows the one that is under way */
     unsigned retries;    /* walks in a row that were made for want of answers */
     uint64_t unanswered; /* flows of this walk of which the kernel said nothing */

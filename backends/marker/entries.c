@@ -23,6 +23,8 @@
 #define HAS_MARK(direction) (1u << (direction))
 #define HAS_FAILED(direction) (0x10u << (direction))
 #define FAILED_MASK 0xf0u
+/* Both directions have a mark because neither end is this host's. */
+#define FORWARDED 4u
 
 /* The key of the packets that a flow sends in this direction. */
 static void make_key(const struct flowd_flow *flow, enum marker_direction direction,
@@ -185,38 +187,60 @@ static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
     }
 }
 
-static enum marker_status marked_status(const struct marker_entries *entries)
+static enum marker_status marked_status(const struct flowd_flow *flow)
 {
-    return entries->attached ? MARKER_STATUS_MARKED : MARKER_STATUS_NO_INTERFACE;
+    return flow->directions & FORWARDED ? MARKER_STATUS_FORWARDED : MARKER_STATUS_MARKED;
 }
 
-/* Adds and removes marks until the flow has those of the directions that leave this host. */
-static void adjust(struct marker_entries *entries, struct flowd_flow *flow)
+static void set_forwarded(struct marker_entries *entries, struct flowd_flow *flow, bool forwarded)
+{
+    if (forwarded == ((flow->directions & FORWARDED) != 0))
+        return;
+    flow->directions ^= (uint8_t)FORWARDED;
+    if (forwarded)
+        entries->forwarded++;
+    else
+        entries->forwarded--;
+}
+
+/*
+ * Adds and removes marks until the flow has those of the directions that leave this host: away from
+ * each end that is here. A flow of which neither end is here is somebody's for whom this host
+ * forwards, or uses an address that nobody gave to this host: whichever of its packets leave a
+ * target interface are marked.
+ */
+static unsigned adjust(struct marker_entries *entries, struct flowd_flow *flow)
 {
     static struct flowd_log_limit limit;
-    bool local[MARKER_DIRECTIONS] = {
+    bool wanted[MARKER_DIRECTIONS] = {
         [MARKER_FORWARD] = flowd_host_is_local(entries->host, AF_INET6, &flow->key.src),
         [MARKER_BACKWARD] = flowd_host_is_local(entries->host, AF_INET6, &flow->key.dst),
     };
+    bool forwarded = !wanted[MARKER_FORWARD] && !wanted[MARKER_BACKWARD];
+    unsigned changes = 0;
 
-    if (!local[MARKER_FORWARD] && !local[MARKER_BACKWARD])
-        set_status(entries, flow, MARKER_STATUS_NO_LOCAL_ADDRESS);
-    else
-        set_status(entries, flow,
-                   flow->directions & FAILED_MASK ? MARKER_STATUS_FAILED : marked_status(entries));
+    if (forwarded)
+        wanted[MARKER_FORWARD] = wanted[MARKER_BACKWARD] = true;
+    set_forwarded(entries, flow, forwarded);
+    set_status(entries, flow,
+               flow->directions & FAILED_MASK ? MARKER_STATUS_FAILED : marked_status(flow));
     for (unsigned i = 0; i < MARKER_DIRECTIONS; i++) {
         enum marker_direction direction = i == 0 ? MARKER_FORWARD : MARKER_BACKWARD;
         bool has = flow->directions & HAS_MARK(direction);
 
-        if (has && !local[direction])
+        if (has == wanted[direction])
+            continue;
+        changes++;
+        if (has) {
             remove_mark(entries, flow, direction);
-        if (!has && local[direction] && add_mark(entries, flow, direction) < 0) {
+        } else if (add_mark(entries, flow, direction) < 0) {
             set_status(entries, flow, MARKER_STATUS_FAILED);
             entries->update_failures++;
             flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
                               "out of memory: a flow is not marked");
         }
     }
+    return changes;
 }
 
 void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flow)
@@ -236,32 +260,26 @@ void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow)
         remove_mark(entries, flow, MARKER_FORWARD);
     if (flow->directions & HAS_MARK(MARKER_BACKWARD))
         remove_mark(entries, flow, MARKER_BACKWARD);
+    set_forwarded(entries, flow, false);
     if (flow->key.family == AF_INET6)
         set_status(entries, flow, MARKER_STATUS_UNMARKED);
 }
 
-void marker_entries_reconsider(struct marker_entries *entries)
+unsigned marker_entries_reconsider(struct marker_entries *entries, struct flowd_flow *flow)
 {
-    struct flowd_flow *flow;
-    uint32_t cursor = 0;
-
-    while ((flow = flowd_hub_next(entries->hub, &cursor)) != NULL)
-        if (flow->key.family == AF_INET6 && flow->experiment <= entries->experiment_max)
-            adjust(entries, flow);
+    if (flow->key.family != AF_INET6 || flow->experiment > entries->experiment_max)
+        return 0;
+    return adjust(entries, flow);
 }
 
-void marker_entries_set_attached(struct marker_entries *entries, bool attached)
+enum marker_status marker_entries_status(const struct marker_entries *entries,
+                                         const struct flowd_flow *flow)
 {
-    enum marker_status before = marked_status(entries);
-    struct flowd_flow *flow;
-    uint32_t cursor = 0;
+    enum marker_status status = (enum marker_status)flow->backend[entries->slot];
 
-    if (entries->attached == attached)
-        return;
-    entries->attached = attached;
-    while ((flow = flowd_hub_next(entries->hub, &cursor)) != NULL)
-        if (flow->backend[entries->slot] == before)
-            set_status(entries, flow, marked_status(entries));
+    if (!entries->attached && (status == MARKER_STATUS_MARKED || status == MARKER_STATUS_FORWARDED))
+        return MARKER_STATUS_NO_INTERFACE;
+    return status;
 }
 
 static void set_bit(struct marker_entries *entries, uint32_t hash)
@@ -290,7 +308,7 @@ static void note_success(struct marker_entries *entries, struct flowd_flow *flow
 {
     flow->directions &= (uint8_t)~HAS_FAILED(direction);
     if (!(flow->directions & FAILED_MASK))
-        set_status(entries, flow, marked_status(entries));
+        set_status(entries, flow, marked_status(flow));
 }
 
 static void update_failed(void *owner, void *context, int error)

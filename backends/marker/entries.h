@@ -24,9 +24,10 @@ struct flowd_host;
 enum marker_status {
     MARKER_STATUS_NONE, /* this backend has not seen the flow */
     MARKER_STATUS_MARKED,
-    MARKER_STATUS_NO_INTERFACE, /* as good as marked, once the program is on an interface */
+    MARKER_STATUS_FORWARDED,    /* marked, in both directions: neither end is this host's */
+    MARKER_STATUS_NO_INTERFACE, /* either of these, once the program is on an interface; only shown
+                                 */
     MARKER_STATUS_NOT_IPV6,
-    MARKER_STATUS_NO_LOCAL_ADDRESS,
     MARKER_STATUS_NO_LABEL, /* its experiment does not fit the mark */
     MARKER_STATUS_FAILED,
     MARKER_STATUS_UNMARKED, /* ended */
@@ -59,7 +60,8 @@ struct marker_entries {
     unsigned experiment_max; /* the largest that a mark can say */
     bool attached;           /* the program is on an interface */
     struct marker_marks marks;
-    size_t keys; /* different map keys behind the marks */
+    size_t keys;      /* different map keys behind the marks */
+    size_t forwarded; /* live flows of which neither end is this host's */
     struct marker_dirty_list dirty;
     struct marker_dirty_list failed; /* updates to be tried again */
     struct marker_batch *batch;      /* owned */
@@ -80,11 +82,15 @@ void marker_entries_fini(struct marker_entries *entries);
 /* Notes a flow that begins or ends, and sets its status as it will be after the commit. */
 void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flow);
 void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow);
-/* Looks again at every live flow, after the host's addresses changed. */
-void marker_entries_reconsider(struct marker_entries *entries);
+/*
+ * Looks again at a live flow, after what this host takes for its own changed. Returns how many
+ * marks the flow got or lost.
+ */
+unsigned marker_entries_reconsider(struct marker_entries *entries, struct flowd_flow *flow);
 
-/* Notes whether the program is on any interface; the status of marked flows follows. */
-void marker_entries_set_attached(struct marker_entries *entries, bool attached);
+/* What is said of the flow. */
+enum marker_status marker_entries_status(const struct marker_entries *entries,
+                                         const struct flowd_flow *flow);
 
 /*
  * Brings the map and what is shared with the programs up to date. Flows whose entry could not be

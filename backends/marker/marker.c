@@ -24,6 +24,7 @@
 #include "entries.h"
 #include "pins.h"
 #include "program.h"
+#include "revision.h"
 
 #define RETRY_S 1.0
 #define VERIFY_S 5.0
@@ -36,10 +37,12 @@ struct marker {
     struct marker_program program;
     struct marker_entries entries;
     struct marker_attach attach;
+    struct marker_revision revision;
     struct flowd_host_observer observer;
     struct ev_timer retry;
     struct ev_timer verify;
     bool published; /* the first commit is done */
+    bool outdated;  /* addresses changed before that */
 };
 
 static struct marker *marker_of_observer(struct flowd_host_observer *observer)
@@ -51,7 +54,7 @@ static struct marker *marker_of_observer(struct flowd_host_observer *observer)
 static void sync_interfaces(struct marker *marker, bool verify)
 {
     marker_attach_sync(&marker->attach, verify);
-    marker_entries_set_attached(&marker->entries, marker_attach_any(&marker->attach));
+    marker->entries.attached = marker_attach_any(&marker->attach);
 }
 
 static void retry_if_needed(struct marker *marker)
@@ -110,16 +113,21 @@ static void on_verify(struct ev_loop *loop, struct ev_timer *watcher, int events
     retry_if_needed(marker);
 }
 
+static void on_revised(struct marker_revision *revision)
+{
+    retry_if_needed((struct marker *)((char *)revision - offsetof(struct marker, revision)));
+}
+
 static void on_host_changed(struct flowd_host_observer *observer, bool links, bool addresses)
 {
     struct marker *marker = marker_of_observer(observer);
 
-    if (!marker->published)
+    if (!marker->published) {
+        marker->outdated |= addresses;
         return;
-    if (addresses) {
-        marker_entries_reconsider(&marker->entries);
-        marker_entries_commit(&marker->entries);
     }
+    if (addresses)
+        marker_revision_start(&marker->revision);
     if (links || addresses)
         sync_interfaces(marker, links);
     retry_if_needed(marker);
@@ -225,6 +233,7 @@ static int marker_start(const struct flowd_context *context, const void *config,
     ev_timer_init(&marker->retry, on_retry, RETRY_S, 0);
     ev_timer_init(&marker->verify, on_verify, VERIFY_S, VERIFY_S);
     marker->retry.data = marker->verify.data = marker;
+    marker_revision_init(&marker->revision, context->loop, &marker->entries, on_revised);
     marker->observer.changed = on_host_changed;
     flowd_host_observe(context->host, &marker->observer);
     *instance = marker;
@@ -257,6 +266,7 @@ static void marker_stop(void *instance)
     flowd_host_unobserve(marker->context->host, &marker->observer);
     ev_timer_stop(marker->context->loop, &marker->retry);
     ev_timer_stop(marker->context->loop, &marker->verify);
+    marker_revision_stop(&marker->revision);
     /* A process that never came to its first commit leaves what it found. */
     if (marker->published && marker->config->on_exit == MARKER_ON_EXIT_DETACH) {
         marker_attach_detach_all(&marker->attach);
@@ -319,6 +329,8 @@ static void publish(struct marker *marker)
     marker_attach_sweep(&marker->attach);
     ev_timer_start(marker->context->loop, &marker->verify);
     marker->published = true;
+    if (marker->outdated)
+        marker_revision_start(&marker->revision);
 }
 
 static void marker_commit(void *instance)
@@ -334,13 +346,21 @@ static void marker_commit(void *instance)
 static const struct flowd_backend_status statuses[MARKER_STATUSES] = {
     [MARKER_STATUS_NONE] = {"none", false},
     [MARKER_STATUS_MARKED] = {"marked", false},
+    [MARKER_STATUS_FORWARDED] = {"forwarded", false},
     [MARKER_STATUS_NO_INTERFACE] = {"no-interface", false},
     [MARKER_STATUS_NOT_IPV6] = {"not-ipv6", false},
-    [MARKER_STATUS_NO_LOCAL_ADDRESS] = {"no-local-address", false},
     [MARKER_STATUS_NO_LABEL] = {"no-label", false},
     [MARKER_STATUS_FAILED] = {"failed", true},
     [MARKER_STATUS_UNMARKED] = {"unmarked", false},
 };
+
+static const struct flowd_backend_status *marker_show_status(const void *instance,
+                                                             const struct flowd_flow *flow)
+{
+    const struct marker *marker = instance;
+
+    return &statuses[marker_entries_status(&marker->entries, flow)];
+}
 
 static int marker_ready(const void *instance, struct flowd_error *err)
 {
@@ -371,6 +391,8 @@ static void marker_status(const void *instance, json_t *object)
         json_integer((json_int_t)(marker->entries.keys - marker->entries.failed.count)));
     json_object_set_new(object, "entriesFailed",
                         json_integer((json_int_t)marker->entries.failed.count));
+    json_object_set_new(object, "flowsForwarded",
+                        json_integer((json_int_t)marker->entries.forwarded));
     json_object_set_new(object, "packetsOfNoFlow",
                         json_integer((json_int_t)counters.packets[FLOWD_MARKER_NO_FLOW]));
 }
@@ -391,11 +413,15 @@ static void marker_metrics(const void *instance, struct flowd_metrics *metrics)
     static const struct flowd_metric failed = {
         "flowd_marker_failed_entries", FLOWD_METRIC_GAUGE,
         "Entries that the kernel refused; they are tried again."};
+    static const struct flowd_metric forwarded = {
+        "flowd_marker_forwarded_flows", FLOWD_METRIC_GAUGE,
+        "Live IPv6 flows of which neither end is an address of this host."};
     const struct marker *marker = instance;
 
     marker_attach_metrics(&marker->attach, metrics);
     flowd_metrics_add(metrics, &entries, marker->entries.keys - marker->entries.failed.count, NULL);
     flowd_metrics_add(metrics, &failed, marker->entries.failed.count, NULL);
+    flowd_metrics_add(metrics, &forwarded, marker->entries.forwarded, NULL);
 }
 
 static int marker_clean_up(const void *config, const struct flowd_strings *interfaces,
@@ -426,6 +452,7 @@ const struct flowd_module flowd_backend_marker = {
     .clean = marker_clean_up,
     .statuses = statuses,
     .status_count = MARKER_STATUSES,
+    .show_status = marker_show_status,
     .accept = marker_accept,
     .flow_start = marker_flow_start,
     .flow_end = marker_flow_end,

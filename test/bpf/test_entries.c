@@ -96,7 +96,7 @@ static struct world *world_new(bool match_source)
     assert_int_equal(marker_entries_init(&world->entries, world->hub, NULL, world->map_fd,
                                          world->shared, match_source, FLOWD_LABEL_EXPERIMENT_MAX),
                      0);
-    marker_entries_set_attached(&world->entries, true);
+    world->entries.attached = true;
     assert_int_equal(flowd_hub_add_backend(world->hub, &backend, world), 0);
     return world;
 }
@@ -196,12 +196,15 @@ static void test_directions(void **state)
     assert_int_equal(entry(world, "fd00:1::1", 40, "fd00:9::2", 30), 2);
     assert_int_equal(entry(world, "fd00:1::1", 50, "fd00:1::2", 60), 3);
     assert_int_equal(entry(world, "fd00:1::2", 60, "fd00:1::1", 50), 3);
-    assert_int_equal(entry_count(world), 4);
-    assert_int_equal(world->entries.keys, 4);
+    assert_int_equal(entry(world, "fd00:8::1", 70, "fd00:9::1", 80), 4);
+    assert_int_equal(entry(world, "fd00:9::1", 80, "fd00:8::1", 70), 4);
+    assert_int_equal(entry_count(world), 6);
+    assert_int_equal(world->entries.keys, 6);
+    assert_int_equal(world->entries.forwarded, 1);
     assert_int_equal(status(out), MARKER_STATUS_MARKED);
     assert_int_equal(status(in), MARKER_STATUS_MARKED);
     assert_int_equal(status(both), MARKER_STATUS_MARKED);
-    assert_int_equal(status(none), MARKER_STATUS_NO_LOCAL_ADDRESS);
+    assert_int_equal(status(none), MARKER_STATUS_FORWARDED);
 
     submit(world, FLOWD_EVENT_END, "fd00:1::1", 10, "fd00:9::1", 20, 1, 0);
     submit(world, FLOWD_EVENT_END, "fd00:1::1", 50, "fd00:1::2", 60, 3, 0);
@@ -209,8 +212,13 @@ static void test_directions(void **state)
     flowd_hub_flush(world->hub);
     assert_int_equal(entry(world, "fd00:1::1", 10, "fd00:9::1", 20), -1);
     assert_int_equal(entry(world, "fd00:1::1", 40, "fd00:9::2", 30), 2);
+    assert_int_equal(entry_count(world), 3);
+    assert_int_equal(world->entries.keys, 3);
+    submit(world, FLOWD_EVENT_END, "fd00:8::1", 70, "fd00:9::1", 80, 4, 0);
+    flowd_hub_flush(world->hub);
     assert_int_equal(entry_count(world), 1);
     assert_int_equal(world->entries.keys, 1);
+    assert_int_equal(world->entries.forwarded, 0);
     world_free(world);
 }
 
@@ -222,17 +230,20 @@ static void test_addresses_change(void **state)
 
     (void)state;
     flowd_hub_flush(world->hub);
-    assert_int_equal(status(flow), MARKER_STATUS_NO_LOCAL_ADDRESS);
+    assert_int_equal(status(flow), MARKER_STATUS_FORWARDED);
+    assert_int_equal(entry(world, "fd00:9::1", 2, "fd00:2::1", 1), 7);
     second_net_local = true;
-    marker_entries_reconsider(&world->entries);
+    assert_int_equal(marker_entries_reconsider(&world->entries, flow), 1);
     marker_entries_commit(&world->entries);
     assert_int_equal(status(flow), MARKER_STATUS_MARKED);
     assert_int_equal(entry(world, "fd00:2::1", 1, "fd00:9::1", 2), 7);
+    assert_int_equal(entry(world, "fd00:9::1", 2, "fd00:2::1", 1), -1);
     second_net_local = false;
-    marker_entries_reconsider(&world->entries);
+    assert_int_equal(marker_entries_reconsider(&world->entries, flow), 1);
     marker_entries_commit(&world->entries);
-    assert_int_equal(status(flow), MARKER_STATUS_NO_LOCAL_ADDRESS);
-    assert_int_equal(entry(world, "fd00:2::1", 1, "fd00:9::1", 2), -1);
+    assert_int_equal(status(flow), MARKER_STATUS_FORWARDED);
+    assert_int_equal(entry(world, "fd00:2::1", 1, "fd00:9::1", 2), 7);
+    assert_int_equal(entry(world, "fd00:9::1", 2, "fd00:2::1", 1), 7);
     world_free(world);
 }
 

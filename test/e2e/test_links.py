@@ -293,7 +293,7 @@ def test_discovered_late(pair, make_flowd, directory, pin_path):
             pair.near.ip("address", "add", "fe80::77/64", "dev", "tun0", "scope", "link", "nodad")
             late = "fd00:f10::99"
             flow = api.post(event(late, 4002, Pair.FAR, 4003)).expect(201).json
-            assert flow["backends"]["marker"] == "no-local-address"
+            assert flow["backends"]["marker"] == "forwarded"
             pair.near.add_address("veth0", late + "/64")
             until(lambda: api.get(f"/v1/flows/{flow['id']}").json["backends"]["marker"] == "marked",
                   "the flow whose address came")
@@ -448,15 +448,15 @@ def test_whichever_end_is_here(pair, make_flowd, directory, pin_path, strategy, 
 
         late = "fd00:f10::77"
         flow = api.post(event(late, 5000, *far.getsockname()[:2])).expect(201).json
-        assert flow["backends"]["marker"] == "no-local-address"
+        assert flow["backends"]["marker"] == "forwarded"
         pair.near.add_address("veth0", late + "/64")
         until(lambda: api.get(f"/v1/flows/{flow['id']}").json["backends"]["marker"] == "marked",
               "the flow whose address came")
         assert marked(opened(pair.near, late, 5000), far)
         pair.near.ip("address", "del", late + "/64", "dev", "veth0")
         until(lambda: api.get(f"/v1/flows/{flow['id']}").json["backends"]["marker"] ==
-              "no-local-address", "the flow whose address went")
-        assert len(map_entries(pin_path)) == 3
+              "forwarded", "the flow whose address went")
+        assert len(map_entries(pin_path)) == 5
 
 
 @pytest.fixture

@@ -88,11 +88,11 @@ static void turn(void)
 /* Has a walk that waits for its time begin now. */
 static void hasten(void)
 {
-    assert_true(ev_is_active(&recovery.turn));
-    assert_true(ev_timer_remaining(fixture.loop, &recovery.turn) > 1);
-    ev_timer_stop(fixture.loop, &recovery.turn);
-    ev_timer_set(&recovery.turn, 0, 0);
-    ev_timer_start(fixture.loop, &recovery.turn);
+    assert_true(ev_is_active(&recovery.walk.turn));
+    assert_true(ev_timer_remaining(fixture.loop, &recovery.walk.turn) > 1);
+    ev_timer_stop(fixture.loop, &recovery.walk.turn);
+    ev_timer_set(&recovery.walk.turn, 0, 0);
+    ev_timer_start(fixture.loop, &recovery.walk.turn);
 }
 
 static void start(void)
@@ -175,8 +175,8 @@ static void stop_before_it_is_served(struct ev_loop *loop, struct ev_timer *watc
     (void)loop;
     (void)watcher;
     (void)events;
-    assert_true(ev_is_pending(&recovery.turn));
-    assert_false(ev_is_active(&recovery.turn));
+    assert_true(ev_is_pending(&recovery.walk.turn));
+    assert_false(ev_is_active(&recovery.walk.turn));
     assert_true(flowd_recovery_is_running(&recovery));
     flowd_recovery_stop(&recovery);
     assert_false(flowd_recovery_is_running(&recovery));
