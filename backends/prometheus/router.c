@@ -16,11 +16,6 @@ static bool admit(void *context, struct flowd_http_exchange *exchange,
                   const struct flowd_http_request *request)
 {
     (void)context;
-    if (request->foreign) {
-        flowd_http_answer_problem(exchange, 421, NULL, "Host",
-                                  "Host: is neither an address nor a name of this machine");
-        return false;
-    }
     if (!is_path(request, "/metrics") && !is_path(request, "/")) {
         flowd_http_answer_problem(exchange, 404, NULL, NULL,
                                   "there is nothing at this path; the metrics are at /metrics");

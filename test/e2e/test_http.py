@@ -510,16 +510,13 @@ def test_host_check(plain, single, host, status):
         assert b"access-control-allow-origin" not in answer[1]
 
 
-@pytest.mark.parametrize("host,status", [
-    (b"localhost", 200), (b"localhost:", 200), (b"127.0.0.1:9000", 200), (b"[::1]", 200),
-    (b"", 421), (b"example.org:9000", 421), (b"[::1%evil.example]", 421),
-])
-def test_host_check_of_the_metrics(plain, single, host, status):
-    """They tell the addresses of all flows: a page must not read them by its own name."""
+def test_no_host_check_of_the_metrics(plain, single):
+    """Scrapers and proxies have names of their own for an exporter."""
     plain(backends={"prometheus": {}})
-    with Raw(single, 9000) as raw:
-        raw.send(head(method=b"GET", target=b"/metrics", host=b"Host: " + host, json_type=False))
-        assert raw.answer()[0] == status
+    for host in (b"", b"example.org:9000", b"localhost:"):
+        with Raw(single, 9000) as raw:
+            raw.send(head(method=b"GET", target=b"/metrics", host=b"Host: " + host, json_type=False))
+            assert raw.answer()[0] == 200
 
 
 def test_no_host_check_where_others_reach_it(plain, single):
