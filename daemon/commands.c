@@ -12,7 +12,7 @@
 
 #include "daemon/host.h"
 #include "daemon/log.h"
-#include "daemon/registry.h"
+#include "daemon/registry_file.h"
 #include "daemon/service.h"
 #include "daemon/state_file.h"
 #include "daemon/warnings.h"
@@ -72,7 +72,7 @@ static void check_registry(const char *path, struct flowd_mistakes *warnings)
     struct flowd_registry *registry = flowd_registry_new();
     struct flowd_error err;
 
-    if (registry != NULL && flowd_registry_load(registry, path, &err) < 0)
+    if (registry != NULL && flowd_registry_load(registry, path, warnings, &err) < 0)
         flowd_mistakes_add(warnings, "%s", err.message);
     flowd_registry_free(registry);
 }

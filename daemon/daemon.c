@@ -24,7 +24,7 @@
 #include "daemon/listen_fds.h"
 #include "daemon/log.h"
 #include "daemon/privileges.h"
-#include "daemon/registry.h"
+#include "daemon/registry_file.h"
 #include "daemon/service.h"
 #include "daemon/status.h"
 #include "daemon/timestamp.h"
@@ -80,12 +80,6 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     daemon->context.registry = flowd_registry_new();
     if (daemon->context.registry == NULL)
         return flowd_fail(err, ENOMEM, "registry");
-    /* Names are a convenience; flows announced by number must not wait for a good file. */
-    if (flowd_registry_load(daemon->context.registry, settings->registry_path, err) < 0)
-        flowd_err("registry", "%s; flows are known by number only", err->message);
-    else if (settings->registry_path[0] != '\0')
-        flowd_info("registry", "%zu experiments have names, from %s",
-                   flowd_registry_count(daemon->context.registry), settings->registry_path);
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;
@@ -99,6 +93,8 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     if (report.restored > 0)
         flowd_info("state", "%zu live flows restored from %s", report.restored,
                    settings->state_dir);
+    /* Names are a convenience; flows announced by number must not wait for a good file. */
+    flowd_registry_follow(daemon->context.registry, settings->registry_path, settings->state_dir);
     daemon->context.hub = flowd_hub_new(daemon->context.loop, table, &limits);
     if (daemon->context.hub == NULL) {
         flowd_flow_table_close(table);
@@ -252,7 +248,6 @@ static void follow_closures(struct daemon *daemon)
 static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
 {
     const struct flowd_hub_limits limits = limits_of(fresh);
-    struct flowd_error err;
 
     reload_modules(daemon, fresh);
     flowd_configuration_free(daemon->configuration);
@@ -261,8 +256,8 @@ static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
     log_warnings(daemon);
     follow_closures(daemon);
     flowd_hub_set_limits(daemon->context.hub, &limits);
-    if (flowd_registry_load(daemon->context.registry, fresh->settings.registry_path, &err) < 0)
-        flowd_err("registry", "reload: %s; the old names stay", err.message);
+    flowd_registry_follow(daemon->context.registry, fresh->settings.registry_path,
+                          fresh->settings.state_dir);
 }
 
 static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int events)

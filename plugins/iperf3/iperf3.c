@@ -269,9 +269,7 @@ static const struct flowd_option options[] = {
      .type = FLOWD_OPTION_EMPTY,
      .instead = "flowd's BPF program is part of it, and it loads no other",
      .doc = "Accepted from flowd-go where it is empty, no effect."},
-    {.key = "debugMode",
-     .type = FLOWD_OPTION_IGNORED,
-     .doc = "Accepted from flowd-go, no effect."},
+    {.key = "debugMode", .type = FLOWD_OPTION_IGNORED, .doc = "Accepted from flowd-go, no effect."},
     {.key = NULL},
 };
 

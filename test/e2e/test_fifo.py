@@ -374,12 +374,13 @@ def test_registry_names(plain):
     for number, (names, tag) in enumerate({
         "atlas default": (2, 1), "ATLAS Production_Output": (2, 16), "atlas 17": (2, 17),
         "2 analysis_input": (2, 17), "Atlas functional_test_xrootd": (2, 12),
+        "atlas DataChallenge": (2, 26), "belle-ii Production-Output": (6, 14),
     }.items()):
         daemon.write_fifo(f"start udp 2001:db8::1 {number + 1} 2001:db8::2 443 {names}\n")
         flow = until(lambda: [one for one in daemon.api.flows() if one["srcPort"] == number + 1],
                      names)[0]
         assert (flow["experiment"], flow["activity"]) == tag
-    for names in ("nobody 1", "atlas nothing", "atlas Production-Output", "atlas Production Output"):
+    for names in ("nobody 1", "atlas nothing", "atlas Production-Outputs", "atlas Production Output"):
         before = bad_count(daemon.api)
         daemon.write_fifo(f"start udp 2001:db8::1 1094 2001:db8::2 443 {names}\n")
         until(lambda: bad_count(daemon.api) == before + 1, names)

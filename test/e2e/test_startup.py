@@ -2,6 +2,7 @@
 
 import fcntl
 import grp
+import json
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import stat
 import pytest
 
 from api_client import Api, event, line
-from collector import Collector
+from collector import DATA, Collector
 from conftest import base_config
 from flowd_process import FLOWD
 from netns import Pair
@@ -372,6 +373,42 @@ def test_registry_that_can_not_be_read(make_flowd, single, directory):
     daemon.wait_log(r"error.*registry\.json")
     Api(single).post(event("::1", 1, "::1", 2)).expect(201)
     Api(single).post({**event("::1", 3, "::1", 4), "experiment": "atlas"}).problem(422, "experiment")
+
+
+def test_registry_with_two_of_one_name(make_flowd, single, directory):
+    """The name stands for neither, which the log says; every other name stays."""
+    registry = {"experiments": [{"expName": name, "expId": number, "activities": []}
+                                for name, number in (("one", 1), ("two", 2), ("two", 3))]}
+    (directory / "registry.json").write_text(json.dumps(registry))
+    config = base_config(directory)
+    config["registry"] = {"path": str(directory / "registry.json")}
+    daemon = make_flowd(single, config).start()
+    daemon.wait_log(r'warning registry: the name "two" is that of experiment 2 and of 3')
+    api = Api(single)
+    api.post({**event("::1", 1, "::1", 2), "experiment": "one"}).expect(201)
+    api.post({**event("::1", 3, "::1", 4), "experiment": "two"}).problem(422, "experiment")
+    api.post({**event("::1", 5, "::1", 6), "experiment": 3}).expect(201)
+
+
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_registry_copy(make_flowd, single, directory, how):
+    """The last good registry is kept beside the flows, for a start and not for a reload only."""
+    config = base_config(directory)
+    path = directory / "registry.json"
+    shutil.copy(DATA / "registry.json", path)
+    config["registry"] = {"path": str(path)}
+    daemon = make_flowd(single, config).start()
+    if how == "damaged":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        path.unlink()
+    assert "the old names stay" in daemon.reload(expect="reloaded")
+    Api(single).post({**event("::1", 1, "::1", 2), "experiment": "atlas"}).expect(201)
+    daemon.stop()
+    mark = daemon.log_size()
+    daemon.start()
+    assert "from the last good copy" in daemon.log(mark)
+    Api(single).post({**event("::1", 3, "::1", 4), "experiment": "atlas"}).expect(201)
 
 
 @pytest.mark.parametrize("drop,capability", [

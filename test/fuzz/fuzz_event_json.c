@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/registry.h"
+#include "daemon/registry_file.h"
 #include "event_json.h"
 #include "fuzz_target.h"
 
@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (registry == NULL) {
         registry = flowd_registry_new();
         REQUIRE(registry != NULL);
-        REQUIRE(flowd_registry_load(registry, FLOWD_TEST_DATA "/registry.json", NULL) == 0);
+        REQUIRE(flowd_registry_load(registry, FLOWD_TEST_DATA "/registry.json", NULL, NULL) == 0);
     }
     check(api_event_read, data, size);
     check(api_event_read_go, data, size);

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "daemon/registry_file.h"
 #include "fuzz_target.h"
 #include "line.h"
 
@@ -16,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (registry == NULL) {
         registry = flowd_registry_new();
         REQUIRE(registry != NULL);
-        REQUIRE(flowd_registry_load(registry, FLOWD_TEST_DATA "/registry.json", &err) == 0);
+        REQUIRE(flowd_registry_load(registry, FLOWD_TEST_DATA "/registry.json", NULL, &err) == 0);
     }
     err.message[0] = '\0';
     result = flowd_fifo_line_parse((const char *)data, size, registry, &event, &err);

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "daemon/flow.h"
-#include "daemon/registry.h"
+#include "daemon/registry_file.h"
 #include "sample_flow.h"
 #include "scratch.h"
 #include "series.h"
@@ -177,7 +177,7 @@ static struct flowd_registry *odd_registry(void)
     assert_non_null(registry);
     scratch_make(&scratch);
     scratch_write(&scratch, "registry", json, sizeof(json) - 1);
-    if (flowd_registry_load(registry, scratch_path(&scratch, "registry"), &err) < 0)
+    if (flowd_registry_load(registry, scratch_path(&scratch, "registry"), NULL, &err) < 0)
         fail_msg("%s", err.message);
     scratch_remove(&scratch);
     return registry;

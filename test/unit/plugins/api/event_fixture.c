@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/registry_file.h"
+
 void event_fixture_begin(struct event_fixture *fixture, event_reader *read, bool with_registry)
 {
     struct flowd_error err;
@@ -22,7 +24,8 @@ void event_fixture_begin(struct event_fixture *fixture, event_reader *read, bool
     assert_non_null(fixture->registry);
     if (with_registry)
         assert_int_equal(
-            flowd_registry_load(fixture->registry, FLOWD_TEST_DATA "/registry.json", &err), 0);
+            flowd_registry_load(fixture->registry, FLOWD_TEST_DATA "/registry.json", NULL, &err),
+            0);
 }
 
 void event_fixture_end(struct event_fixture *fixture)

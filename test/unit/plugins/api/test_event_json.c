@@ -179,7 +179,7 @@ static const struct {
     {"experiment", "[2]", "must be an integer or a registry name, is an array"},
     {"experiment", "\"nobody\"", "nobody"},
     {"experiment", "\"\"", "experiment"},
-    {"experiment", "\"atlas \"", "experiment"},
+    {"experiment", "\"atlass\"", "experiment"},
     {"activity", NULL, "is missing"},
     {"activity", "-1", "-1 is not in 0-63"},
     {"activity", "64", "64"},

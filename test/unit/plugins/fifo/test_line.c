@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/registry_file.h"
 #include "line.h"
 
 #define TEXT(literal) literal, sizeof(literal) - 1
@@ -24,7 +25,7 @@ static int load(void **state)
 {
     (void)state;
     registry = flowd_registry_new();
-    return flowd_registry_load(registry, FLOWD_TEST_DATA "/registry.json", NULL);
+    return flowd_registry_load(registry, FLOWD_TEST_DATA "/registry.json", NULL, NULL);
 }
 
 static int unload(void **state)
