@@ -42,6 +42,8 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t length)
         {"authorization", 13, FLOWD_HTTP_FIELD_AUTHORIZATION},
         {"content-type", 12, FLOWD_HTTP_FIELD_CONTENT_TYPE},
         {"accept", 6, FLOWD_HTTP_FIELD_ACCEPT},
+        {"origin", 6, FLOWD_HTTP_FIELD_ORIGIN},
+        {"sec-fetch-site", 14, FLOWD_HTTP_FIELD_FETCH_SITE},
     };
     struct flowd_http_message *message = message_of(parser);
 

@@ -15,8 +15,10 @@ enum flowd_http_field {
     FLOWD_HTTP_FIELD_AUTHORIZATION,
     FLOWD_HTTP_FIELD_CONTENT_TYPE,
     FLOWD_HTTP_FIELD_ACCEPT,
+    FLOWD_HTTP_FIELD_ORIGIN,
+    FLOWD_HTTP_FIELD_FETCH_SITE,
 };
-#define FLOWD_HTTP_FIELDS 5
+#define FLOWD_HTTP_FIELDS 7
 
 /* A place in the header block, counted from its first byte, so that the buffer may move. */
 struct flowd_http_span {

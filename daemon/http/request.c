@@ -52,6 +52,8 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
         .authorization = slice_of(c, message->fields[FLOWD_HTTP_FIELD_AUTHORIZATION]),
         .content_type = slice_of(c, message->fields[FLOWD_HTTP_FIELD_CONTENT_TYPE]),
         .accept = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ACCEPT]),
+        .origin = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ORIGIN]),
+        .fetch_site = slice_of(c, message->fields[FLOWD_HTTP_FIELD_FETCH_SITE]),
         .encoded = c->framing.encoded,
         .local = c->local,
     };

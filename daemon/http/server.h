@@ -46,8 +46,10 @@ struct flowd_http_request {
     struct flowd_http_slice host;  /* of the target or of the Host header */
     struct flowd_http_slice authorization;
     struct flowd_http_slice content_type;
-    struct flowd_http_slice accept; /* its first line */
-    char *body;                     /* may be changed in place; NULL in admit() */
+    struct flowd_http_slice accept;     /* its first line */
+    struct flowd_http_slice origin;     /* of the page that a browser sends it for */
+    struct flowd_http_slice fetch_site; /* Sec-Fetch-Site */
+    char *body;                         /* may be changed in place; NULL in admit() */
     size_t body_length;
     bool foreign; /* names a host that is not this machine, at an address for this machine only */
     bool encoded; /* the body has a Content-Encoding other than identity */

@@ -145,6 +145,35 @@ bool api_tokens_match(const struct api_tokens *tokens, struct flowd_http_slice a
     return match;
 }
 
+static bool is_text(struct flowd_http_slice slice, const char *text)
+{
+    return slice.length == strlen(text) && strncasecmp(slice.data, text, slice.length) == 0;
+}
+
+/* Whether an origin is that of the host that is asked. "null" is none. */
+static bool is_own_origin(struct flowd_http_slice origin, struct flowd_http_slice host)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t length = strlen(schemes[i]);
+
+        if (origin.length == length + host.length &&
+            strncasecmp(origin.data, schemes[i], length) == 0 &&
+            strncasecmp(origin.data + length, host.data, host.length) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool api_is_cross_site(const struct flowd_http_request *request)
+{
+    if (request->fetch_site.length > 0 && !is_text(request->fetch_site, "none") &&
+        !is_text(request->fetch_site, "same-origin"))
+        return true;
+    return request->origin.length > 0 && !is_own_origin(request->origin, request->host);
+}
+
 bool api_is_json(struct flowd_http_slice content_type)
 {
     const char *semicolon =

@@ -1,5 +1,5 @@
 /*
- * Who may use the API: bearer tokens, and the content type that a form cannot have.
+ * Who may use the API: bearer tokens, and what tells a page that somebody visits from a tool.
  */
 #pragma once
 
@@ -24,6 +24,12 @@ void api_tokens_fini(struct api_tokens *tokens);
 
 /* True if authorization is "Bearer TOKEN" with one of the tokens, found in constant time. */
 bool api_tokens_match(const struct api_tokens *tokens, struct flowd_http_slice authorization);
+
+/*
+ * True where a browser says that a page from elsewhere has it send the request (Fetch Metadata, or
+ * an Origin other than the host).
+ */
+bool api_is_cross_site(const struct flowd_http_request *request);
 
 /* True for application/json, with or without parameters. */
 bool api_is_json(struct flowd_http_slice content_type);

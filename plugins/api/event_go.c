@@ -123,6 +123,10 @@ static int read_end(struct api_json *json, struct draft *draft, enum member memb
         return read_end_object(json, draft, member, out);
     if (value->kind != API_JSON_STRING || parse_end(value->text, value->length, out) != 0)
         refuse(draft, member, "must be {\"IP\", \"Port\"} or \"ip:port\"");
+    if (member == SRC)
+        draft->item->go.src_text = true;
+    else
+        draft->item->go.dst_text = true;
     return api_json_skip(json, value);
 }
 
@@ -183,6 +187,8 @@ static void finish_numbers(struct draft *draft)
     if (numbers[PROTOCOL] != 0 && numbers[PROTOCOL] != 1)
         refuse(draft, PROTOCOL, "must be 0 (tcp) or 1 (udp)");
     event->key.protocol = numbers[PROTOCOL] == 1 ? IPPROTO_UDP : IPPROTO_TCP;
+    draft->item->go.experiment = (uint32_t)numbers[EXPERIMENT];
+    draft->item->go.activity = (uint32_t)numbers[ACTIVITY];
     /* An end is found by its addresses; its tag may be anything, as flowd-go's own example's is. */
     if (event->state == FLOWD_EVENT_END)
         return;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,12 +20,21 @@ struct api_reason {
     uint32_t length;
 };
 
+/* How flowd-go's form of an event was written, for an answer of the same form. */
+struct api_go_form {
+    uint32_t experiment; /* as given, also where it is no tag of a flow */
+    uint32_t activity;
+    bool src_text; /* "ip:port", not an object */
+    bool dst_text;
+};
+
 /* One event of a request and what becomes of it. */
 struct api_item {
     struct flowd_event event; /* application points into the request's text */
     struct flowd_flow *flow;  /* NULL: none; good until the commit has been told of */
     int16_t status;           /* HTTP status of the refusal; 0: not refused */
     uint8_t result;           /* enum flowd_result */
+    struct api_go_form go;    /* of flowd-go's form only */
     struct api_reason field;  /* of a refusal */
     struct api_reason detail;
 };

@@ -8,6 +8,7 @@
 #include "daemon/hub.h"
 #include "daemon/tcp_field.h"
 #include "daemon/timestamp.h"
+#include "event_json.h"
 
 static void put_address(struct flowd_text *text, uint8_t family, const struct in6_addr *address)
 {
@@ -148,32 +149,51 @@ void api_event_write(struct flowd_text *text, const struct flowd_event *event, b
         flowd_text_char(text, '}');
 }
 
-static void put_end_go(struct flowd_text *text, const char *name, uint8_t family,
+static void put_end_go(struct flowd_text *text, const char *name, bool as_text, uint8_t family,
                        const struct in6_addr *address, uint16_t port)
+{
+    bool bracketed = as_text && family == AF_INET6;
+
+    flowd_text_puts(text, ",\"");
+    flowd_text_puts(text, name);
+    flowd_text_puts(text, as_text ? "\":\"" : "\":{\"IP\":\"");
+    flowd_text_puts(text, bracketed ? "[" : "");
+    put_address(text, family, address);
+    flowd_text_puts(text, bracketed ? "]:" : as_text ? ":" : "\",\"Port\":");
+    flowd_text_u64(text, port);
+    flowd_text_char(text, as_text ? '"' : '}');
+}
+
+static void put_member_go(struct flowd_text *text, const char *name, int64_t time_us)
 {
     flowd_text_puts(text, ",\"");
     flowd_text_puts(text, name);
-    flowd_text_puts(text, "\":{\"IP\":\"");
-    put_address(text, family, address);
-    flowd_text_puts(text, "\",\"Port\":");
-    flowd_text_u64(text, port);
-    flowd_text_char(text, '}');
+    flowd_text_puts(text, "\":\"");
+    if (time_us != 0)
+        put_time(text, time_us);
+    else
+        flowd_text_puts(text, "0001-01-01T00:00:00Z"); /* Go's zero time */
+    flowd_text_char(text, '"');
 }
 
-void api_event_write_go(struct flowd_text *text, const struct flowd_event *event)
+void api_item_write_go(struct flowd_text *text, const struct api_item *item)
 {
+    const struct flowd_event *event = &item->event;
     const struct flowd_flow_key *key = &event->key;
+    const struct flowd_flow *flow = item->flow;
 
     flowd_text_printf(text, "{\"State\":%d,\"Protocol\":%d,\"Family\":%d",
                       event->state == FLOWD_EVENT_START ? 2
                       : event->state == FLOWD_EVENT_END ? 3
                                                         : 4,
                       key->protocol == IPPROTO_UDP ? 1 : 0, (int)key->family);
-    put_end_go(text, "Src", key->family, &key->src, key->src_port);
-    put_end_go(text, "Dst", key->family, &key->dst, key->dst_port);
-    flowd_text_printf(text, ",\"Experiment\":%u,\"Activity\":%u", (unsigned)event->experiment,
-                      (unsigned)event->activity);
-    flowd_text_puts(text, ",\"StartTs\":\"");
-    put_time(text, event->start_us != 0 ? event->start_us : flowd_timestamp_now_us());
-    flowd_text_puts(text, "\"}");
+    put_end_go(text, "Src", item->go.src_text, key->family, &key->src, key->src_port);
+    put_end_go(text, "Dst", item->go.dst_text, key->family, &key->dst, key->dst_port);
+    flowd_text_printf(text, ",\"Experiment\":%u,\"Activity\":%u",
+                      flow != NULL ? flow->experiment : item->go.experiment,
+                      flow != NULL ? flow->activity : item->go.activity);
+    put_member_go(text, "StartTs", flow != NULL ? flow->start_us : event->start_us);
+    if (event->state == FLOWD_EVENT_END)
+        put_member_go(text, "EndTs", flow != NULL ? flow->end_us : 0);
+    flowd_text_char(text, '}');
 }

@@ -8,6 +8,7 @@
 #include "daemon/flow.h"
 #include "daemon/text.h"
 
+struct api_item;
 struct flowd_hub;
 
 /* Appends the flow as a JSON object; without its closing brace if open, so that members follow. */
@@ -18,8 +19,8 @@ void api_event_write(struct flowd_text *text, const struct flowd_event *event, b
 /* Appends the whole flow, with its last sample ("sample") where one is known. */
 void api_flow_write_sampled(struct flowd_text *text, const struct flowd_hub *hub,
                             const struct flowd_flow *flow);
-/* Appends flowd-go's form of an event. */
-void api_event_write_go(struct flowd_text *text, const struct flowd_event *event);
+/* Appends an event that was submitted, in flowd-go's form and as the request wrote it. */
+void api_item_write_go(struct flowd_text *text, const struct api_item *item);
 /* Appends {"marker":"marked",...}. */
 void api_backends_write(struct flowd_text *text, const struct flowd_hub *hub,
                         const struct flowd_flow *flow);

@@ -5,6 +5,7 @@
  * JSON changes nothing.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,7 +54,7 @@ static void answer_array(struct api_pending *pending)
     flowd_http_answer(pending->exchange, 200, json_media_type, NULL);
 }
 
-/* As flowd-go, which gave the event back. */
+/* As flowd-go, which gave the event back; what the request does not know is the flow's. */
 static void answer_go(struct api_pending *pending)
 {
     const struct api_item *item = &pending->items[0];
@@ -63,7 +64,7 @@ static void answer_go(struct api_pending *pending)
     if (status >= 400)
         api_item_write(body, pending, item, false);
     else
-        api_event_write_go(body, &item->event);
+        api_item_write_go(body, item);
     flowd_http_answer(pending->exchange, status < 400 ? 200 : status, type_of(status), NULL);
 }
 
@@ -198,30 +199,41 @@ void api_flow_delete(struct api *api, struct flowd_http_exchange *exchange,
     api_pending_finish(pending, answer_one);
 }
 
-/* One fixed flow between documentation addresses, to try the API with a browser. */
+/*
+ * flowd-go's fixed flow, to try the API with a browser. A GET needs no leave of a browser: a page
+ * from elsewhere must not have it sent.
+ */
 static void dummy(struct api *api, struct flowd_http_exchange *exchange,
-                  enum flowd_event_state state)
+                  const struct flowd_http_request *request, enum flowd_event_state state)
 {
-    static const char src[] = "2001:db8::1", dst[] = "2001:db8::2";
-    struct flowd_event event = {
+    const struct flowd_event event = {
         .state = state,
-        .key = {.src_port = 1094, .dst_port = 40000, .protocol = IPPROTO_TCP},
+        .key = {.src = IN6ADDR_LOOPBACK_INIT,
+                .dst = IN6ADDR_LOOPBACK_INIT,
+                .src_port = 2345,
+                .dst_port = 5777,
+                .family = AF_INET6,
+                .protocol = IPPROTO_TCP},
         .experiment = 1,
         .activity = 1,
     };
-    struct api_pending *pending = api_pending_new(api, exchange);
-    struct api_item *item = pending != NULL ? api_pending_add(pending) : NULL;
-    struct flowd_address ends[2];
+    struct api_pending *pending;
+    struct api_item *item;
 
-    if (item == NULL || flowd_address_parse(src, sizeof(src) - 1, &ends[0]) < 0 ||
-        flowd_address_parse(dst, sizeof(dst) - 1, &ends[1]) < 0) {
-        if (pending != NULL) {
-            flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
-            api_pending_drop(pending);
-        }
+    if (api_is_cross_site(request)) {
+        flowd_http_answer_problem(exchange, 403, NULL, NULL,
+                                  "a page from elsewhere may not start or end flows");
         return;
     }
-    flowd_flow_key_set_addresses(&event.key, &ends[0], &ends[1]);
+    pending = api_pending_new(api, exchange);
+    if (pending == NULL)
+        return;
+    item = api_pending_add(pending);
+    if (item == NULL) {
+        flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
+        api_pending_drop(pending);
+        return;
+    }
     *item = (struct api_item){.event = event};
     api_pending_submit(pending);
     api_pending_finish(pending, answer_one);
@@ -230,13 +242,11 @@ static void dummy(struct api *api, struct flowd_http_exchange *exchange,
 void api_dummy_start(struct api *api, struct flowd_http_exchange *exchange,
                      const struct flowd_http_request *request)
 {
-    (void)request;
-    dummy(api, exchange, FLOWD_EVENT_START);
+    dummy(api, exchange, request, FLOWD_EVENT_START);
 }
 
 void api_dummy_end(struct api *api, struct flowd_http_exchange *exchange,
                    const struct flowd_http_request *request)
 {
-    (void)request;
-    dummy(api, exchange, FLOWD_EVENT_END);
+    dummy(api, exchange, request, FLOWD_EVENT_END);
 }

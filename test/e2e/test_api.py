@@ -329,13 +329,88 @@ def test_flowd_go_body(plain):
         answer.problem(answer.status, next(iter(change)))
 
 
+@pytest.mark.parametrize("src", ["[2001:db8::1]:1", {"IP": "2001:db8::1", "Port": 1}])
+@pytest.mark.parametrize("dst", ["[2001:db8::2]:2", {"IP": "2001:db8::2", "Port": 2}])
+def test_flowd_go_answer(plain, src, dst):
+    """The flow's tag and times, also at its end, whose request need not know them, and its form."""
+    daemon = plain()
+    ends = {"Src": src, "Dst": dst}
+    start = {"State": 2, "Protocol": 1, "Family": 10, **ends, "Experiment": 2, "Activity": 17,
+             "StartTs": "2026-01-02T03:04:05Z"}
+    begun = daemon.api.post(start, "/flow").expect(200).json
+    flow = daemon.api.flows()[0]
+    assert {name: begun[name] for name in ends} == ends
+    assert (begun["State"], begun["Experiment"], begun["Activity"]) == (2, 2, 17)
+    assert begun["StartTs"] == flow["startTime"] and begun["StartTs"].startswith("2026-01-02T03:04:05")
+    again = daemon.api.post({**start, "State": 4, "StartTs": "2026-02-02T03:04:05Z"}, "/flow").json
+    assert again["StartTs"] == begun["StartTs"] and again["State"] == 4
+    end = daemon.api.post({"State": 3, "Protocol": 1, **ends}, "/flow").expect(200).json
+    assert {name: end[name] for name in ends} == ends
+    assert (end["State"], end["Experiment"], end["Activity"]) == (3, 2, 17)
+    assert end["StartTs"] == begun["StartTs"] < end["EndTs"]
+    unknown = daemon.api.post({"State": 3, "Protocol": 1, **ends, "Experiment": 65535,
+                               "Activity": 65535}, "/flow").expect(200).json
+    assert {name: unknown[name] for name in ends} == ends
+    assert (unknown["Experiment"], unknown["Activity"]) == (65535, 65535)
+    assert unknown["StartTs"] == unknown["EndTs"] == "0001-01-01T00:00:00Z"
+
+
+def test_flowd_go_answer_of_ipv4(plain):
+    daemon = plain()
+    body = {"State": 2, "Protocol": 0, "Family": 2, "Src": "192.0.2.1:1",
+            "Dst": {"IP": "192.0.2.2", "Port": 2}, "Experiment": 2, "Activity": 17}
+    answer = daemon.api.post(body, "/flow").expect(200).json
+    assert {name: answer[name] for name in body} == body
+
+
 def test_flowd_go_paths(plain):
     daemon = plain()
     assert daemon.api.get("/").status == 200
     assert daemon.api.get("/dummy/start").status in (200, 201)
-    assert daemon.api.live() == 1
+    assert {key[:5] for key in flow_set(daemon.api.flows())} == {("tcp", "::1", 2345, "::1", 5777)}
     assert daemon.api.get("/dummy/end").status == 200
     assert daemon.api.live() == 0
+
+
+@pytest.mark.parametrize("path", ["/dummy/start", "/dummy/end"])
+@pytest.mark.parametrize("headers,status", [
+    ({"Sec-Fetch-Site": "cross-site"}, 403), ({"Sec-Fetch-Site": "same-site"}, 403),
+    ({"sec-fetch-site": "Cross-Site"}, 403), ({"Origin": "https://example.org"}, 403),
+    ({"Origin": "null"}, 403), ({"Origin": "http://127.0.0.1:8080"}, 403),
+    ({"Origin": "http://127.0.0.1"}, 403), ({"Origin": "http://localhost:7777"}, 403),
+    ({"Sec-Fetch-Site": "none", "Origin": "https://example.org"}, 403),
+    ({"Sec-Fetch-Site": "none"}, 200), ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ({"Origin": "http://127.0.0.1:7777"}, 200), ({}, 200),
+])
+def test_a_page_from_elsewhere(plain, path, headers, status):
+    """An image or a link of any page must not start and end flows."""
+    daemon = plain()
+    if path == "/dummy/end":
+        daemon.api.get("/dummy/start").expect(201)
+    before = daemon.api.live()
+    answer = daemon.api.get(path, headers=headers)
+    assert answer.status == (201 if (status, path) == (200, "/dummy/start") else status), answer.body
+    assert (daemon.api.live() == before) == (status == 403)
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site", "Origin": "https://example.org"}])
+def test_what_a_browser_asks_leave_for(plain, headers):
+    """
+    Everything else that changes something is no request that a page may send unasked: a POST needs
+    application/json, and nobody answers the question before it or before a DELETE.
+    """
+    daemon = plain()
+    flow = daemon.api.post(event(*FLOW)).expect(201).json["id"]
+    for target in ("/v1/flows", "/flow", f"/v1/flows/{flow}"):
+        answer = daemon.api.call("OPTIONS", target, headers={
+            **headers, "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type"})
+        assert answer.status == 405
+        assert not any(name.lower().startswith("access-control") for name in answer.headers)
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        for target in ("/v1/flows", "/flow"):
+            daemon.api.post(b"{}", target, headers={**headers, "Content-Type": kind}).expect(415)
+    assert daemon.api.live() == 1
 
 
 # -- who may ask ---------------------------------------------------------------------------------
