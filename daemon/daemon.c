@@ -13,11 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon/closures.h"
 #include "daemon/daemon_metrics.h"
+#include "daemon/descriptors.h"
 #include "daemon/flow_table.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
@@ -30,7 +30,6 @@
 #include "daemon/timestamp.h"
 #include "daemon/warnings.h"
 
-#define DESCRIPTORS 4096
 #define LOOK_INTERVAL_S 5.0
 
 struct daemon {
@@ -404,19 +403,6 @@ static void log_configuration(const struct daemon *daemon)
     json_decref(root);
 }
 
-/* The API alone may have 1,024 connections; the usual soft limit is as much for everything. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    if (limit.rlim_cur < DESCRIPTORS && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int set_up(struct daemon *daemon, struct flowd_error *err)
 {
     int result = open_core(daemon, err);
@@ -501,7 +487,7 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     }
     flowd_service_init(&daemon.service, &daemon.context, &daemon.running);
     watch_signals(&daemon);
-    raise_descriptor_limit();
+    flowd_descriptors_raise();
     result = set_up(&daemon, err);
     if (result == 0) {
         flowd_hub_begin(daemon.context.hub);

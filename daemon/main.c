@@ -138,18 +138,23 @@ static const char *read_options(int argc, char **argv, struct flowd_command_line
 
 /*
  * Descriptors 0 to 2 that are closed would be taken by sockets and files, and log lines and answers
- * would end up in them.
+ * would end up in them. Without a /dev/null (a container without /dev) a descriptor that can be
+ * neither read nor written does as well.
  */
 static bool secure_descriptors(void)
 {
-    int fd;
+    for (int number = 0; number <= STDERR_FILENO; number++) {
+        int fd;
 
-    do
+        if (fcntl(number, F_GETFD) >= 0)
+            continue;
         fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
+        if (fd < 0)
+            fd = open("/", O_PATH);
+        if (fd != number)
+            return false;
+    }
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -160,8 +165,10 @@ int main(int argc, char **argv)
     const char *command;
     int status;
 
-    if (!secure_descriptors())
+    if (!secure_descriptors()) {
+        fputs("flowd: no file descriptor can be opened: raise the limit (ulimit -n)\n", stderr);
         return FLOWD_EXIT_FAILED;
+    }
     line.interfaces.items = calloc((size_t)argc, sizeof(char *));
     if (line.interfaces.items == NULL)
         return FLOWD_EXIT_FAILED;

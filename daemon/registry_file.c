@@ -137,14 +137,13 @@ static void take_copy(struct flowd_registry *registry, const char *state_dir, co
 
     snprintf(path, sizeof(path), "%s/" COPY_NAME, state_dir);
     if (state_dir[0] != '\0' && flowd_registry_load(registry, path, NULL, NULL) == 0)
-        flowd_err("registry", "%s; %zu experiments have their names from the last good copy, %s", why,
-                  flowd_registry_count(registry), path);
+        flowd_err("registry", "%s; %zu experiments have their names from the last good copy, %s",
+                  why, flowd_registry_count(registry), path);
     else
         flowd_err("registry", "%s; flows are known by number only", why);
 }
 
-void flowd_registry_follow(struct flowd_registry *registry, const char *path,
-                           const char *state_dir)
+void flowd_registry_follow(struct flowd_registry *registry, const char *path, const char *state_dir)
 {
     struct flowd_mistakes skipped = {0};
     struct content content = {0};

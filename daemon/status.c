@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/descriptors.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/timestamp.h"
@@ -71,6 +72,10 @@ int flowd_status_ready(const struct flowd_running *running, struct flowd_error *
         if (result < 0)
             return flowd_error_wrap(err, result, "%s", entry->module->name);
     }
+    if (!flowd_descriptors_any())
+        return flowd_fail(
+            err, -EAGAIN,
+            "no file descriptor is left, so nobody can connect: " FLOWD_DESCRIPTORS_REMEDY);
     if (!has_input(running))
         return flowd_fail(err, -EAGAIN, "there is no plugin that tells of flows");
     return 0;

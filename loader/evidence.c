@@ -6,7 +6,6 @@
 
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +80,16 @@ void flowd_evidence_note(struct flowd_evidence *evidence, const char *message)
         message += strlen(LIBBPF_PREFIX);
     snprintf(evidence->warning, sizeof(evidence->warning), "%.*s", (int)strcspn(message, "\n"),
              message);
+}
+
+bool flowd_evidence_lacks_descriptors(const struct flowd_evidence *evidence, int error, bool few)
+{
+    static const char without_map[] = "wasn't created";
+
+    return error == EMFILE || error == ENFILE ||
+           strstr(evidence->warning, "Too many open files") != NULL ||
+           (few && (strstr(evidence->warning, without_map) != NULL ||
+                    strstr(evidence->verifier, without_map) != NULL));
 }
 
 /* The last lines, each for itself. */

@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #define FLOWD_EVIDENCE_SIZE 160
 
 struct flowd_evidence {
@@ -15,6 +17,12 @@ struct flowd_evidence {
  * verifier. The first of each kind stays: what follows it are consequences.
  */
 void flowd_evidence_note(struct flowd_evidence *evidence, const char *message);
+
+/*
+ * Whether it all comes from a lack of file descriptors: error (a positive errno) or a warning says
+ * so, or few are allowed and a map could not be made.
+ */
+bool flowd_evidence_lacks_descriptors(const struct flowd_evidence *evidence, int error, bool few);
 
 /* Sends what libbpf says to flowd's log, at debug level, and keeps the evidence from here on. */
 void flowd_evidence_listen(void);

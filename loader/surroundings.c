@@ -24,6 +24,8 @@
 /* Its inode number is fixed (PROC_USER_INIT_INO in the kernel's include/linux/proc_ns.h). */
 #define INITIAL_USER_NAMESPACE "user:[4026531837]"
 #define STATUS_SIZE 4096
+/* More than the marker and both sk_ops programs take while they are loaded. */
+#define DESCRIPTORS_FEW 128
 
 /* Reads the file's beginning; "" if there is no such file. */
 static void read_text(const char *path, char *text, size_t size)
@@ -114,6 +116,9 @@ void flowd_surroundings_read(struct flowd_surroundings *surroundings)
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         found.memlock_bytes = limit.rlim_cur;
     found.cap_perfmon = has_perfmon();
+    found.no_proc = access("/proc/self", F_OK) < 0;
+    found.few_descriptors =
+        getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_FEW;
     if (uname(&name) == 0)
         flowd_surroundings_set_release(&found, name.release);
     *surroundings = found;

@@ -26,6 +26,8 @@ struct flowd_surroundings {
     enum flowd_lockdown lockdown;
     uint64_t memlock_bytes; /* RLIMIT_MEMLOCK, UINT64_MAX: no limit */
     bool cap_perfmon;       /* or CAP_SYS_ADMIN */
+    bool no_proc;           /* /proc is not mounted, which libbpf reads */
+    bool few_descriptors;   /* maps, programs and links may need more than there may be */
     char release[32];       /* uname -r */
     unsigned kernel[2];     /* its first two numbers; 0.0: not known */
 };

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "daemon/descriptors.h"
+
 static bool is_refusal(int error)
 {
     return error == EPERM || error == EACCES;
@@ -39,6 +41,13 @@ static int explain_load(int error, const struct flowd_evidence *evidence,
 {
     const char *said = evidence->verifier[0] != '\0' ? evidence->verifier : evidence->warning;
 
+    if (flowd_evidence_lacks_descriptors(evidence, error, surroundings->few_descriptors))
+        return flowd_fail(err, EMFILE, "loading the sk_ops program: " FLOWD_DESCRIPTORS_REMEDY);
+    if (error == ENOENT && surroundings->no_proc)
+        return flowd_fail(err, -ENOENT,
+                          "loading the sk_ops program: there is no /proc, which loading needs: "
+                          "mount it (mount -t proc proc /proc), or leave it in the service or "
+                          "container");
     if (strstr(evidence->verifier, "bpf_trace_printk") != NULL)
         return flowd_fail(err, error,
                           "the kernel does not let the program trace: set debugMode to "

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/descriptors.h"
+
 /* The kernel's own number for "not supported", which no header for programs has. */
 #define KERNEL_ENOTSUPP 524
 #define MESSAGE_MAX (FLOWD_ERROR_SIZE - MARKER_EXPLANATION_PREFIX)
@@ -59,6 +61,12 @@ static const struct {
                                        "by a security module (SELinux, AppArmor, BPF LSM): look "
                                        "into the audit log (ausearch -m avc) and allow flowd bpf",
                                        EPERM, ERROR},
+    [MARKER_REASON_DESCRIPTORS] = {"no file descriptors are left: " FLOWD_DESCRIPTORS_REMEDY
+                                   ", or raise fs.file-max where the whole system has none",
+                                   0, 0},
+    [MARKER_REASON_NO_PROC] = {"there is no /proc, which loading needs: mount it (mount -t proc "
+                               "proc /proc), or leave it in the service or container",
+                               0, ERROR},
     [MARKER_REASON_UNKNOWN] = {"the kernel refuses for a reason that flowd does not know: please "
                                "report this line",
                                0, ERROR | RELEASE | EVIDENCE},
@@ -291,8 +299,8 @@ static enum marker_reason attach_reason(const struct marker_failure *failure,
     return MARKER_REASON_UNKNOWN;
 }
 
-enum marker_reason marker_explain_reason(const struct marker_failure *failure,
-                                         const struct flowd_surroundings *surroundings)
+static enum marker_reason reason_of_stage(const struct marker_failure *failure,
+                                          const struct flowd_surroundings *surroundings)
 {
     switch (failure->stage) {
     case MARKER_STAGE_LOAD:
@@ -302,6 +310,19 @@ enum marker_reason marker_explain_reason(const struct marker_failure *failure,
     default:
         return attach_reason(failure, surroundings);
     }
+}
+
+enum marker_reason marker_explain_reason(const struct marker_failure *failure,
+                                         const struct flowd_surroundings *surroundings)
+{
+    enum marker_reason reason;
+
+    if (flowd_evidence_lacks_descriptors(failure->evidence, failure->error,
+                                         surroundings->few_descriptors))
+        return MARKER_REASON_DESCRIPTORS;
+    reason = reason_of_stage(failure, surroundings);
+    return reason == MARKER_REASON_UNKNOWN && surroundings->no_proc ? MARKER_REASON_NO_PROC
+                                                                    : reason;
 }
 
 /* The text that is being put together; what does not fit is cut off. */

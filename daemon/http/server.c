@@ -9,11 +9,11 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "connection.h"
+#include "daemon/descriptors.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 
@@ -52,13 +52,14 @@ static void on_accept_pause(struct ev_loop *loop, ev_timer *timer, int events)
 /* Where few descriptors are allowed, connections must leave some for everything else. */
 static unsigned connections_allowed(void)
 {
-    struct rlimit limit;
-    rlim_t kept = DESCRIPTORS_KEPT + FLOWD_HTTP_SPARE_CONNECTIONS;
+    unsigned left = flowd_descriptors_left(FLOWD_HTTP_CONNECTIONS_MAX + DESCRIPTORS_KEPT +
+                                           FLOWD_HTTP_SPARE_CONNECTIONS);
+    unsigned kept = left / 4 < DESCRIPTORS_KEPT ? left / 4 : DESCRIPTORS_KEPT;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
-        limit.rlim_cur >= FLOWD_HTTP_CONNECTIONS_MAX + kept)
+    kept += FLOWD_HTTP_SPARE_CONNECTIONS;
+    if (left > FLOWD_HTTP_CONNECTIONS_MAX + kept)
         return FLOWD_HTTP_CONNECTIONS_MAX;
-    return limit.rlim_cur > kept + 1 ? (unsigned)(limit.rlim_cur - kept) : 1;
+    return left > kept + 1 ? left - kept : 1;
 }
 
 static void accept_one(struct flowd_http_listener *listener, int fd)

@@ -86,6 +86,41 @@ def test_without_btf(pair, make_flowd, directory, pin_path, strategy):
     assert ("warning" in daemon.log()) == warned, daemon.log()
 
 
+@pytest.mark.parametrize("limit", [8, 12, 16, 20, 24, 28, 32, 36, 48])
+def test_few_files(pair, make_flowd, directory, pin_path, limit):
+    """However low the limit: either it works, or what is said names the limit and the remedy."""
+    config = base_config(directory, pin_path)
+    config["enrichers"] = {"skops": {}}
+    daemon = make_flowd(pair.near, config, prefix=["prlimit", f"--nofile={limit}:{limit}"])
+    daemon.start(ready=False)
+    until(lambda: not daemon.running() or "ready" in daemon.log(), "the start, or its end")
+    assert f"only {limit} files may be open" in daemon.log()
+    assert "please report" not in daemon.log()
+    if not daemon.running():
+        assert daemon.wait_exit() == 1
+        failed = daemon.log().splitlines()[-1]
+        assert "LimitNOFILE" in failed or "Too many open files" in failed, failed
+    elif "daemon: ready, but no file descriptor is left" not in daemon.log():
+        assert Api(pair.near).get("/readyz").status == 200
+
+
+def test_without_proc(pair, make_flowd, directory, pin_path):
+    """It is a cause that can be named. A sanitizer, which needs /proc itself, sets the exit status."""
+    hide = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "-"]
+    daemon = make_flowd(pair.near, base_config(directory, pin_path), prefix=hide)
+    daemon.start(ready=False)
+    assert daemon.wait_exit() != 0
+    assert "there is no /proc, which loading needs: mount it" in daemon.log()
+
+
+def test_without_dev(make_flowd, single, directory):
+    """A container may have no /dev: flowd needs nothing of it, not even with its input closed."""
+    hide = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev; exec "$@" <&-', "-"]
+    daemon = make_flowd(single, base_config(directory), prefix=hide).start()
+    assert Api(single).get("/readyz").status == 200
+    assert os.readlink(f"/proc/{daemon.pid}/fd/0") == "/"
+
+
 def test_locked_memory(pair, make_flowd, directory, pin_path):
     """The limit of old kernels keeps no newer one from marking."""
     prefix = ["setpriv", "--bounding-set=-sys_resource,-sys_admin", "prlimit", "--memlock=0:0"]
