@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "daemon/hub.h"
@@ -28,6 +29,7 @@
 #define READS_PER_WAKEUP 1
 /* What a pipe can hold at the most, for the last read before flowd stops. */
 #define READS_AT_STOP 64
+#define TRIES_AT_STOP 16
 #define LOOK_INTERVAL_S 5.0
 #define RETRY_INTERVAL_S 1.0
 
@@ -296,6 +298,55 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
     return 0;
 }
 
+/*
+ * Puts the beginning of an unfinished line back into the empty fifo. Returns true when it stands
+ * first there. Otherwise somebody has written at the same moment: everything is read again, and put
+ * into its order (which a beginning of a few bytes that comes several times may mislead).
+ */
+static bool put_back(struct fifo *fifo)
+{
+    const size_t length = fifo->used;
+    char *rest = fifo->buffer + length, *again;
+    int waiting = 0;
+    ssize_t count;
+
+    if (write(fifo->place.fd, fifo->buffer, length) != (ssize_t)length) {
+        flowd_warning("namedPipe", "an unfinished line is lost");
+        return true;
+    }
+    if (ioctl(fifo->place.fd, FIONREAD, &waiting) < 0 || (size_t)waiting <= length)
+        return true;
+    count = read(fifo->place.fd, rest, READ_SIZE);
+    if (count <= 0)
+        return true;
+    again = memmem(rest, (size_t)count, fifo->buffer, length);
+    if (again != NULL) {
+        memmove(again, again + length, (size_t)(rest + count - (again + length)));
+        count -= (ssize_t)length;
+    }
+    fifo->used = 0;
+    handle_bytes(fifo, length + (size_t)count);
+    return false;
+}
+
+/*
+ * The next flowd is to find an unfinished line whole. Either its rest is in the fifo already, and
+ * the line is finished; or the fifo is empty, and what is there of the line goes back into it,
+ * where the rest will follow. Where nobody else has the fifo open, it goes with the fifo's
+ * contents.
+ */
+static void leave_unfinished_line(struct fifo *fifo)
+{
+    for (int tries = 0; fifo->used > 0 && tries < TRIES_AT_STOP;) {
+        if (read(fifo->place.fd, fifo->buffer + fifo->used, 1) == 1)
+            handle_bytes(fifo, fifo->used + 1);
+        else if (put_back(fifo))
+            return;
+        else
+            tries++;
+    }
+}
+
 static void stop(void *instance)
 {
     struct fifo *fifo = instance;
@@ -303,6 +354,7 @@ static void stop(void *instance)
 
     /* What writers have already handed over counts. */
     read_lines(fifo, READS_AT_STOP);
+    leave_unfinished_line(fifo);
     ev_stat_stop(loop, &fifo->path_watch);
     ev_timer_stop(loop, &fifo->retry);
     ev_timer_stop(loop, &fifo->look);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -258,6 +259,81 @@ static void test_stop_reads_the_rest(void **state)
     assert_int_equal(access(scratch_path(&running.scratch, "fifo"), F_OK), 0);
 }
 
+/* A line of which the stop has read a part goes on behind the next start, and is no other one. */
+static void test_stop_leaves_an_unfinished_line(void **state)
+{
+    char line[256];
+    size_t length = line_of(1, "start", line, sizeof(line));
+    struct flowd_flow_key key = sample_key(1);
+    struct flowd_error err;
+
+    (void)state;
+    start_and_write();
+    for (size_t at = 0; at < length; at += 9) {
+        write_all(line + at, at + 9 < length ? 9 : length - at);
+        hub_fixture_turn(&running.hub);
+        flowd_plugin_fifo.stop(running.instance);
+        running.instance = NULL;
+        assert_int_equal(start_plugin(&err), 0);
+        hub_fixture_turn(&running.hub);
+    }
+    assert_int_equal(source()->malformed, 0);
+    assert_int_equal(flowd_hub_live(running.hub.hub), 1);
+    assert_non_null(flowd_hub_find_key(running.hub.hub, &key));
+}
+
+enum { TORN_LINES = 4000 };
+
+/* Writes lines in two parts each, of which the first tells the line from any other. */
+static void *write_torn_lines(void *argument)
+{
+    int fd = *(int *)argument;
+
+    for (uint32_t number = 0; number < TORN_LINES; number++) {
+        char line[256];
+        size_t length = line_of(number, "start", line, sizeof(line));
+        size_t part = length - 2 - number % 12;
+
+        /* As fast as the stops come, and no faster. */
+        usleep(number % 4 == 0);
+        if (write(fd, line, part) != (ssize_t)part ||
+            write(fd, line + part, length - part) != (ssize_t)(length - part))
+            return argument;
+    }
+    return NULL;
+}
+
+/* The same with a program that writes at every moment of many stops. */
+static void test_stops_between_the_parts_of_lines(void **state)
+{
+    struct flowd_error err;
+    pthread_t thread;
+    void *failed = NULL;
+    int stops = 0, keeper;
+
+    (void)state;
+    start_and_write();
+    /* As a service manager does: the writer never writes to nobody. */
+    keeper = open(scratch_path(&running.scratch, "fifo"), O_RDWR | O_CLOEXEC);
+    assert_true(keeper >= 0);
+    assert_int_equal(fcntl(running.writer, F_SETFL, 0), 0);
+    assert_int_equal(pthread_create(&thread, NULL, write_torn_lines, &running.writer), 0);
+    while (pthread_tryjoin_np(thread, &failed) != 0) {
+        hub_fixture_turn(&running.hub);
+        flowd_plugin_fifo.stop(running.instance);
+        running.instance = NULL;
+        assert_int_equal(start_plugin(&err), 0);
+        stops++;
+    }
+    close(keeper);
+    assert_null(failed);
+    for (int turn = 0; turn < 100; turn++)
+        hub_fixture_turn(&running.hub);
+    if (source()->malformed != 0 || flowd_hub_live(running.hub.hub) != TORN_LINES)
+        fail_msg("%d stops: %zu malformed, %zu of %d flows", stops, (size_t)source()->malformed,
+                 flowd_hub_live(running.hub.hub), TORN_LINES);
+}
+
 static void test_mode(void **state)
 {
     struct stat status;
@@ -316,6 +392,8 @@ int main(void)
         RUNNING(test_long_lines),
         RUNNING(test_bad_lines_harm_nothing),
         RUNNING(test_stop_reads_the_rest),
+        RUNNING(test_stop_leaves_an_unfinished_line),
+        RUNNING(test_stops_between_the_parts_of_lines),
         RUNNING(test_mode),
         RUNNING(test_existing_fifo_is_used),
         RUNNING(test_anything_else_is_left_alone),
