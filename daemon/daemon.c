@@ -18,6 +18,7 @@
 #include "daemon/closures.h"
 #include "daemon/daemon_metrics.h"
 #include "daemon/descriptors.h"
+#include "daemon/flow_reading.h"
 #include "daemon/flow_table.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
@@ -44,6 +45,9 @@ struct daemon {
     struct ev_timer look;           /* whether the state file is still there */
     struct flowd_flow_table *table; /* borrowed from the hub */
     bool state_lost;
+    bool stopping;
+    bool up;            /* everything is set up */
+    bool reload_wanted; /* before that */
     bool pid_written;
 };
 
@@ -82,16 +86,10 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;
-    result = flowd_flow_table_open(settings->state_dir, &table, &report, err);
+    result =
+        flowd_flow_table_open_unread(settings->state_dir, limits.flows_max, &table, &report, err);
     if (result < 0)
         return result;
-    if (report.set_aside[0] != '\0')
-        flowd_warning("state", "%s; starting without flows", report.set_aside);
-    if (report.damaged > 0)
-        flowd_warning("state", "%zu damaged records were dropped", report.damaged);
-    if (report.restored > 0)
-        flowd_info("state", "%zu live flows restored from %s", report.restored,
-                   settings->state_dir);
     /* Names are a convenience; flows announced by number must not wait for a good file. */
     flowd_registry_follow(daemon->context.registry, settings->registry_path, settings->state_dir);
     daemon->context.hub = flowd_hub_new(daemon->context.loop, table, &limits);
@@ -100,7 +98,8 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
         return flowd_fail(err, ENOMEM, "hub");
     }
     daemon->table = table;
-    return 0;
+    return flowd_flow_reading_run(daemon->context.loop, table, settings->state_dir,
+                                  &daemon->stopping, &report, err);
 }
 
 /* Starts one module. A lack of privileges leaves some out, anything else is an error. */
@@ -269,6 +268,9 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
 
     (void)loop;
     (void)events;
+    daemon->reload_wanted = !daemon->up;
+    if (daemon->reload_wanted)
+        return;
     flowd_info("config", "reload: reading %s", daemon->path);
     flowd_service_reloading();
     if (flowd_configuration_read(daemon->path, flowd_modules, &fresh, &report) < 0) {
@@ -296,7 +298,10 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
 
 static void on_terminate(struct ev_loop *loop, struct ev_signal *watcher, int events)
 {
+    struct daemon *daemon = watcher->data;
+
     (void)events;
+    daemon->stopping = true;
     flowd_info("daemon", "stopping on %s", watcher->signum == SIGINT ? "SIGINT" : "SIGTERM");
     ev_break(loop, EVBREAK_ALL);
 }
@@ -343,6 +348,8 @@ static void watch_signal(struct daemon *daemon, struct ev_signal *watcher, int s
 static void watch_signals(struct daemon *daemon)
 {
     signal(SIGPIPE, SIG_IGN);
+    /* A file that would pass RLIMIT_FSIZE is an error like a full disk. */
+    signal(SIGXFSZ, SIG_IGN);
     watch_signal(daemon, &daemon->terminate, SIGTERM, on_terminate);
     watch_signal(daemon, &daemon->interrupt, SIGINT, on_terminate);
     watch_signal(daemon, &daemon->hangup, SIGHUP, on_hangup);
@@ -407,8 +414,9 @@ static int set_up(struct daemon *daemon, struct flowd_error *err)
 {
     int result = open_core(daemon, err);
 
-    if (result == 0)
-        result = start_modules(daemon, FLOWD_BACKEND, err);
+    if (result < 0 || daemon->stopping)
+        return result;
+    result = start_modules(daemon, FLOWD_BACKEND, err);
     if (result == 0)
         result = start_modules(daemon, FLOWD_ENRICHER, err);
     if (result < 0)
@@ -489,11 +497,14 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     watch_signals(&daemon);
     flowd_descriptors_raise();
     result = set_up(&daemon, err);
-    if (result == 0) {
+    if (result == 0 && !daemon.stopping) {
         flowd_hub_begin(daemon.context.hub);
         follow_closures(&daemon);
         start_looking(&daemon);
         say_ready(&daemon);
+        daemon.up = true;
+        if (daemon.reload_wanted)
+            on_hangup(daemon.context.loop, &daemon.hangup, 0);
         ev_run(daemon.context.loop, 0);
         flowd_service_stopping(&daemon.service);
     }

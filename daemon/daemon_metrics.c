@@ -22,6 +22,9 @@ static const struct flowd_metric flows_started = {"flowd_flows_started_total", F
 static const struct flowd_metric flows_ended = {
     "flowd_flows_ended_total", FLOWD_METRIC_COUNTER,
     "Flows that have ended, by whatever: an event, their socket, a time-out, a request."};
+static const struct flowd_metric state_damaged = {
+    "flowd_state_damaged_records", FLOWD_METRIC_GAUGE,
+    "Records of the state file that were damaged and dropped when flowd started."};
 static const struct flowd_metric module_up = {
     "flowd_module_up", FLOWD_METRIC_GAUGE,
     "Whether a module that is configured could be started (0 or 1)."};
@@ -57,6 +60,7 @@ void flowd_daemon_metrics(const struct flowd_context *context, const struct flow
     flowd_hub_totals(context->hub, &started, &ended);
     flowd_metrics_add(metrics, &flows_started, started, NULL);
     flowd_metrics_add(metrics, &flows_ended, ended, NULL);
+    flowd_metrics_add(metrics, &state_damaged, flowd_hub_damaged(context->hub), NULL);
     flowd_source_metrics(flowd_hub_sources(context->hub), metrics);
     if (closures != NULL)
         flowd_closures_metrics(closures, metrics);

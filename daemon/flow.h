@@ -45,10 +45,11 @@ struct flowd_flow_key {
 };
 static_assert(sizeof(struct flowd_flow_key) == 40, "a flow key has no holes");
 
+/* No damage of four bits makes one of another. */
 enum flowd_flow_state {
-    FLOWD_FLOW_FREE = 0,  /* the record is unused */
-    FLOWD_FLOW_LIVE = 1,  /* a live flow */
-    FLOWD_FLOW_ENDED = 2, /* ended in this loop turn; freed after the commit */
+    FLOWD_FLOW_FREE = 0,     /* the record is unused */
+    FLOWD_FLOW_LIVE = 0x1f,  /* a live flow */
+    FLOWD_FLOW_ENDED = 0xe3, /* ended in this loop turn; freed after the commit */
 };
 
 /*
@@ -69,9 +70,9 @@ struct flowd_flow {
     uint8_t activity;    /* 0-63 */
     uint8_t state;       /* enum flowd_flow_state; stored last */
     uint8_t directions;  /* the marker's: which directions have an entry in its map */
-    uint8_t zero[3];
+    bool untold;         /* the hub's: restored, and the modules do not know of it yet */
     uint8_t backend[FLOWD_BACKENDS_MAX]; /* per backend slot: index into its statuses */
-    uint16_t zero2;
+    uint32_t check; /* of what never changes while the flow is live: flow_record.h; else 0 */
     uint32_t older; /* neighbours in the order of last_event_us; record number + 1, 0: none */
     uint32_t newer;
     char source[FLOWD_SOURCE_SIZE];           /* the plugin that announced it */

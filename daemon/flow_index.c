@@ -5,19 +5,27 @@
 #include "daemon/flow_index.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #define SLOTS_FIRST 1024
 
+/* An empty slot is zero, so a large index takes memory as it fills. */
 static struct flowd_flow_index_slot *slots_new(size_t count)
 {
-    struct flowd_flow_index_slot *slots = malloc(count * sizeof(*slots));
+    return calloc(count, sizeof(struct flowd_flow_index_slot));
+}
 
-    if (slots != NULL)
-        memset(slots, 0xff, count * sizeof(*slots));
-    return slots;
+static bool is_empty(const struct flowd_flow_index_slot *slot)
+{
+    return slot->link == 0;
+}
+
+static uint32_t record_of(const struct flowd_flow_index_slot *slot)
+{
+    return slot->link - 1;
 }
 
 int flowd_flow_index_init(struct flowd_flow_index *index, size_t record_size)
@@ -53,11 +61,11 @@ uint32_t flowd_flow_index_find(const struct flowd_flow_index *index, const void 
     for (size_t at = hash & index->mask;; at = (at + 1) & index->mask) {
         const struct flowd_flow_index_slot *slot = &index->slots[at];
 
-        if (slot->record == FLOWD_FLOW_INDEX_NONE)
+        if (is_empty(slot))
             return FLOWD_FLOW_INDEX_NONE;
         if (slot->hash == hash &&
-            memcmp(first + slot->record * index->record_size, key, sizeof(*key)) == 0)
-            return slot->record;
+            memcmp(first + record_of(slot) * index->record_size, key, sizeof(*key)) == 0)
+            return record_of(slot);
     }
 }
 
@@ -65,36 +73,54 @@ static void place(struct flowd_flow_index *index, struct flowd_flow_index_slot s
 {
     size_t at = slot.hash & index->mask;
 
-    while (index->slots[at].record != FLOWD_FLOW_INDEX_NONE)
+    while (!is_empty(&index->slots[at]))
         at = (at + 1) & index->mask;
     index->slots[at] = slot;
 }
 
-int flowd_flow_index_reserve(struct flowd_flow_index *index)
+/* Two thirds full is where runs of linear probing start to grow. */
+static bool has_room(size_t slots, size_t used)
+{
+    return used <= slots / 3 * 2;
+}
+
+static int grow(struct flowd_flow_index *index, size_t count)
 {
     struct flowd_flow_index_slot *old = index->slots;
     size_t old_count = index->mask + 1;
-    struct flowd_flow_index_slot *slots;
+    struct flowd_flow_index_slot *slots = slots_new(count);
 
-    /* Two thirds full is where runs of linear probing start to grow. */
-    if (index->used + 1 <= old_count / 3 * 2)
-        return 0;
-    slots = slots_new(old_count * 2);
     if (slots == NULL)
         return -ENOMEM;
     index->slots = slots;
-    index->mask = old_count * 2 - 1;
-    for (size_t i = 0; i < old_count; i++)
-        if (old[i].record != FLOWD_FLOW_INDEX_NONE)
+    index->mask = count - 1;
+    for (size_t i = 0; i < old_count && index->used > 0; i++)
+        if (!is_empty(&old[i]))
             place(index, old[i]);
     free(old);
     return 0;
 }
 
+int flowd_flow_index_reserve(struct flowd_flow_index *index)
+{
+    size_t count = index->mask + 1;
+
+    return has_room(count, index->used + 1) ? 0 : grow(index, count * 2);
+}
+
+int flowd_flow_index_expect(struct flowd_flow_index *index, size_t records)
+{
+    size_t count = index->mask + 1;
+
+    while (!has_room(count, records))
+        count *= 2;
+    return count == index->mask + 1 ? 0 : grow(index, count);
+}
+
 void flowd_flow_index_add(struct flowd_flow_index *index, const struct flowd_flow_key *key,
                           uint32_t record)
 {
-    place(index, (struct flowd_flow_index_slot){.hash = hash_of(index, key), .record = record});
+    place(index, (struct flowd_flow_index_slot){.hash = hash_of(index, key), .link = record + 1});
     index->used++;
 }
 
@@ -104,14 +130,14 @@ void flowd_flow_index_remove(struct flowd_flow_index *index, const struct flowd_
     size_t hole = hash_of(index, key) & index->mask;
     size_t at;
 
-    while (index->slots[hole].record != record)
+    while (index->slots[hole].link != record + 1)
         hole = (hole + 1) & index->mask;
     at = hole;
     for (;;) {
         size_t home;
 
         at = (at + 1) & index->mask;
-        if (index->slots[at].record == FLOWD_FLOW_INDEX_NONE)
+        if (is_empty(&index->slots[at]))
             break;
         home = index->slots[at].hash & index->mask;
         /* The entry may fill the hole unless its home lies behind the hole. */
@@ -120,6 +146,6 @@ void flowd_flow_index_remove(struct flowd_flow_index *index, const struct flowd_
             hole = at;
         }
     }
-    index->slots[hole].record = FLOWD_FLOW_INDEX_NONE;
+    index->slots[hole].link = 0;
     index->used--;
 }

@@ -9,12 +9,12 @@
 
 #include "daemon/flow.h"
 
-/* Marks an empty slot. */
+/* No record. */
 #define FLOWD_FLOW_INDEX_NONE UINT32_MAX
 
 struct flowd_flow_index_slot {
     uint32_t hash;
-    uint32_t record; /* FLOWD_FLOW_INDEX_NONE: empty */
+    uint32_t link; /* record number + 1, 0: empty */
 };
 
 /* Open addressing with linear probing; the number of slots is a power of two. */
@@ -34,6 +34,11 @@ uint32_t flowd_flow_index_find(const struct flowd_flow_index *index, const void 
                                const struct flowd_flow_key *key);
 /* Makes sure that one more record fits. Returns 0 or -ENOMEM. */
 int flowd_flow_index_reserve(struct flowd_flow_index *index);
+/*
+ * Makes room for that many records at once, which an index that has none yet gets in no time.
+ * Returns 0 or -ENOMEM.
+ */
+int flowd_flow_index_expect(struct flowd_flow_index *index, size_t records);
 /* Adds a record that is not there; there must be room for it. */
 void flowd_flow_index_add(struct flowd_flow_index *index, const struct flowd_flow_key *key,
                           uint32_t record);

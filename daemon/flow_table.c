@@ -18,8 +18,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/age_order.h"
 #include "daemon/flow_index.h"
+#include "daemon/flow_record.h"
 #include "daemon/state_file.h"
+#include "daemon/timestamp.h"
+
+/* How far the file has been read. */
+struct reading {
+    struct flowd_age_order order; /* of the live flows */
+    size_t next;                  /* record */
+    size_t used;                  /* records, up to the last that was ever used */
+    size_t live_end;              /* records, up to the last live one */
+    bool ordering;                /* all records have been read */
+};
 
 struct flowd_flow_table {
     struct flowd_state_file file;
@@ -29,6 +41,9 @@ struct flowd_flow_table {
     size_t free_capacity;
     size_t records; /* records ever used: those past it are zero */
     size_t live;
+    size_t flows_max;
+    size_t damaged; /* records that were dropped */
+    struct reading reading;
     uint32_t oldest; /* record number + 1, 0: none */
     uint32_t newest;
 };
@@ -119,67 +134,139 @@ static uint32_t take_record(struct flowd_flow_table *table)
                                  : (uint32_t)table->records++;
 }
 
-static int by_last_event(const void *left, const void *right)
+static bool is_known(const struct flowd_flow_table *table, const struct flowd_flow_key *key)
 {
-    const struct flowd_flow *a = *(struct flowd_flow *const *)left;
-    const struct flowd_flow *b = *(struct flowd_flow *const *)right;
-
-    return (a->last_event_us > b->last_event_us) - (a->last_event_us < b->last_event_us);
+    return flowd_flow_index_find(&table->index, table->file.records, key) != FLOWD_FLOW_INDEX_NONE;
 }
 
-/* Takes over a record that a former process left live. Returns whether it is usable. */
-static bool adopt_record(struct flowd_flow_table *table, uint32_t number)
+/* Takes over a flow that a former process left. */
+static int adopt_record(struct flowd_flow_table *table, uint32_t number)
+{
+    struct flowd_flow *flow = record_at(table, number);
+    int64_t now_us = flowd_timestamp_boot_us();
+    int result = flowd_flow_index_reserve(&table->index);
+
+    /* Nothing proves the time of the last event; one that makes no sense costs no flow. */
+    if (flow->last_event_us < 0 || flow->last_event_us > now_us)
+        flow->last_event_us = now_us;
+    memset(flow->backend, 0, sizeof(flow->backend));
+    flow->directions = 0;
+    flow->untold = true;
+    set_state(flow, FLOWD_FLOW_LIVE);
+    if (result == 0)
+        result = flowd_age_order_add(&table->reading.order, number, flow->last_event_us);
+    if (result < 0)
+        return result;
+    flowd_flow_index_add(&table->index, &flow->key, number);
+    table->live++;
+    table->reading.live_end = number + 1;
+    return 0;
+}
+
+static int read_record(struct flowd_flow_table *table, uint32_t number,
+                       struct flowd_flow_table_report *report)
 {
     struct flowd_flow *flow = record_at(table, number);
 
-    if (!flowd_state_file_record_ok(flow, number) ||
-        flowd_flow_index_find(&table->index, table->file.records, &flow->key) !=
-            FLOWD_FLOW_INDEX_NONE)
-        return false;
-    memset(flow->backend, 0, sizeof(flow->backend));
-    flow->directions = 0;
-    return true;
+    if (flow->id != 0 || flow->state != FLOWD_FLOW_FREE)
+        table->reading.used = number + 1;
+    if (flowd_flow_record_is_live(flow, number, table->file.seed) && !is_known(table, &flow->key))
+        return adopt_record(table, number);
+    if (flow->state != FLOWD_FLOW_FREE && flow->state != FLOWD_FLOW_ENDED)
+        report->damaged++;
+    if (flow->state != FLOWD_FLOW_FREE)
+        set_state(flow, FLOWD_FLOW_FREE);
+    if (flow->check != 0)
+        flow->check = 0;
+    push_free(table, number);
+    return 0;
 }
 
-/* Rebuilds the index, the order of age and the stack of free records from the file. */
-static int restore(struct flowd_flow_table *table, struct flowd_flow_table_report *report)
+/* Reads records from next on. */
+static int read_some(struct flowd_flow_table *table, size_t count,
+                     struct flowd_flow_table_report *report)
 {
-    size_t count = flowd_state_file_records(&table->file);
-    struct flowd_flow **found = calloc(count > 0 ? count : 1, sizeof(struct flowd_flow *));
-    size_t live = 0;
-    int result = found != NULL ? reserve_free(table, count) : -ENOMEM;
+    struct reading *reading = &table->reading;
+    int result = 0;
 
-    for (size_t number = 0; result == 0 && number < count; number++) {
-        struct flowd_flow *flow = record_at(table, (uint32_t)number);
+    for (size_t i = 0; i < count && reading->next < table->file.capacity && result == 0; i++) {
+        size_t data = flowd_state_file_skip_hole(&table->file, reading->next);
 
-        if (flow->state == FLOWD_FLOW_LIVE && adopt_record(table, (uint32_t)number)) {
-            result = flowd_flow_index_reserve(&table->index);
-            if (result == 0) {
-                flowd_flow_index_add(&table->index, &flow->key, (uint32_t)number);
-                found[live++] = flow;
-            }
-            continue;
-        }
-        if (flow->state != FLOWD_FLOW_FREE && flow->state != FLOWD_FLOW_ENDED)
-            report->damaged++;
-        if (flow->state != FLOWD_FLOW_FREE)
-            set_state(flow, FLOWD_FLOW_FREE);
-        push_free(table, (uint32_t)number);
+        for (; reading->next < data; reading->next++)
+            push_free(table, (uint32_t)reading->next);
+        if (reading->next < table->file.capacity)
+            result = read_record(table, (uint32_t)reading->next++, report);
     }
-    if (result == 0) {
-        table->records = count;
-        table->live = live;
-        report->restored = live;
-        qsort(found, live, sizeof(struct flowd_flow *), by_last_event);
-        for (size_t i = 0; i < live; i++)
-            list_append(table, found[i]);
-    }
-    free(found);
     return result;
 }
 
-int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
+static int read_order(struct flowd_flow_table *table, size_t count)
+{
+    uint32_t number;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!flowd_age_order_take(&table->reading.order, &number))
+            return 0;
+        list_append(table, record_at(table, number));
+    }
+    return 1;
+}
+
+/* The table is whole: records that were never used are not on the stack. */
+static int conclude(struct flowd_flow_table *table, struct flowd_flow_table_report *report,
+                    struct flowd_error *err)
+{
+    const struct reading *reading = &table->reading;
+    size_t used = reading->used < table->flows_max ? reading->used : table->flows_max;
+    int result;
+
+    if (used < reading->live_end)
+        used = reading->live_end;
+    while (table->free_count > 0 && table->free_records[table->free_count - 1] >= used)
+        table->free_count--;
+    table->records = used;
+    report->restored = table->live;
+    table->damaged = report->damaged;
+    result = flowd_state_file_settle(&table->file, used, table->live, report, err);
+    /* A file that was set aside has left an empty one. */
+    if (table->live == 0 && table->file.capacity == 0)
+        table->records = table->free_count = 0;
+    flowd_age_order_fini(&table->reading.order);
+    return result;
+}
+
+static int begin_reading(struct flowd_flow_table *table)
+{
+    size_t records = table->file.capacity;
+    int result = reserve_free(table, records);
+
+    if (records > table->flows_max)
+        records = table->flows_max;
+    return result < 0 ? result : flowd_flow_index_expect(&table->index, records);
+}
+
+int flowd_flow_table_read(struct flowd_flow_table *table, size_t count,
                           struct flowd_flow_table_report *report, struct flowd_error *err)
+{
+    int result;
+
+    if (table->reading.ordering) {
+        result = read_order(table, count);
+        return result == 0 ? conclude(table, report, err) : result;
+    }
+    result = table->reading.next == 0 ? begin_reading(table) : 0;
+    if (result == 0)
+        result = read_some(table, count, report);
+    if (result == 0 && table->reading.next >= table->file.capacity) {
+        table->reading.ordering = true;
+        result = flowd_age_order_begin(&table->reading.order);
+    }
+    return result < 0 ? flowd_fail(err, -result, "read the flows of the state file") : 1;
+}
+
+int flowd_flow_table_open_unread(const char *directory, size_t flows_max,
+                                 struct flowd_flow_table **out,
+                                 struct flowd_flow_table_report *report, struct flowd_error *err)
 {
     struct flowd_flow_table *table = calloc(1, sizeof(*table));
     int result;
@@ -187,18 +274,32 @@ int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
     *report = (struct flowd_flow_table_report){0};
     if (table == NULL)
         return flowd_fail(err, ENOMEM, "flow table");
+    table->flows_max = flows_max;
     result = flowd_flow_index_init(&table->index, sizeof(struct flowd_flow));
     if (result < 0) {
         free(table);
         return flowd_fail(err, -result, "flow table");
     }
-    result = flowd_state_file_open(&table->file, directory, report->set_aside,
-                                   sizeof(report->set_aside), err);
-    if (result == 0) {
-        result = restore(table, report);
-        if (result < 0)
-            flowd_fail(err, -result, "read the flows in %s", directory);
+    result = flowd_state_file_open(&table->file, directory, report, err);
+    if (result < 0) {
+        flowd_flow_table_close(table);
+        return result;
     }
+    *out = table;
+    return 0;
+}
+
+int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
+                          struct flowd_flow_table_report *report, struct flowd_error *err)
+{
+    struct flowd_flow_table *table;
+    int result = flowd_flow_table_open_unread(directory, FLOWD_FLOWS_LIMIT, &table, report, err);
+
+    if (result < 0)
+        return result;
+    do
+        result = flowd_flow_table_read(table, FLOWD_FLOWS_LIMIT, report, err);
+    while (result > 0);
     if (result < 0) {
         flowd_flow_table_close(table);
         return result;
@@ -219,6 +320,7 @@ void flowd_flow_table_close(struct flowd_flow_table *table)
         return;
     flowd_state_file_close(&table->file);
     flowd_flow_index_fini(&table->index);
+    flowd_age_order_fini(&table->reading.order);
     free(table->free_records);
     free(table);
 }
@@ -228,12 +330,22 @@ size_t flowd_flow_table_count(const struct flowd_flow_table *table)
     return table->live;
 }
 
+size_t flowd_flow_table_damaged(const struct flowd_flow_table *table)
+{
+    return table->damaged;
+}
+
 struct flowd_flow *flowd_flow_table_find(const struct flowd_flow_table *table,
                                          const struct flowd_flow_key *key)
 {
     uint32_t number = flowd_flow_index_find(&table->index, table->file.records, key);
 
     return number != FLOWD_FLOW_INDEX_NONE ? record_at(table, number) : NULL;
+}
+
+size_t flowd_flow_table_records(const struct flowd_flow_table *table)
+{
+    return table->records;
 }
 
 struct flowd_flow *flowd_flow_table_at(const struct flowd_flow_table *table, uint32_t number)
@@ -289,6 +401,7 @@ int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow
     flow->state = FLOWD_FLOW_FREE;
     flow->id = generation << 32 | (number + 1u);
     flow->older = flow->newer = 0;
+    flow->check = flowd_flow_record_check(flow, table->file.seed);
     flowd_flow_index_add(&table->index, &flow->key, number);
     list_append(table, flow);
     table->live++;
@@ -300,6 +413,8 @@ int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow
 void flowd_flow_table_end(struct flowd_flow_table *table, struct flowd_flow *flow)
 {
     set_state(flow, FLOWD_FLOW_ENDED);
+    /* Whatever becomes of the state, this record is no live flow's. */
+    flow->check = 0;
     flowd_flow_index_remove(&table->index, &flow->key, flowd_flow_index(flow));
     list_remove(table, flow);
     table->live--;

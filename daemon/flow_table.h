@@ -3,9 +3,10 @@
  * stateDir, and in memory a hash index over them.
  *
  * A record becomes valid by its last store (its state), so the file is readable after `kill -9` at
- * any instant. There is no fsync: a reboot ends every flow anyway, and the boot id in the header
- * tells. One process at a time has the file (flock). The file grows by blocks that are allocated on
- * disk before they are used: a full disk is an error, never a SIGBUS.
+ * any instant; its check word, stored before, proves it (flow_record.h). There is no fsync: a
+ * reboot ends every flow anyway, and the boot id in the header tells. One process at a time has the
+ * file (flock). The file grows by blocks that are allocated on disk before they are used: a full
+ * disk is an error, never a SIGBUS.
  */
 #pragma once
 
@@ -21,19 +22,32 @@
 
 struct flowd_flow_table;
 
-/* What opening found. */
+/* What opening and reading found. */
 struct flowd_flow_table_report {
     size_t restored; /* live flows */
     size_t damaged;  /* records that made no sense and were dropped */
-    /* "" or why an existing file was not used: it was moved aside to "flows.state.unusable", or it
-     * is of an earlier boot. */
-    char set_aside[160];
+    /* Each "" or what is to be said: why a file was not used (it was moved aside to
+     * "flows.state.unusable", or left alone, or is of an earlier boot), */
+    char set_aside[256];
+    char unsafe[256]; /* who but flowd may write to it, */
+    char note[256];   /* what was put right. */
 };
 
 /*
- * Opens the table in directory, made if it is missing; "" keeps it in memory only. Returns 0 and
- * *out (owned), or -errno: -EBUSY if another flowd has it.
+ * Opens the table in directory, made if it is missing; "" keeps it in memory only. It has no flows
+ * until it has been read, and may only be read and closed before. Returns 0 and *out (owned), or
+ * -errno: -EBUSY if another flowd has it.
  */
+int flowd_flow_table_open_unread(const char *directory, size_t flows_max,
+                                 struct flowd_flow_table **out,
+                                 struct flowd_flow_table_report *report, struct flowd_error *err);
+/*
+ * Reads about count records more; report is that of opening. Returns 1 if there is more to read, 0
+ * when the table is whole, or -errno.
+ */
+int flowd_flow_table_read(struct flowd_flow_table *table, size_t count,
+                          struct flowd_flow_table_report *report, struct flowd_error *err);
+/* Opens the table and reads all of it. */
 int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
                           struct flowd_flow_table_report *report, struct flowd_error *err);
 /* flowd_state_file_restore() for the table's file. */
@@ -42,11 +56,15 @@ int flowd_flow_table_restore_file(struct flowd_flow_table *table, const char *di
 void flowd_flow_table_close(struct flowd_flow_table *table);
 
 size_t flowd_flow_table_count(const struct flowd_flow_table *table);
+/* Records that made no sense when the table was read. */
+size_t flowd_flow_table_damaged(const struct flowd_flow_table *table);
 
 /* NULL if there is none. */
 struct flowd_flow *flowd_flow_table_find(const struct flowd_flow_table *table,
                                          const struct flowd_flow_key *key);
 struct flowd_flow *flowd_flow_table_find_id(const struct flowd_flow_table *table, uint64_t id);
+/* Records that have ever been used: 0 up to this, without it. */
+size_t flowd_flow_table_records(const struct flowd_flow_table *table);
 /* The flow in record number if it is live or ended and not released; NULL: none. */
 struct flowd_flow *flowd_flow_table_at(const struct flowd_flow_table *table, uint32_t number);
 /* The live flow in record index or after it; NULL: none. *index becomes that record's. */

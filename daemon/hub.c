@@ -14,6 +14,7 @@
 
 #include "daemon/audience.h"
 #include "daemon/flow_table.h"
+#include "daemon/introduction.h"
 #include "daemon/log.h"
 #include "daemon/sample_store.h"
 #include "daemon/timestamp.h"
@@ -46,6 +47,7 @@ struct flowd_hub {
     struct ev_prepare prepare;
     struct ev_timer again; /* of no time: keeps the loop from blocking */
     struct ev_timer expiry;
+    struct flowd_introduction introduction; /* of the flows that the state file brought */
 };
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int events);
@@ -67,6 +69,8 @@ struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *t
     ev_timer_init(&hub->expiry, on_expiry, 0, 0);
     ev_timer_init(&hub->again, on_again, 0, 0);
     hub->prepare.data = hub->expiry.data = hub;
+    flowd_introduction_init(&hub->introduction, loop, table, &hub->backends, &hub->enrichers,
+                            &hub->dirty);
     return hub;
 }
 
@@ -77,6 +81,7 @@ void flowd_hub_free(struct flowd_hub *hub)
     ev_prepare_stop(hub->loop, &hub->prepare);
     ev_timer_stop(hub->loop, &hub->expiry);
     ev_timer_stop(hub->loop, &hub->again);
+    flowd_introduction_stop(&hub->introduction);
     flowd_source_free_all(&hub->sources);
     free(hub->ended.numbers);
     flowd_sample_store_fini(&hub->samples);
@@ -183,6 +188,7 @@ void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
     if (entry == NULL || (age_us >= 0 && age_us < hub->limits.sample_period_ms * US_PER_MS / 2))
         return;
     entry->shown_us = sample->taken_us;
+    flowd_introduce(&hub->introduction, flow);
     hub->dirty |= flowd_audience_sample(&hub->backends, flow, sample);
 }
 
@@ -219,6 +225,7 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
 {
     static struct flowd_log_limit limit;
 
+    flowd_introduce(&hub->introduction, flow);
     if (remember_ended(&hub->ended, flowd_flow_index(flow)) < 0)
         flowd_log_limited(&limit, FLOWD_LOG_ERROR, "hub",
                           "out of memory: an ended flow's record is free after a restart only");
@@ -288,6 +295,7 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
 /* A start or ongoing for a flow that is live with the same tag. */
 static void keep_alive(struct flowd_hub *hub, struct flowd_flow *flow)
 {
+    flowd_introduce(&hub->introduction, flow);
     flowd_flow_table_touch(hub->table, flow, flowd_timestamp_boot_us());
     hub->dirty |= flowd_audience_ongoing(&hub->backends, flow);
 }
@@ -462,16 +470,14 @@ static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events
 
 void flowd_hub_restore(struct flowd_hub *hub)
 {
-    struct flowd_flow *flow;
-    uint32_t number = 0;
-
-    for (; (flow = flowd_flow_table_next(hub->table, &number)) != NULL; number++) {
-        flowd_audience_start(&hub->backends, flow, true);
-        flowd_audience_start(&hub->enrichers, flow, true);
-    }
-    hub->dirty = true;
+    flowd_introduction_begin(&hub->introduction);
     commit(hub);
     set_expiry(hub);
+}
+
+bool flowd_hub_is_restoring(const struct flowd_hub *hub)
+{
+    return hub->introduction.running;
 }
 
 void flowd_hub_flush(struct flowd_hub *hub)
@@ -492,6 +498,11 @@ size_t flowd_hub_live(const struct flowd_hub *hub)
 size_t flowd_hub_max(const struct flowd_hub *hub)
 {
     return hub->limits.flows_max;
+}
+
+size_t flowd_hub_damaged(const struct flowd_hub *hub)
+{
+    return flowd_flow_table_damaged(hub->table);
 }
 
 struct flowd_flow *flowd_hub_find(struct flowd_hub *hub, uint64_t id)
@@ -547,13 +558,4 @@ void flowd_hub_totals(const struct flowd_hub *hub, uint64_t *started, uint64_t *
 {
     *started = hub->started_total;
     *ended = hub->ended_total;
-}
-
-json_t *flowd_hub_status(const struct flowd_hub *hub)
-{
-    return json_pack("{s:{s:I, s:I, s:I, s:I}, s:o}", "flows", "live",
-                     (json_int_t)flowd_flow_table_count(hub->table), "max",
-                     (json_int_t)hub->limits.flows_max, "started", (json_int_t)hub->started_total,
-                     "ended", (json_int_t)hub->ended_total, "events",
-                     flowd_source_json(hub->sources));
 }

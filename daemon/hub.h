@@ -43,8 +43,13 @@ int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *modu
 /* Adds a started enricher. Returns 0, or -ENOSPC. */
 int flowd_hub_add_enricher(struct flowd_hub *hub, const struct flowd_module *module,
                            void *instance);
-/* Tells every backend of each flow that the state file brought, and commits. */
+/*
+ * Tells every backend and enricher of the flows that the state file brought: of the first of them
+ * at once, with a commit, and of some thousand more in each loop turn.
+ */
 void flowd_hub_restore(struct flowd_hub *hub);
+/* Whether there are flows left that the backends do not know of. */
+bool flowd_hub_is_restoring(const struct flowd_hub *hub);
 /* Commits what is queued, outside of the loop: the last thing before the backends stop. */
 void flowd_hub_flush(struct flowd_hub *hub);
 /* Starts to commit on each loop turn. */
@@ -98,6 +103,8 @@ void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_waiter *waiter);
 /* Live flows. The pointers are good until the end of the loop turn. */
 size_t flowd_hub_live(const struct flowd_hub *hub);
 size_t flowd_hub_max(const struct flowd_hub *hub);
+/* Records of the state file that were dropped at the start. */
+size_t flowd_hub_damaged(const struct flowd_hub *hub);
 /* Flows that have started and ended since this process did. */
 void flowd_hub_totals(const struct flowd_hub *hub, uint64_t *started, uint64_t *ended);
 /* The flow with this id if it is live or ended in this turn, else NULL. */

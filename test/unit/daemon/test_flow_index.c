@@ -61,7 +61,7 @@ static void run_model(uint64_t seed)
             flowd_flow_index_remove(&index, &records[number].key, number);
     assert_int_equal(index.used, 0);
     for (size_t slot = 0; slot <= index.mask; slot++)
-        assert_int_equal(index.slots[slot].record, FLOWD_FLOW_INDEX_NONE);
+        assert_int_equal(index.slots[slot].link, 0);
     flowd_flow_index_fini(&index);
 }
 
