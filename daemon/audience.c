@@ -31,21 +31,6 @@ void flowd_audience_start(const struct flowd_audience *audience, struct flowd_fl
             audience->members[i].module->flow_start(audience->members[i].instance, flow, restored);
 }
 
-bool flowd_audience_ongoing(const struct flowd_audience *audience, struct flowd_flow *flow)
-{
-    bool told = false;
-
-    for (unsigned i = 0; i < audience->count; i++) {
-        const struct flowd_audience_member *member = &audience->members[i];
-
-        if (member->module->flow_ongoing == NULL)
-            continue;
-        member->module->flow_ongoing(member->instance, flow);
-        told = true;
-    }
-    return told;
-}
-
 bool flowd_audience_sample(const struct flowd_audience *audience, struct flowd_flow *flow,
                            const struct flowd_tcp_sample *sample)
 {

@@ -32,8 +32,7 @@ int flowd_audience_accept(const struct flowd_audience *audience, const struct fl
 void flowd_audience_start(const struct flowd_audience *audience, struct flowd_flow *flow,
                           bool restored);
 void flowd_audience_end(const struct flowd_audience *audience, struct flowd_flow *flow);
-/* These return whether anybody was told. */
-bool flowd_audience_ongoing(const struct flowd_audience *audience, struct flowd_flow *flow);
+/* Returns whether anybody was told. */
 bool flowd_audience_sample(const struct flowd_audience *audience, struct flowd_flow *flow,
                            const struct flowd_tcp_sample *sample);
 /* The first that finds the flow's socket tells its counts. Returns whether there is one. */

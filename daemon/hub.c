@@ -297,7 +297,6 @@ static void keep_alive(struct flowd_hub *hub, struct flowd_flow *flow)
 {
     flowd_introduce(&hub->introduction, flow);
     flowd_flow_table_touch(hub->table, flow, flowd_timestamp_boot_us());
-    hub->dirty |= flowd_audience_ongoing(&hub->backends, flow);
 }
 
 static int submit_start(struct flowd_hub *hub, const struct flowd_source *source,

@@ -148,12 +148,11 @@ struct flowd_module {
     int (*last_sample)(void *instance, const struct flowd_flow *flow,
                        struct flowd_tcp_sample *sample);
     /*
-     * A flow has begun (restored: it was live before this process started), goes on, or has ended.
-     * Queues; a backend sets flow->backend[slot]. Each may be NULL. At the end of a flow
+     * A flow has begun (restored: it was live before this process started), or has ended. Queues; a
+     * backend sets flow->backend[slot]. Each may be NULL. At the end of a flow
      * flowd_hub_sample_of() has its last sample.
      */
     void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
-    void (*flow_ongoing)(void *instance, struct flowd_flow *flow);
     void (*flow_end)(void *instance, struct flowd_flow *flow);
     /* Sends what was queued in this loop turn and sets the final flow->backend[slot]. May be NULL.
      */

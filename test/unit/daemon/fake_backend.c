@@ -53,11 +53,6 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
     note(fake, restored ? "restored" : "start", flow);
 }
 
-static void flow_ongoing(void *instance, struct flowd_flow *flow)
-{
-    note(instance, "ongoing", flow);
-}
-
 static void flow_end(void *instance, struct flowd_flow *flow)
 {
     struct fake_backend *fake = instance;
@@ -101,7 +96,6 @@ const struct flowd_module fake_backend_module = {
     .status_count = 3,
     .accept = accept_event,
     .flow_start = flow_start,
-    .flow_ongoing = flow_ongoing,
     .flow_end = flow_end,
     .flow_sample = flow_sample,
     .commit = commit,
