@@ -14,6 +14,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "daemon/local_routes.h"
 #include "daemon/log.h"
 
 #define RECEIVE_BUFFER (1 << 20)
@@ -54,6 +55,7 @@ struct flowd_host {
     struct nl_sock *notifications;
     struct ev_io readable;
     struct ev_timer again;
+    struct flowd_local_routes *routes; /* owned */
     struct assigned *assigned;
     struct local *locals;
     struct link *links;
@@ -74,7 +76,12 @@ bool flowd_host_is_local(const struct flowd_host *host, uint8_t family, const st
     if (is_loopback_v4(family, addr))
         return true;
     HASH_FIND(hh, host->locals, &probe.key, sizeof(probe.key), local);
-    return local != NULL;
+    return local != NULL || flowd_local_routes_has(host->routes, family, addr);
+}
+
+uint32_t flowd_host_asked(const struct flowd_host *host)
+{
+    return flowd_local_routes_asked(host->routes);
 }
 
 static void refer(struct flowd_host *host, const struct in6_addr *addr, uint32_t family)
@@ -339,6 +346,9 @@ static void tell_observers(struct flowd_host *host)
     host->links_changed = host->addresses_changed = false;
     if (!links && !addresses)
         return;
+    /* The kernel drops IPv4 routes without a word where a link goes down. */
+    if (links)
+        flowd_local_routes_refresh(host->routes);
     for (observer = host->observers; observer != NULL; observer = next) {
         next = observer->next;
         observer->changed(observer, links, addresses);
@@ -411,6 +421,14 @@ static int open_notifications(struct flowd_host *host, struct flowd_error *err)
     return 0;
 }
 
+static void on_routes_changed(void *context)
+{
+    struct flowd_host *host = context;
+
+    host->addresses_changed = true;
+    tell_observers(host);
+}
+
 int flowd_host_new(struct ev_loop *loop, struct flowd_host **out, struct flowd_error *err)
 {
     struct flowd_host *host = calloc(1, sizeof(*host));
@@ -425,6 +443,8 @@ int flowd_host_new(struct ev_loop *loop, struct flowd_host **out, struct flowd_e
     result = open_notifications(host, err);
     if (result == 0)
         result = read_everything(host, err);
+    if (result == 0)
+        result = flowd_local_routes_new(loop, on_routes_changed, host, &host->routes, err);
     if (result < 0) {
         flowd_host_free(host);
         return result;
@@ -442,6 +462,7 @@ void flowd_host_free(struct flowd_host *host)
     if (ev_is_active(&host->readable))
         ev_io_stop(host->loop, &host->readable);
     nl_socket_free(host->notifications);
+    flowd_local_routes_free(host->routes);
     clear(host);
     free(host);
 }

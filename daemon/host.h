@@ -1,5 +1,6 @@
 /*
- * What this host is: its interfaces and addresses, read once by rtnetlink and kept current.
+ * What this host is: its interfaces and what it takes for its own addresses, read once by rtnetlink
+ * and kept current.
  */
 #pragma once
 
@@ -36,9 +37,14 @@ void flowd_host_free(struct flowd_host *host);
 void flowd_host_observe(struct flowd_host *host, struct flowd_host_observer *observer);
 void flowd_host_unobserve(struct flowd_host *host, struct flowd_host_observer *observer);
 
-/* addr as in struct flowd_address. 127.0.0.0/8 is always local. */
+/*
+ * Whether the kernel takes addr (as in struct flowd_address) for this host's own: an interface has
+ * it, or a local route covers it. 127.0.0.0/8 is always local. It may ask the kernel.
+ */
 bool flowd_host_is_local(const struct flowd_host *host, uint8_t family,
                          const struct in6_addr *addr);
+/* How many questions that took so far, modulo 2^32: each costs as much as a hundred others. */
+uint32_t flowd_host_asked(const struct flowd_host *host);
 
 /* NULL: no such interface. Borrowed until the loop turns. */
 const struct flowd_interface *flowd_host_interface(const struct flowd_host *host, const char *name);

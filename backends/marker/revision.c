@@ -6,11 +6,14 @@
 
 #include <stddef.h>
 
+#include "daemon/host.h"
 #include "daemon/log.h"
 #include "entries.h"
 
 /* Of one change, in looks at a record: the index of marks and the kernel's map. */
 #define CHANGE_WORK 24u
+/* Of one question to the kernel whether an address is local. */
+#define QUESTION_WORK 100u
 
 static struct marker_revision *revision_of(struct flowd_walk *walk)
 {
@@ -20,11 +23,13 @@ static struct marker_revision *revision_of(struct flowd_walk *walk)
 static uint32_t visit(struct flowd_walk *walk, struct flowd_flow *flow)
 {
     struct marker_revision *revision = revision_of(walk);
+    uint32_t before = flowd_host_asked(revision->entries->host);
     unsigned changes = marker_entries_reconsider(revision->entries, flow);
+    uint32_t asked = flowd_host_asked(revision->entries->host) - before;
 
     revision->looked_at++;
     revision->changed += changes;
-    return changes * CHANGE_WORK;
+    return changes * CHANGE_WORK + asked * QUESTION_WORK;
 }
 
 static void rest(struct flowd_walk *walk, bool over)
