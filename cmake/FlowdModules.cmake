@@ -8,6 +8,8 @@ function(flowd_add_module kind name)
   set(target flowd_${kind}_${name})
   add_library(${target} STATIC ${arg_SOURCES})
   target_link_libraries(${target} PUBLIC flowd_core ${arg_LIBRARIES} PRIVATE flowd_flags)
+  # Log lines bear the module's path in the configuration.
+  target_compile_definitions(${target} PRIVATE FLOWD_LOG_SECTION="${kind}s.")
   set_property(GLOBAL APPEND PROPERTY FLOWD_MODULES ${target})
 endfunction()
 

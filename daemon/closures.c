@@ -173,7 +173,7 @@ static void note_loss(struct flowd_closures *closures)
 
     closures->losses++;
     closures->fresh.all = true;
-    flowd_log_limited(&limit, FLOWD_LOG_WARNING, "closures",
+    flowd_log_limited(&limit, FLOWD_LOG_WARNING, "flows.endOnClose",
                       "the kernel dropped notifications of closed sockets: every flow will be "
                       "looked at");
     start_recovery_later(closures);

@@ -159,7 +159,8 @@ static int clean_module(const struct flowd_command_line *line,
         fprintf(line->out, "removed %s\n", removed.lines[i]);
     flowd_mistakes_fini(&removed);
     if (result < 0)
-        fprintf(line->errors, "flowd: %s: %s\n", settings->module->name, err.message);
+        fprintf(line->errors, "flowd: %s.%s: %s\n", flowd_module_section(settings->module),
+                settings->module->name, err.message);
     return result;
 }
 

@@ -13,7 +13,7 @@
 #include "daemon/flow_table.h"
 #include "daemon/log.h"
 
-#define PATH_SIZE 128
+#define PATH_SIZE FLOWD_MODULE_PATH_SIZE
 #define NAMES_MAX (FLOWD_MODULES_MAX + 8)
 
 #define AT(field) offsetof(struct flowd_settings, field)
@@ -126,6 +126,11 @@ static const char *const module_sections[] = {
 const char *flowd_module_section(const struct flowd_module *module)
 {
     return module_sections[module->kind];
+}
+
+void flowd_module_path(const struct flowd_module *module, char path[static FLOWD_MODULE_PATH_SIZE])
+{
+    snprintf(path, FLOWD_MODULE_PATH_SIZE, "%s.%s", flowd_module_section(module), module->name);
 }
 
 static bool is_later(const char *path)
@@ -280,7 +285,7 @@ static void read_module(struct flowd_configuration *configuration, json_t *root,
     entry->module = module;
     entry->enabled = object != NULL;
     configuration->module_count++;
-    snprintf(path, sizeof(path), "%s.%s", flowd_module_section(module), module->name);
+    flowd_module_path(module, path);
     if (object != NULL && module->translate != NULL)
         module->translate(object, path, report);
     flowd_options_read(module->options, path, object, NULL, entry->values, report);
@@ -310,8 +315,7 @@ static void share_general_tag(struct flowd_configuration *configuration,
 
         if (!entry->enabled || entry->module->take_general_tag == NULL)
             continue;
-        snprintf(path, sizeof(path), "%s.%s", flowd_module_section(entry->module),
-                 entry->module->name);
+        flowd_module_path(entry->module, path);
         entry->module->take_general_tag(entry->values, giver != NULL ? &tag : NULL, path, mistakes);
         taken = true;
     }
@@ -495,7 +499,7 @@ void flowd_configuration_merge(const struct flowd_configuration *running,
         struct flowd_module_settings *new = &fresh->modules[i];
         char path[PATH_SIZE];
 
-        snprintf(path, sizeof(path), "%s.%s", flowd_module_section(old->module), old->module->name);
+        flowd_module_path(old->module, path);
         if (old->enabled != new->enabled) {
             flowd_mistakes_add(refused, "%s: can't be switched %s while flowd runs", path,
                                new->enabled ? "on" : "off");

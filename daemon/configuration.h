@@ -65,6 +65,9 @@ json_t *flowd_configuration_json(const struct flowd_configuration *configuration
 
 /* "plugins", "backends" or "enrichers". */
 const char *flowd_module_section(const struct flowd_module *module);
+/* "plugins.api": where the module stands in the configuration. */
+#define FLOWD_MODULE_PATH_SIZE 128
+void flowd_module_path(const struct flowd_module *module, char path[static FLOWD_MODULE_PATH_SIZE]);
 
 /*
  * Prepares a reload: what differs between running and fresh and may change while flowd runs stays

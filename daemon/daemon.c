@@ -108,18 +108,20 @@ static int start_module(struct daemon *daemon, const struct flowd_module_setting
 {
     const struct flowd_module *module = settings->module;
     struct flowd_running_module *entry = &daemon->running.modules[daemon->running.count];
+    char path[FLOWD_MODULE_PATH_SIZE];
     int result;
 
     *entry = (struct flowd_running_module){.module = module};
+    flowd_module_path(module, path);
     result = module->start(&daemon->context, settings->values, &entry->instance, err);
     if (result == -EPERM && module->can_be_left_out) {
-        flowd_err(module->name, "%s; flowd goes on without it", err->message);
+        flowd_err(path, "%s; flowd goes on without it", err->message);
         snprintf(entry->failure, sizeof(entry->failure), "%s", err->message);
         daemon->running.count++;
         return 0;
     }
     if (result < 0)
-        return flowd_error_wrap(err, result, "%s.%s", flowd_module_section(module), module->name);
+        return flowd_error_wrap(err, result, "%s", path);
     daemon->running.count++;
     if (module->kind == FLOWD_BACKEND)
         result = flowd_hub_add_backend(daemon->context.hub, module, entry->instance);
@@ -187,14 +189,17 @@ static void write_pid(struct daemon *daemon)
 static void reload_module(struct flowd_running_module *entry, struct flowd_module_settings *running,
                           struct flowd_module_settings *fresh)
 {
+    char path[FLOWD_MODULE_PATH_SIZE];
     struct flowd_error err;
     void *values = running->values;
 
     if (entry->instance != NULL && entry->module->reload != NULL &&
         entry->module->reload(entry->instance, fresh->values, &err) == 0)
         return;
-    if (entry->instance != NULL && entry->module->reload != NULL)
-        flowd_err(entry->module->name, "reload: %s; the old settings stay", err.message);
+    if (entry->instance != NULL && entry->module->reload != NULL) {
+        flowd_module_path(entry->module, path);
+        flowd_err(path, "reload: %s; the old settings stay", err.message);
+    }
     /* The module goes on with the settings that it has. */
     running->values = fresh->values;
     fresh->values = values;
@@ -239,7 +244,7 @@ static void follow_closures(struct daemon *daemon)
     if (daemon->closures != NULL)
         return;
     if (flowd_closures_new(&daemon->context, &daemon->closures, &err) < 0)
-        flowd_warning("closures", "flows do not end with their sockets: %s", err.message);
+        flowd_warning("flows.endOnClose", "flows do not end with their sockets: %s", err.message);
 }
 
 /* Everything that may change is taken from fresh; the rest has been put back to what it was. */

@@ -200,7 +200,7 @@ static void write_message(enum flowd_log_level level, const char *module, const 
         send_to_journal();
 }
 
-void flowd_log(enum flowd_log_level level, const char *module, const char *format, ...)
+void flowd_log_as(enum flowd_log_level level, const char *path, const char *format, ...)
 {
     char message[MESSAGE_SIZE];
     va_list arguments;
@@ -210,11 +210,11 @@ void flowd_log(enum flowd_log_level level, const char *module, const char *forma
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    write_message(level, module, message);
+    write_message(level, path, message);
 }
 
-void flowd_log_limited(struct flowd_log_limit *limit, enum flowd_log_level level,
-                       const char *module, const char *format, ...)
+void flowd_log_limited_as(struct flowd_log_limit *limit, enum flowd_log_level level,
+                          const char *path, const char *format, ...)
 {
     char message[MESSAGE_SIZE];
     struct timespec now;
@@ -225,7 +225,7 @@ void flowd_log_limited(struct flowd_log_limit *limit, enum flowd_log_level level
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     if (now.tv_sec != limit->window_s) {
         if (limit->left_out > 0)
-            flowd_log(level, module, "%u more lines of this kind were left out", limit->left_out);
+            flowd_log(level, path, "%u more lines of this kind were left out", limit->left_out);
         *limit = (struct flowd_log_limit){.window_s = now.tv_sec};
     }
     if (limit->printed == LIMIT_PER_SECOND) {
@@ -236,5 +236,5 @@ void flowd_log_limited(struct flowd_log_limit *limit, enum flowd_log_level level
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    write_message(level, module, message);
+    write_message(level, path, message);
 }

@@ -37,12 +37,25 @@ extern const char *const flowd_log_format_names[];
 void flowd_log_configure(enum flowd_log_level level, enum flowd_log_format format);
 enum flowd_log_level flowd_log_level(void);
 
-/* Writes one message. module is the part of the program that speaks ("marker", "api", ...). */
-void flowd_log(enum flowd_log_level level, const char *module, const char *format, ...)
+/*
+ * The part of the program that speaks: a module by its path in the configuration
+ * ("backends.marker"), of which its sources write the last part only, as a literal.
+ */
+#ifdef FLOWD_LOG_SECTION
+#define FLOWD_LOG_PATH(module) FLOWD_LOG_SECTION module
+#else
+#define FLOWD_LOG_PATH(module) module
+#endif
+
+/* Writes one message. */
+#define flowd_log(level, module, ...) flowd_log_as(level, FLOWD_LOG_PATH(module), __VA_ARGS__)
+void flowd_log_as(enum flowd_log_level level, const char *path, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-void flowd_log_limited(struct flowd_log_limit *limit, enum flowd_log_level level,
-                       const char *module, const char *format, ...)
+#define flowd_log_limited(limit, level, module, ...)                                               \
+    flowd_log_limited_as(limit, level, FLOWD_LOG_PATH(module), __VA_ARGS__)
+void flowd_log_limited_as(struct flowd_log_limit *limit, enum flowd_log_level level,
+                          const char *path, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* How many lines could not be written because the reader of the log was too slow. */

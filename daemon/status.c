@@ -63,14 +63,16 @@ int flowd_status_ready(const struct flowd_running *running, struct flowd_error *
         return flowd_fail(err, -EAGAIN, "flowd is starting or stopping");
     for (size_t i = 0; i < running->count; i++) {
         const struct flowd_running_module *entry = &running->modules[i];
+        char path[FLOWD_MODULE_PATH_SIZE];
         int result = 0;
 
+        flowd_module_path(entry->module, path);
         if (entry->instance == NULL)
-            return flowd_fail(err, -EAGAIN, "without %s: %s", entry->module->name, entry->failure);
+            return flowd_fail(err, -EAGAIN, "without %s: %s", path, entry->failure);
         if (entry->module->ready != NULL)
             result = entry->module->ready(entry->instance, err);
         if (result < 0)
-            return flowd_error_wrap(err, result, "%s", entry->module->name);
+            return flowd_error_wrap(err, result, "%s", path);
     }
     if (!flowd_descriptors_any())
         return flowd_fail(

@@ -4,13 +4,10 @@
  */
 #include "daemon/warnings.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "daemon/address.h"
-
-#define PATH_SIZE 128
 
 static bool has_module(const struct flowd_configuration *configuration, enum flowd_module_kind kind)
 {
@@ -46,12 +43,11 @@ void flowd_warnings_find(const struct flowd_configuration *configuration,
                            "\"plugins\": {\"namedPipe\": {}, \"api\": {}}");
     for (size_t i = 0; i < configuration->module_count; i++) {
         const struct flowd_module_settings *entry = &configuration->modules[i];
-        char path[PATH_SIZE];
+        char path[FLOWD_MODULE_PATH_SIZE];
 
         if (!entry->enabled)
             continue;
-        snprintf(path, sizeof(path), "%s.%s", flowd_module_section(entry->module),
-                 entry->module->name);
+        flowd_module_path(entry->module, path);
         if (!samples)
             check_samples(entry, path, warnings);
         if (entry->module->warn != NULL)

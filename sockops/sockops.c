@@ -29,6 +29,7 @@
 #define NS_PER_US 1000
 
 struct flowd_sockops {
+    const char *name;
     struct ev_loop *loop;
     struct flowd_sockops_listener listener;
     struct flowd_sockops_program program;
@@ -113,7 +114,7 @@ static void go_on_visiting(struct flowd_sockops *sockops)
     int result = take_records(sockops) ? flowd_sockops_program_visit(sockops->visit_fd) : 1;
 
     if (result < 0)
-        flowd_log_limited(&limit, FLOWD_LOG_WARNING, "sockops",
+        flowd_log_limited(&limit, FLOWD_LOG_WARNING, sockops->name,
                           "not every connection that is there was looked at: %s",
                           strerror(-result));
     if (result <= 0)
@@ -146,6 +147,7 @@ int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings 
 
     if (sockops == NULL)
         return flowd_fail(err, ENOMEM, "sk_ops");
+    sockops->name = settings->name;
     sockops->loop = loop;
     sockops->listener = *listener;
     sockops->visit_fd = -1;

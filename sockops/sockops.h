@@ -27,6 +27,7 @@ enum flowd_sockops_duty {
 
 /* Borrowed for the time of the call that takes it. */
 struct flowd_sockops_settings {
+    const char *name; /* for the log; static */
     enum flowd_sockops_duty duty;
     const char *cgroup_path; /* see flowd_cgroup_open() */
     uint16_t local_ports[2]; /* from, to; FLOWD_SOCKOPS_CONNECTIONS */

@@ -63,8 +63,8 @@ static int start(const struct flowd_context *context, const void *config, void *
     prometheus->context = context;
     prometheus->config = settings;
     prometheus->patience_us = PROMETHEUS_PATIENCE_US;
-    result = flowd_http_server_new(context->loop, "prometheus", &prometheus_http_handler,
-                                   prometheus, &prometheus->server, err);
+    result = flowd_http_server_new(context->loop, FLOWD_LOG_PATH("prometheus"),
+                                   &prometheus_http_handler, prometheus, &prometheus->server, err);
     if (result == 0)
         result = listen_somewhere(prometheus, err);
     if (result < 0) {

@@ -223,7 +223,8 @@ void flowd_http_server_metrics(const struct flowd_http_server *server,
 {
     static const char *const classes[] = {[2] = "2xx", [4] = "4xx", [5] = "5xx"};
     const struct flowd_http_counters *counters = &server->counters;
-    const char *name = server->name;
+    const char *dot = strrchr(server->name, '.');
+    const char *name = dot != NULL ? dot + 1 : server->name;
 
     for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
         if (classes[i] != NULL)

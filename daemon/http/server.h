@@ -94,8 +94,8 @@ struct flowd_http_counters {
 };
 
 /*
- * name is for the log (static). handler and context outlive the server. Returns 0 and *out (owned),
- * or -errno.
+ * name is for the log (static); metrics have what stands behind its last dot. handler and context
+ * outlive the server. Returns 0 and *out (owned), or -errno.
  */
 int flowd_http_server_new(struct ev_loop *loop, const char *name,
                           const struct flowd_http_handler *handler, void *context,

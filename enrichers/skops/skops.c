@@ -97,6 +97,7 @@ static int start(const struct flowd_context *context, const void *values, void *
     const struct skops_config *config = values;
     struct skops *skops = calloc(1, sizeof(*skops));
     const struct flowd_sockops_settings settings = {
+        .name = FLOWD_LOG_PATH("skops"),
         .duty = config->strategy == TRANSITION ? FLOWD_SOCKOPS_TRANSITIONS : FLOWD_SOCKOPS_POLLING,
         .cgroup_path = config->cgroup_path,
         .local_ports = {0, UINT16_MAX},

@@ -107,8 +107,8 @@ static int start(const struct flowd_context *context, const void *config, void *
     if (result == 0)
         result = api_tokens_read(settings->token_file, &api->tokens, err);
     if (result == 0)
-        result =
-            flowd_http_server_new(context->loop, "api", &api_http_handler, api, &api->server, err);
+        result = flowd_http_server_new(context->loop, FLOWD_LOG_PATH("api"), &api_http_handler, api,
+                                       &api->server, err);
     if (result == 0)
         result = listen_everywhere(api, settings, err);
     if (result < 0) {

@@ -139,7 +139,8 @@ static void set_ports(const int64_t configured[2], uint16_t ports[2])
 static int listen_to_kernel(struct iperf3 *iperf3, const struct iperf3_config *config,
                             struct flowd_error *err)
 {
-    struct flowd_sockops_settings settings = {.duty = FLOWD_SOCKOPS_CONNECTIONS,
+    struct flowd_sockops_settings settings = {.name = FLOWD_LOG_PATH("iperf3"),
+                                              .duty = FLOWD_SOCKOPS_CONNECTIONS,
                                               .cgroup_path = config->cgroup_path};
     const struct flowd_sockops_listener listener = {
         .told = on_told, .lost = on_lost, .context = iperf3};

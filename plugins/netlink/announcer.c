@@ -31,13 +31,13 @@ static int start_flow(struct flowd_netlink_announcer *announcer, const struct fl
     }
     announcer->refused++;
     if (result != -EINVAL && result != -ERANGE) {
-        flowd_log_limited(&limit, FLOWD_LOG_WARNING, announcer->source->name,
+        flowd_log_limited(&limit, FLOWD_LOG_WARNING, "netlink",
                           "a connection waits for its flow: %s", err.message);
         return result;
     }
     if (!announcer->refusal_told)
-        flowd_err(announcer->source->name,
-                  "a connection is not marked: %s; others like it are counted only", err.message);
+        flowd_err("netlink", "a connection is not marked: %s; others like it are counted only",
+                  err.message);
     announcer->refusal_told = true;
     return 0;
 }

@@ -34,10 +34,9 @@ static int start(const struct flowd_context *context, const void *config, void *
 
     if (result < 0)
         return result;
-    flowd_info(flowd_plugin_netlink.name,
-               "new TCP connections get experiment %lld, activity %lld; looking each %lld ms",
-               (long long)values->experiment, (long long)values->activity,
-               (long long)values->period_ms);
+    flowd_info(
+        "netlink", "new TCP connections get experiment %lld, activity %lld; looking each %lld ms",
+        (long long)values->experiment, (long long)values->activity, (long long)values->period_ms);
     *instance = scanner;
     return 0;
 }

@@ -1,6 +1,7 @@
 """`flowd check`: warnings of what is allowed and hardly meant, for each sign of it alone."""
 
 import json
+import re
 
 import pytest
 
@@ -93,3 +94,18 @@ def test_the_daemon_logs_warnings_at_start_and_reload(plain, directory):
     assert "warning" not in daemon.reload(expect="reloaded", config=daemon.config)
     firefly["prependSyslog"] = False
     assert "backends.firefly.prependSyslog" in daemon.reload(expect="reloaded", config=daemon.config)
+
+
+def test_modules_speak_by_their_path(make_flowd, pair, directory, pin_path):
+    """Of two modules of one name, each line and each reason says which one it is."""
+    config = base_config(directory, pin_path)
+    config["plugins"].update({"netlink": {"experiment": 2, "activity": 3}, "iperf3": {}})
+    config["enrichers"] = {"netlink": {}, "skops": {}}
+    config["backends"].update({"firefly": {}, "log": {}, "prometheus": {}})
+    daemon = make_flowd(pair.near, config).start()
+    paths = {f"{section}.{name}" for section in ("plugins", "backends", "enrichers")
+             for name in config[section]}
+    parts = {"daemon", "config", "registry", "state", "host", "hub", "recovery", "flows.endOnClose"}
+    speakers = set(re.findall(r"(?m)^\S+ +\w+ +(\S+): ", daemon.log()))
+    assert speakers - paths - parts == set(), daemon.log()
+    assert {"plugins.netlink", "plugins.api", "plugins.namedPipe", "backends.marker"} <= speakers

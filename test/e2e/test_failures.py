@@ -53,7 +53,7 @@ def test_a_right_is_missing(pair, make_flowd, directory, pin_path, prefix, marke
     errors = [line for line in daemon.log().splitlines() if " error " in line]
     assert len(errors) == 1, daemon.log()
     holds(errors[0], "marker", *words, "goes on without it")
-    holds(detail(pair.near), "without marker", *words)
+    holds(detail(pair.near), "without backends.marker", *words)
     about = Api(pair.near).module("marker")
     assert about["state"] == "failed"
     holds(about["reason"], *words)

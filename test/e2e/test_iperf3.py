@@ -259,7 +259,7 @@ def test_a_cgroup_of_its_own(finding, pair):
 ])
 def test_a_right_is_missing(finding, pair, prefix, words):
     daemon = finding(prefix=prefix)
-    holds(detail(pair.near), "without iperf3", *words)
+    holds(detail(pair.near), "without plugins.iperf3", *words)
     assert daemon.api.module("iperf3")["state"] == "failed"
 
 

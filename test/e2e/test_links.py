@@ -257,7 +257,7 @@ def test_a_type_that_is_not_known(pair, make_flowd, directory, pin_path):
     with Tun(pair.near, "odd0", link_type=ARPHRD_IP6GRE), Tun(pair.near, "tun0", subnet="fd00:f18") as tun, \
             udp_socket(pair.near, tun.NEAR) as sender:
         daemon = make_flowd(pair.near, base_config(directory, pin_path, interfaces=["odd0", "tun0"])).start()
-        daemon.wait_log(r"warning marker: interface odd0: packets are not marked: .*\(823\)")
+        daemon.wait_log(r"warning backends\.marker: interface odd0: packets are not marked: .*\(823\)")
         api = Api(pair.near)
         about = interfaces(api)
         assert about["odd0"]["state"] == "unsupported" and "823" in about["odd0"]["error"]

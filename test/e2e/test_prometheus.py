@@ -411,7 +411,7 @@ def test_port_in_use(exporting, pair, make_flowd):
     assert "prometheus" in said and "127.0.0.1:9000" in said and "in use" in said, said
     assert daemon.exporter.get("/metrics").status == 200
     daemon.stop()
-    second.wait_log(r"prometheus: listening on 127\.0\.0\.1:9000")
+    second.wait_log(r"backends\.prometheus: listening on 127\.0\.0\.1:9000")
     assert Api(pair.near, port=9000).get("/metrics").status == 200
 
 

@@ -330,11 +330,11 @@ def test_journal_format(single, make_flowd, directory):
         daemon.start(ready=False, arguments=["--log-format", "journal"])
         entries = entries_up_to(lambda one: one["MESSAGE"] == "ready")
         assert all(one["SYSLOG_IDENTIFIER"] == "flowd" and one["PRIORITY"] == "6" for one in entries)
-        assert {one["FLOWD_MODULE"] for one in entries} >= {"daemon", "namedPipe", "api"}
+        assert {one["FLOWD_MODULE"] for one in entries} >= {"daemon", "plugins.namedPipe", "plugins.api"}
         daemon.write_fifo("bad\n")
         # The walk at the start has an entry of its own, before or after "ready".
         warning = entries_up_to(lambda one: one["PRIORITY"] != "6")[-1]
-        assert warning["PRIORITY"] == "4" and warning["FLOWD_MODULE"] == "namedPipe"
+        assert warning["PRIORITY"] == "4" and warning["FLOWD_MODULE"] == "plugins.namedPipe"
 
 
 def test_log_on_a_full_disk(plain, directory):

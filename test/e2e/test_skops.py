@@ -173,5 +173,5 @@ def test_watched_connections(sampling, pair):
 
 def test_a_right_is_missing(sampling, pair):
     daemon = sampling(prefix=WITHOUT_PERFMON)
-    holds(detail(pair.near), "without skops", "missing: CAP_PERFMON;")
+    holds(detail(pair.near), "without enrichers.skops", "missing: CAP_PERFMON;")
     assert daemon.api.module("skops")["state"] == "failed"

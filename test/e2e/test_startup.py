@@ -300,7 +300,7 @@ def test_group_of_others_is_an_error(make_flowd, single, directory):
                                  "socketGroup": "adm"}}
     daemon = make_flowd(single, config, name="second", prefix=NOBODY, program=program)
     daemon.start(ready=False)
-    said = daemon.wait_log(r"ready, but api: .*group adm.*")[0]
+    said = daemon.wait_log(r"ready, but plugins\.api: .*group adm.*")[0]
     assert remedy in said
     assert not (directory / "socket").exists()
 
