@@ -269,7 +269,7 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
     struct flowd_options_report report = {0};
     struct flowd_mistakes refused = {0};
     struct flowd_configuration *fresh;
-    bool taken = false;
+    const char *note = "the configuration was changed and has mistakes, the former one goes on";
 
     (void)loop;
     (void)events;
@@ -290,12 +290,12 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
             flowd_configuration_free(fresh);
         } else {
             apply(daemon, fresh);
-            taken = true;
+            note = refused.count > 0 ? "some changed settings wait for a restart" : NULL;
             flowd_info("config", "reloaded; %zu flows are live",
                        flowd_hub_live(daemon->context.hub));
         }
     }
-    flowd_service_reloaded(&daemon->service, !taken);
+    flowd_service_reloaded(&daemon->service, note);
     flowd_mistakes_fini(&refused);
     flowd_mistakes_fini(&report.mistakes);
     flowd_mistakes_fini(&report.deprecations);

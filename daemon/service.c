@@ -5,6 +5,7 @@
 #include "daemon/service.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -46,11 +47,9 @@ static void format_text(const struct flowd_service *service, char text[FLOWD_SER
     bool ready = flowd_status_ready(service->running, &err) == 0;
     size_t live = flowd_hub_live(service->context->hub);
 
-    snprintf(text, FLOWD_SERVICE_TEXT_SIZE, "%s%s%s; %zu flow%s live%s", ready ? "ready" : "",
+    snprintf(text, FLOWD_SERVICE_TEXT_SIZE, "%s%s%s; %zu flow%s live%s%s", ready ? "ready" : "",
              ready ? "" : "NOT READY: ", err.message, live, live == 1 ? "" : "s",
-             service->old_configuration
-                 ? "; the configuration was changed and has mistakes, the former one goes on"
-                 : "");
+             service->note != NULL ? "; " : "", service->note != NULL ? service->note : "");
     make_one_line(text);
 }
 
@@ -88,9 +87,9 @@ void flowd_service_reloading(void)
     flowd_notify(message);
 }
 
-void flowd_service_reloaded(struct flowd_service *service, bool refused)
+void flowd_service_reloaded(struct flowd_service *service, const char *note)
 {
-    service->old_configuration = refused;
+    service->note = note;
     tell(service, service->running->ready ? "READY=1\n" : "");
 }
 

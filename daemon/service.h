@@ -5,7 +5,6 @@
 #pragma once
 
 #include <ev.h>
-#include <stdbool.h>
 
 #include "daemon/module.h"
 #include "daemon/status.h"
@@ -15,7 +14,7 @@
 struct flowd_service {
     const struct flowd_context *context;
     const struct flowd_running *running;
-    bool old_configuration; /* the latest one was refused, and the former goes on */
+    const char *note; /* static; what became of the latest reload; NULL: all is as it should be */
     struct ev_timer watchdog;
     char told[FLOWD_SERVICE_TEXT_SIZE]; /* the text that the manager has */
 };
@@ -27,9 +26,9 @@ void flowd_service_init(struct flowd_service *service, const struct flowd_contex
 void flowd_service_ready(struct flowd_service *service);
 /* One line on how it goes: how many flows are live, and what does not work. Sent if it is new. */
 void flowd_service_tell(struct flowd_service *service);
-/* Around a reload. refused: nothing of the new configuration was taken. */
+/* Around a reload. note: see above; it stays in the text until the next reload. */
 void flowd_service_reloading(void);
-void flowd_service_reloaded(struct flowd_service *service, bool refused);
+void flowd_service_reloaded(struct flowd_service *service, const char *note);
 void flowd_service_stopping(struct flowd_service *service);
 /* flowd is about to end, because of message; it stands in the manager's status from then on. */
 void flowd_service_failed(const char *message);

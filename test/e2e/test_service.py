@@ -87,6 +87,9 @@ def test_status_text(make_flowd, single, directory, notify):
     daemon.reload({**config, "flows": {"timeout": "soon"}}, expect="reload refused")
     assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", receive())
     assert receive().startswith("READY=1\nSTATUS=ready; 1 flow live; the configuration was changed and has mistakes")
+    daemon.reload({**config, "flows": {"max": 1000}}, expect="reloaded;")
+    wait_message(receive, "RELOADING=1")
+    assert receive().endswith("; 1 flow live; some changed settings wait for a restart")
     daemon.reload(config, expect="reloaded;")
     wait_message(receive, "RELOADING=1")
     assert receive() == "READY=1\nSTATUS=ready; 1 flow live"
