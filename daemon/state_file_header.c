@@ -52,11 +52,10 @@ void flowd_boot_read(struct flowd_boot *boot)
 {
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     ssize_t length = fd >= 0 ? read(fd, boot->id, sizeof(boot->id) - 1) : -1;
+    bool whole = length == FLOWD_BOOT_ID_SIZE - 1;
 
-    boot->error = length < 0 ? -errno : 0;
-    if (length >= 0 && length < FLOWD_BOOT_ID_SIZE - 1)
-        boot->error = -EIO;
-    boot->id[boot->error == 0 ? length : 0] = '\0';
+    boot->error = length < 0 ? -errno : whole ? 0 : -EIO;
+    boot->id[whole ? FLOWD_BOOT_ID_SIZE - 1 : 0] = '\0';
     boot->started_us = flowd_timestamp_now_us() - flowd_timestamp_boot_us();
     if (fd >= 0)
         close(fd);

@@ -359,7 +359,7 @@ bool fifo_place_is_there(const struct fifo_place *place, const char *path)
 
 void fifo_place_join_group(const char *name)
 {
-    gid_t groups[NGROUPS_LISTED + 1], gid;
+    gid_t groups[NGROUPS_LISTED + 1], gid = (gid_t)-1;
     int count;
 
     if (name[0] == '\0' || find_group(name, &gid, NULL) < 0)
