@@ -18,7 +18,7 @@
 #include "series.h"
 
 /* What is done in one turn. */
-#define LOOKS_PER_TURN 2048
+#define LOOKS_PER_TURN 2048u /* at records, of live flows or not */
 #define COPIES_PER_TURN 512
 #define LINES_PER_TURN 2048
 #define PART_SIZE 65536
@@ -50,15 +50,13 @@ struct prometheus_scrape {
 static int select_flows(struct prometheus_scrape *scrape)
 {
     struct flowd_hub *hub = scrape->prometheus->context->hub;
-    const struct flowd_flow *flow = NULL;
+    uint32_t budget = LOOKS_PER_TURN;
+    const struct flowd_flow *flow;
 
-    for (int i = 0; i < LOOKS_PER_TURN; i++) {
+    while ((flow = flowd_hub_next_within(hub, &scrape->cursor, &budget)) != NULL) {
         const struct flowd_tcp_sample *sample;
         struct selected selected;
 
-        flow = flowd_hub_next(hub, &scrape->cursor);
-        if (flow == NULL)
-            break;
         sample = flowd_hub_sample_of(hub, flow);
         if (sample == NULL)
             continue;
@@ -67,7 +65,7 @@ static int select_flows(struct prometheus_scrape *scrape)
         if (selection_add(&scrape->selection, &selected) < 0)
             return -ENOMEM;
     }
-    if (flow == NULL)
+    if (budget > 0)
         scrape->stage = COPY;
     return 1;
 }

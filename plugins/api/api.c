@@ -87,6 +87,7 @@ static int listen_everywhere(struct api *api, const struct api_config *config,
 static void api_free(struct api *api)
 {
     flowd_http_server_free(api->server);
+    api_lists_fini(api);
     api_pending_fini(api);
     api_tokens_fini(&api->tokens);
     free(api);
@@ -102,6 +103,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     if (api == NULL)
         return flowd_fail(err, ENOMEM, "api");
     api->context = context;
+    api_lists_init(api);
     api->source = flowd_hub_source(context->hub, flowd_plugin_api.name);
     result = api->source != NULL ? 0 : flowd_fail(err, ENOMEM, "api");
     if (result == 0)

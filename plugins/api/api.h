@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <ev.h>
 #include <stdbool.h>
 
 #include "access.h"
@@ -23,7 +24,19 @@ struct api_config {
     char *token_file;
 };
 
+struct api_listing;
 struct api_pending;
+
+/* The lists that are asked for, see list.c. */
+struct api_lists {
+    struct api_listing *first; /* the one that is made; owned */
+    struct api_listing **last; /* where the next one goes */
+    struct flowd_text body;    /* of the first, so far */
+    struct ev_timer again;     /* of no time: the next turn */
+    unsigned turn;             /* ev_iteration() */
+    uint32_t work;             /* that is left in it */
+    bool answering;
+};
 
 struct api {
     const struct flowd_context *context;
@@ -32,6 +45,7 @@ struct api {
     struct api_tokens tokens;
     struct api_pending *pending; /* requests that wait for the commit */
     struct api_pending *spare;
+    struct api_lists lists;
 };
 
 typedef void api_handler(struct api *api, struct flowd_http_exchange *exchange,
@@ -58,6 +72,11 @@ api_handler api_openapi_get;
 /* The flow whose id ends the path, live or just ended; NULL: there is none. */
 struct flowd_flow *api_flow_of_path(const struct api *api,
                                     const struct flowd_http_request *request);
+void api_lists_init(struct api *api);
+/* Forgets the list that is made for exchange. Returns whether there was one. */
+bool api_list_cancel(struct api *api, const struct flowd_http_exchange *exchange);
+/* None may be left. */
+void api_lists_fini(struct api *api);
 /* Forgets the request that waits on exchange. */
 void api_pending_cancel(struct api *api, struct flowd_http_exchange *exchange);
 /* Frees what is kept for pending requests; none may be left. */

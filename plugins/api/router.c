@@ -143,7 +143,8 @@ static void handle(void *context, struct flowd_http_exchange *exchange,
 
 static void cancel(void *context, struct flowd_http_exchange *exchange)
 {
-    api_pending_cancel(context, exchange);
+    if (!api_list_cancel(context, exchange))
+        api_pending_cancel(context, exchange);
 }
 
 const struct flowd_http_handler api_http_handler = {
