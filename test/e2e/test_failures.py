@@ -135,7 +135,8 @@ def memory_cgroup(limit):
     """A memory cgroup of either version; gives the file that takes processes."""
     root = pathlib.Path("/sys/fs/cgroup")
     first = root / "memory"
-    if (root / "cgroup.controllers").exists():
+    controllers = root / "cgroup.controllers"
+    if controllers.exists() and "memory" in controllers.read_text().split():
         if "memory" not in (root / "cgroup.subtree_control").read_text().split():
             (root / "cgroup.subtree_control").write_text("+memory")
         first, name = root, "memory.max"
