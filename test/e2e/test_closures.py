@@ -68,6 +68,16 @@ def wait_gone(daemon, flow_id):
     until(lambda: daemon.api.get(f"/v1/flows/{flow_id}").status == 404, "the flow's end")
 
 
+def shut_down(connection, first):
+    """One end says that it has sent all, the other one hears it, and the first closes its socket."""
+    one, other = connection.client, connection.server
+    if first == "server":
+        one, other = other, one
+    one.shutdown(socket.SHUT_WR)
+    assert other.recv(1) == b""
+    one.close()
+
+
 def settle(daemon, pair):
     """Returns when everything that the kernel has told so far has been read: a later flow ended."""
     with Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR_OTHER) as later:
@@ -270,8 +280,9 @@ def test_both_ends_on_this_host_reuse_nothing(watching, pair, source, first):
             flow = key_of(connection.connect())
             flow_id = announce(daemon, flow if source == "client" else reverse(flow))
             connection.exchange()
-            getattr(connection, first).close()
-            settle(daemon, pair)
+            told = closures(daemon)["notifications"]
+            shut_down(connection, first)
+            until(lambda: closures(daemon)["notifications"] > told, "the first end's close")
             assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
         wait_gone(daemon, flow_id)
     assert closures(daemon)["reused"] == 0

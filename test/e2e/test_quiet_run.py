@@ -119,12 +119,15 @@ class Run:
             elif announced_end == "delete":
                 self.api.delete(f"/v1/flows/{self.api.flows()[0]['id']}").expect(200)
                 self.wait_end()
-            elif first is not None:
+            else:
                 one, other = connection.client, connection.server
                 if first == "server":
                     one, other = other, one
+                told = self.api.status()["closures"]["notifications"]
                 one.close()
                 assert other.recv(1) == b""
+                if self.pair.far not in (self.spaces[client], self.spaces[server]):
+                    until(lambda: self.api.status()["closures"]["notifications"] > told, "the first close")
         if announced_end is None:
             self.wait_end()
 
