@@ -65,7 +65,10 @@ int flowd_state_file_upgrade(const struct flowd_state_file *file, int directory_
     }
     result = flowd_state_file_map(&fresh, err);
     if (result == 0) {
-        result = flowd_state_file_grow(&fresh, count_used(file));
+        size_t used = count_used(file);
+
+        /* One at least: the header, too, has its room from that. */
+        result = flowd_state_file_grow(&fresh, used > 0 ? used : 1);
         if (result < 0)
             flowd_fail(err, -result, "make room for %s", name);
     }

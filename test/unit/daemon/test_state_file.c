@@ -335,6 +335,17 @@ static void test_former_version(void **state)
     assert_int_equal(state_reopen().restored, 89);
 }
 
+/* A flowd without flows was stopped for the new version. */
+static void test_former_version_without_flows(void **state)
+{
+    (void)state;
+    make_former(0);
+    state_patch((off_t)(FLOWD_STATE_HEADER_SIZE + offsetof(struct flowd_flow, state)), "", 1);
+    assert_int_equal(state_reopen().restored, 0);
+    assert_false(state_exists("flows.state.new"));
+    assert_int_equal(state_reopen().restored, 0);
+}
+
 /* A kill while the file was rewritten leaves the old one and a part of the new one. */
 static void test_former_version_and_half_a_file(void **state)
 {
@@ -498,6 +509,7 @@ int main(void)
         ON_GOOD_FILE(test_sparse),
         ON_GOOD_FILE(test_larger_than_flows_max),
         ON_GOOD_FILE(test_former_version),
+        ON_GOOD_FILE(test_former_version_without_flows),
         ON_GOOD_FILE(test_former_version_and_half_a_file),
         ON_GOOD_FILE(test_former_version_cut),
         ON_GOOD_FILE(test_open_to_others),
