@@ -12,7 +12,7 @@ ROOT := $(filter 0,$(shell id -u))
 JOBS ?= $(shell nproc)
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	test test-unit test-bpf test-e2e test-fresh bench lint format clean
+	test test-unit test-bpf test-e2e test-fresh test-systemd bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-bpf     docs/testing.md says how to run a single test"
 	@echo "make test-e2e"
 	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network)"
+	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
 	@echo "make bench        measure, and compare with what is to be reached"
 	@echo "make format       format the C sources"
 	@echo "make deps         install what building needs (as root, on Debian)"
@@ -82,6 +83,12 @@ test-e2e:
 test-fresh:
 	@packaging/dependencies/install fresh || echo "Going on with what is there."
 	@test/fresh/run
+
+test-systemd:
+	@packaging/dependencies/install test || echo "Going on with what is there."
+	@packaging/dependencies/install vm || echo "Going on with what is there."
+	@$(MAKE) build-test
+	@test/vm/systemd.py
 
 bench:
 	@packaging/dependencies/install test || echo "Going on with what is there."

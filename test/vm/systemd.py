@@ -1,0 +1,62 @@
+#!/usr/bin/python3
+"""
+flowd under systemd: boots Debian 12's systemd with its kernel, with flowd installed as `cmake
+--install` does, and runs systemd_inside.py there. A run that gives no result is a failure.
+
+    systemd.py [BUILD]      (BUILD: a built release, default build/)
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import kernels
+import machine
+from cache import HERE, TREE, VmError
+
+KERNEL = "6.1"
+_COMMAND = f"""
+set -eu
+cp -a /share/installed/. /
+systemctl daemon-reload
+exec /usr/bin/python3 -u {HERE}/systemd_inside.py >/share/output 2>&1
+"""
+
+
+def steps():
+    """The names that must be reported."""
+    source = (HERE / "systemd_inside.py").read_text(encoding="utf-8")
+    return re.findall(r"^@step\ndef (\w+)\(", source, re.MULTILINE)
+
+
+def main():
+    build = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else TREE / "build").resolve()
+    missing = machine.missing_programs()
+    if missing:
+        print(f"this needs {', '.join(missing)} (packaging/dependencies/install vm)")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="flowd-systemd-") as name:
+        share = pathlib.Path(name)
+        subprocess.run(["cmake", "--install", build, "--prefix", "/usr"], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "DESTDIR": str(share / "installed")})
+        try:
+            status = machine.boot(kernels.fetch(KERNEL), _COMMAND, share, systemd=True, timeout_s=900)
+        except VmError as problem:
+            print(problem)
+            status = 125
+        output = share / "output"
+        text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
+        print(text)
+        silent = [one for one in steps() if f"\nok {one} (" not in f"\n{text}"]
+        if status != 0 or silent:
+            print(f"systemd: status {status}; without success: {', '.join(silent) or 'no step'}")
+            return 1
+    print("systemd: every step succeeded")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
