@@ -15,17 +15,29 @@
 #include "hook.h"
 #include "tcx.h"
 
+/* How often an attached interface is looked at, and how many in one turn: one look takes 3 us with
+ * TCX, of which the kernel tells nothing, and up to 100 us with clsact, whose changes it tells. */
+#define PERIOD_TCX_S 0.9
+#define PERIOD_TC_S 4.9
+#define VERIFIED_BY_TCX 256u
+#define VERIFIED_BY_TC 32u
+
 int marker_attach_init(struct marker_attach *attach, const struct flowd_host *host,
-                       const struct marker_program *program, const struct marker_pins *pins,
+                       struct marker_program *program, const struct marker_pins *pins,
                        const struct flowd_marker_config *config, struct flowd_error *err)
 {
-    bool tcx = config->attach != MARKER_ATTACH_TC && marker_tcx_available();
+    bool kernel_tcx = marker_tcx_available();
+    bool tcx = config->attach != MARKER_ATTACH_TC && kernel_tcx;
 
     if (config->attach == MARKER_ATTACH_TCX && !tcx)
         return flowd_fail(err, -EOPNOTSUPP,
                           "this kernel has no TCX (Linux 6.6): set attach to \"auto\" or \"tc\"");
-    *attach = (struct marker_attach){
-        .host = host, .program = program, .pins = pins, .config = config, .tcx = tcx};
+    *attach = (struct marker_attach){.host = host,
+                                     .program = program,
+                                     .pins = pins,
+                                     .config = config,
+                                     .kernel_tcx = kernel_tcx,
+                                     .tcx = tcx};
     return 0;
 }
 
@@ -86,7 +98,8 @@ static void want(struct marker_attach *attach, const char *name)
         if (interface == NULL)
             return;
         if (flowd_host_interface(attach->host, name) == NULL)
-            flowd_info("marker", "interface %s is not there: waiting for it", name);
+            flowd_warning("marker",
+                          "interface %s is not there: no packet is marked on it until it is", name);
     }
     interface->wanted = true;
 }
@@ -134,6 +147,8 @@ static void take_over(struct marker_attach *attach, struct marker_interface *int
     interface->link_header = other->link_header;
     interface->link_fd = other->link_fd;
     interface->qdisc_made = other->qdisc_made;
+    interface->place = other->place;
+    interface->runs_spare = other->runs_spare;
     other->link_fd = -1;
     other->qdisc_made = false;
     other->index = 0;
@@ -182,6 +197,7 @@ static void attach_one(struct marker_attach *attach, struct marker_interface *in
         }
         if (result == 0) {
             interface->state = MARKER_INTERFACE_ATTACHED;
+            interface->place = (struct marker_place){.doubted = true};
             flowd_info("marker", "interface %s: attached by %s", interface->name,
                        attach->tcx ? "tcx" : "tc");
             return;
@@ -195,7 +211,7 @@ static void attach_one(struct marker_attach *attach, struct marker_interface *in
 }
 
 /* Brings one target to the state that the host's interfaces allow. */
-static void sync_one(struct marker_attach *attach, struct marker_interface *interface, bool verify)
+static void sync_one(struct marker_attach *attach, struct marker_interface *interface)
 {
     const struct flowd_interface *found = flowd_host_interface(attach->host, interface->name);
     enum marker_link_header header;
@@ -203,7 +219,7 @@ static void sync_one(struct marker_attach *attach, struct marker_interface *inte
     if (interface->index != 0 && (found == NULL || found->index != interface->index)) {
         let_go(attach, interface);
         if (found == NULL)
-            flowd_info("marker", "interface %s is gone: waiting for it", interface->name);
+            flowd_warning("marker", "interface %s is gone: waiting for it", interface->name);
     }
     if (found == NULL)
         return;
@@ -215,25 +231,11 @@ static void sync_one(struct marker_attach *attach, struct marker_interface *inte
         marker_hook_detach(attach, interface);
         interface->state = MARKER_INTERFACE_WAITING;
     }
-    if (interface->state == MARKER_INTERFACE_ATTACHED) {
-        if (!verify)
-            return;
-        if (marker_hook_present(attach, interface)) {
-            marker_hook_pin(attach, interface);
-            return;
-        }
-        /* It is just vanishing, its programs first; the host will tell. */
-        if ((int)if_nametoindex(interface->name) != interface->index)
-            return;
-        flowd_warning("marker", "interface %s: somebody removed flowd's program; attaching again",
-                      interface->name);
-        marker_hook_forget(attach, interface);
-        interface->state = MARKER_INTERFACE_WAITING;
-    }
-    attach_one(attach, interface, found);
+    if (interface->state != MARKER_INTERFACE_ATTACHED)
+        attach_one(attach, interface, found);
 }
 
-void marker_attach_sync(struct marker_attach *attach, bool verify)
+void marker_attach_sync(struct marker_attach *attach)
 {
     size_t kept = 0;
 
@@ -248,7 +250,7 @@ void marker_attach_sync(struct marker_attach *attach, bool verify)
     }
     for (size_t i = 0; i < attach->count; i++) {
         if (attach->interfaces[i].wanted)
-            sync_one(attach, &attach->interfaces[i], verify);
+            sync_one(attach, &attach->interfaces[i]);
         else
             let_go(attach, &attach->interfaces[i]);
     }
@@ -256,6 +258,55 @@ void marker_attach_sync(struct marker_attach *attach, bool verify)
         if (attach->interfaces[i].wanted)
             attach->interfaces[kept++] = attach->interfaces[i];
     attach->count = kept;
+}
+
+void marker_attach_doubt(struct marker_attach *attach, int index)
+{
+    for (size_t i = 0; i < attach->count; i++)
+        if (index == 0 || attach->interfaces[i].index == index)
+            attach->interfaces[i].place.doubted = true;
+}
+
+/* Looks at one that is attached; attaches again where somebody took the program away. */
+static void verify_one(struct marker_attach *attach, struct marker_interface *interface,
+                       double now_s)
+{
+    const struct flowd_interface *found = flowd_host_interface(attach->host, interface->name);
+
+    if (marker_place_check(attach, interface, now_s)) {
+        marker_hook_pin(attach, interface);
+        return;
+    }
+    /* It is just vanishing, its programs first; the host will tell. */
+    if (found == NULL || (int)if_nametoindex(found->name) != interface->index)
+        return;
+    flowd_warning("marker", "interface %s: somebody removed flowd's program; attaching again",
+                  interface->name);
+    marker_hook_forget(attach, interface);
+    interface->state = MARKER_INTERFACE_WAITING;
+    attach_one(attach, interface, found);
+    if (interface->state == MARKER_INTERFACE_ATTACHED)
+        marker_place_check(attach, interface, now_s);
+}
+
+void marker_attach_verify(struct marker_attach *attach, double now_s)
+{
+    unsigned left = attach->tcx ? VERIFIED_BY_TCX : VERIFIED_BY_TC;
+    double period_s = attach->tcx ? PERIOD_TCX_S : PERIOD_TC_S;
+
+    for (int doubted = 1; doubted >= 0; doubted--)
+        for (size_t n = 0; n < attach->count && left > 0; n++) {
+            struct marker_interface *interface =
+                &attach->interfaces[(attach->cursor + n) % attach->count];
+
+            if (interface->state != MARKER_INTERFACE_ATTACHED ||
+                (doubted ? !interface->place.doubted
+                         : now_s - interface->place.looked_s < period_s))
+                continue;
+            verify_one(attach, interface, now_s);
+            if (--left == 0)
+                attach->cursor = (attach->cursor + n + 1) % attach->count;
+        }
 }
 
 static void sweep_link(void *context, int index)
@@ -316,7 +367,21 @@ bool marker_attach_any(const struct marker_attach *attach)
     return false;
 }
 
-const struct marker_interface *marker_attach_first_failed(const struct marker_attach *attach)
+static bool is_seeing(const struct marker_interface *interface)
+{
+    return interface->state == MARKER_INTERFACE_ATTACHED && !interface->place.shadowed;
+}
+
+bool marker_attach_any_seeing(const struct marker_attach *attach)
+{
+    for (size_t i = 0; i < attach->count; i++)
+        if (is_seeing(&attach->interfaces[i]))
+            return true;
+    return false;
+}
+
+/* The first that the kernel refused, or that was asked for by name and can't be attached to. */
+static const struct marker_interface *first_failed(const struct marker_attach *attach)
 {
     for (size_t i = 0; i < attach->count; i++)
         if (attach->interfaces[i].state == MARKER_INTERFACE_FAILED ||
@@ -324,4 +389,28 @@ const struct marker_interface *marker_attach_first_failed(const struct marker_at
              !attach->config->discover_interfaces))
             return &attach->interfaces[i];
     return NULL;
+}
+
+/* Why this interface's packets are not marked. */
+static int explain_one(const struct marker_interface *interface, struct flowd_error *err)
+{
+    if (interface->state == MARKER_INTERFACE_ATTACHED)
+        return flowd_fail(err, -EAGAIN, "interface %s: shadowed by %s", interface->name,
+                          interface->place.front.first);
+    if (interface->state == MARKER_INTERFACE_WAITING)
+        return flowd_fail(err, -EAGAIN, "interface %s is not there", interface->name);
+    return flowd_fail(err, -EAGAIN, "interface %s: %s", interface->name, interface->err.message);
+}
+
+int marker_attach_ready(const struct marker_attach *attach, struct flowd_error *err)
+{
+    const struct marker_interface *failed = first_failed(attach);
+
+    if (failed != NULL)
+        return explain_one(failed, err);
+    if (marker_attach_any_seeing(attach))
+        return 0;
+    if (attach->count == 0)
+        return flowd_fail(err, -EAGAIN, "no interface has a global IPv6 address");
+    return explain_one(&attach->interfaces[0], err);
 }

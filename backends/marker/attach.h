@@ -12,6 +12,7 @@
 #include "config.h"
 #include "daemon/error.h"
 #include "pins.h"
+#include "place.h"
 #include "program.h"
 
 struct flowd_host;
@@ -20,18 +21,20 @@ struct marker_interface;
 
 struct marker_attach {
     const struct flowd_host *host;
-    const struct marker_program *program;
+    struct marker_program *program;
     const struct marker_pins *pins;
     const struct flowd_marker_config *config; /* the owner changes it on reload */
+    bool kernel_tcx;                          /* the kernel has TCX */
     bool tcx;                                 /* how: else clsact */
     struct marker_interface *interfaces;      /* owned; in no order */
     size_t count;
     size_t capacity;
+    size_t cursor; /* where verifying goes on */
 };
 
 enum marker_interface_state {
-    MARKER_INTERFACE_WAITING, /* it is not there */
-    MARKER_INTERFACE_ATTACHED,
+    MARKER_INTERFACE_WAITING,     /* it is not there */
+    MARKER_INTERFACE_ATTACHED,    /* see place for whether packets reach the program */
     MARKER_INTERFACE_UNSUPPORTED, /* a link header that the program does not know */
     MARKER_INTERFACE_FAILED,      /* the kernel refused; tried again */
 };
@@ -42,9 +45,11 @@ struct marker_interface {
     enum marker_link_header link_header;
     enum marker_interface_state state;
     bool wanted;
-    int link_fd;            /* TCX; else -1 */
-    bool qdisc_made;        /* clsact: by flowd */
-    struct flowd_error err; /* why it failed */
+    bool runs_spare;           /* the link's program is the spare instance */
+    struct marker_place place; /* while attached */
+    int link_fd;               /* TCX; else -1 */
+    bool qdisc_made;           /* clsact: by flowd */
+    struct flowd_error err;    /* why it failed */
 };
 
 /*
@@ -52,17 +57,24 @@ struct marker_interface {
  * TCX is asked for and the kernel has none.
  */
 int marker_attach_init(struct marker_attach *attach, const struct flowd_host *host,
-                       const struct marker_program *program, const struct marker_pins *pins,
+                       struct marker_program *program, const struct marker_pins *pins,
                        const struct flowd_marker_config *config, struct flowd_error *err);
 /* Forgets the interfaces; what is attached by pins or filters stays. */
 void marker_attach_fini(struct marker_attach *attach);
 
 /*
  * Attaches to every target interface that is there, and detaches from what is none any more. An
- * earlier process's link or filter is taken over with its program replaced. verify also checks that
- * what is attached is still there.
+ * earlier process's link or filter is taken over with its program replaced.
  */
-void marker_attach_sync(struct marker_attach *attach, bool verify);
+void marker_attach_sync(struct marker_attach *attach);
+/*
+ * Looks whether what is attached is still there and where it stands in the chain, and mends what
+ * can be mended. Interfaces that are in doubt come first, then those that were not looked at for
+ * longest; a bounded number in one call. now_s is the loop's time.
+ */
+void marker_attach_verify(struct marker_attach *attach, double now_s);
+/* Puts the interface with this index in doubt (0: all), until it is verified. */
+void marker_attach_doubt(struct marker_attach *attach, int index);
 /* Removes what an earlier process left on interfaces that are no targets; after the first sync. */
 void marker_attach_sweep(struct marker_attach *attach);
 /* Detaches from every interface. */
@@ -71,14 +83,14 @@ void marker_attach_detach_all(struct marker_attach *attach);
 /* Whether the kernel refused an interface that is there: it is worth trying again. */
 bool marker_attach_failing(const struct marker_attach *attach);
 
-/* Whether the program is on at least one interface. */
-bool marker_attach_any(const struct marker_attach *attach);
 /*
- * The first interface that the kernel refused, or that was asked for by name and can't be attached
- * to; NULL: none.
+ * Whether the program is on at least one interface, and sees its packets on at least one as far as
+ * is known.
  */
-const struct marker_interface *marker_attach_first_failed(const struct marker_attach *attach);
-
+bool marker_attach_any(const struct marker_attach *attach);
+bool marker_attach_any_seeing(const struct marker_attach *attach);
+/* Says why no interface's packets are marked. Returns 0 if one's are, or -EAGAIN. */
+int marker_attach_ready(const struct marker_attach *attach, struct flowd_error *err);
 /* The "interfaces" of the status, with their counters. Returns owned, NULL: no memory. */
 json_t *marker_attach_json(const struct marker_attach *attach);
 /* The same as metrics. */

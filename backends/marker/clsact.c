@@ -20,8 +20,10 @@
 #include "explain.h"
 #include "loader/evidence.h"
 
-#define HANDLE 0xf10du
 #define PRIORITY_LAST 8u
+/* More of flowd's filters than a crash can leave on an interface. */
+#define OWN_MAX 4
+static const uint32_t handles[MARKER_CLSACT_HANDLES] = {0xf10d, 0xf10e};
 /* libbpf names a filter after its program: "NAME:[ID]". */
 static const char *const filter_names[] = {"flowd_marker:[", "flowd_marker_l3:["};
 
@@ -52,6 +54,39 @@ static bool is_own(struct nlattr *options, uint32_t *program)
     return true;
 }
 
+/* Which of flowd's handles it is; MARKER_CLSACT_HANDLES: none. */
+static unsigned find_handle(uint32_t handle)
+{
+    unsigned n = 0;
+
+    while (n < MARKER_CLSACT_HANDLES && handles[n] != handle)
+        n++;
+    return n;
+}
+
+/* Whether a packet that flowd would mark meets this filter, wherever the chain begins. */
+static bool may_end_the_chain(const struct tcmsg *filter, struct nlattr *const attributes[])
+{
+    uint16_t protocol = ntohs((uint16_t)TC_H_MIN(filter->tcm_info));
+
+    return (protocol == ETH_P_ALL || protocol == ETH_P_IPV6) &&
+           (attributes[TCA_CHAIN] == NULL || nla_get_u32(attributes[TCA_CHAIN]) == 0);
+}
+
+static void note_front(struct marker_front *front, const char *kind, uint32_t priority,
+                       struct nlattr *options)
+{
+    struct nlattr *attributes[TCA_BPF_MAX + 1];
+
+    if (strcmp(kind, "bpf") == 0 && options != NULL &&
+        nla_parse_nested(attributes, TCA_BPF_MAX, options, NULL) == 0 &&
+        attributes[TCA_BPF_ID] != NULL)
+        marker_front_add_program(front, "tc program", nla_get_u32(attributes[TCA_BPF_ID]));
+    else
+        marker_front_add_filter(front, kind, priority);
+}
+
+/* The kernel tells of filters in the order in which packets meet them. */
 static int on_filter(struct nl_msg *message, void *context)
 {
     struct listing *listing = context;
@@ -59,8 +94,9 @@ static int on_filter(struct nl_msg *message, void *context)
     struct nlattr *attributes[TCA_MAX + 1];
     struct nlmsghdr *header = nlmsg_hdr(message);
     const struct tcmsg *filter;
-    uint32_t priority;
-    uint32_t program = 0;
+    uint32_t priority, program = 0;
+    const char *kind;
+    unsigned handle;
 
     if (header->nlmsg_type != RTM_NEWTFILTER ||
         nlmsg_parse(header, sizeof(*filter), attributes, TCA_MAX, NULL) < 0)
@@ -70,17 +106,25 @@ static int on_filter(struct nl_msg *message, void *context)
     if (filter->tcm_handle == 0)
         return NL_OK;
     priority = TC_H_MAJ(filter->tcm_info) >> 16;
-    if (listing->egress && filter->tcm_handle == HANDLE && attributes[TCA_KIND] != NULL &&
-        strcmp(nla_get_string(attributes[TCA_KIND]), "bpf") == 0 &&
+    kind = attributes[TCA_KIND] != NULL ? nla_get_string(attributes[TCA_KIND]) : "";
+    handle = find_handle(filter->tcm_handle);
+    if (listing->egress && handle < MARKER_CLSACT_HANDLES && strcmp(kind, "bpf") == 0 &&
         is_own(attributes[TCA_OPTIONS], &program)) {
+        if (filters->own)
+            return NL_OK;
         filters->own = true;
         filters->own_priority = priority;
         filters->own_program = program;
+        filters->own_handle = handle;
         return NL_OK;
     }
     filters->others++;
-    if (listing->egress && filter->tcm_handle == HANDLE && priority < 32)
-        filters->taken |= 1u << priority;
+    if (!listing->egress)
+        return NL_OK;
+    if (handle < MARKER_CLSACT_HANDLES && priority < 32)
+        filters->taken[handle] |= 1u << priority;
+    if (!filters->own && may_end_the_chain(filter, attributes))
+        note_front(&filters->front, kind, priority, attributes[TCA_OPTIONS]);
     return NL_OK;
 }
 
@@ -192,13 +236,37 @@ static int make_qdisc(int index, bool *made, struct flowd_error *err)
     return explain(MARKER_STAGE_QDISC, index, result, err);
 }
 
-static int attach_at(int program_fd, int index, uint32_t priority, bool replace)
+static int attach_at(int program_fd, int index, uint32_t priority, unsigned handle, bool replace)
 {
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_EGRESS);
-    LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program_fd, .handle = HANDLE, .priority = priority,
-                .flags = replace ? BPF_TC_F_REPLACE : 0);
+    LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program_fd, .handle = handles[handle],
+                .priority = priority, .flags = replace ? BPF_TC_F_REPLACE : 0);
 
     return bpf_tc_attach(&hook, &options);
+}
+
+static int detach_at(int index, uint32_t priority, unsigned handle)
+{
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_EGRESS);
+    LIBBPF_OPTS(bpf_tc_opts, options, .handle = handles[handle], .priority = priority);
+
+    return bpf_tc_detach(&hook, &options);
+}
+
+/* A new filter at the lowest priority that takes one: there, it comes first. */
+static int attach_first(int program_fd, int index, const struct marker_filters *filters,
+                        unsigned handle, uint32_t last)
+{
+    int result = -EEXIST;
+
+    for (uint32_t priority = 1; priority <= last; priority++) {
+        if (filters->taken[handle] & 1u << priority)
+            continue;
+        result = attach_at(program_fd, index, priority, handle, false);
+        if (result == 0)
+            return 0;
+    }
+    return result;
 }
 
 int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flowd_error *err)
@@ -212,33 +280,53 @@ int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flo
     if (result < 0)
         return flowd_fail(err, -result, "listing filters");
     flowd_evidence_reset();
-    if (filters.own) {
-        result = attach_at(program_fd, index, filters.own_priority, true);
-        return result < 0 ? explain(MARKER_STAGE_FILTER, index, result, err) : 0;
-    }
-    result = -EEXIST;
-    for (uint32_t priority = 1; priority <= PRIORITY_LAST; priority++) {
-        if (filters.taken & 1u << priority)
-            continue;
-        result = attach_at(program_fd, index, priority, false);
-        if (result == 0)
-            return 0;
-    }
-    return explain(MARKER_STAGE_FILTER, index, result, err);
+    if (filters.own)
+        result = attach_at(program_fd, index, filters.own_priority, filters.own_handle, true);
+    else
+        result = attach_first(program_fd, index, &filters, 0, PRIORITY_LAST);
+    return result < 0 ? explain(MARKER_STAGE_FILTER, index, result, err) : 0;
+}
+
+int marker_clsact_move_first(int program_fd, int index)
+{
+    struct marker_filters filters;
+    int result = marker_clsact_read(index, &filters);
+    uint32_t last = PRIORITY_LAST;
+    unsigned handle;
+
+    if (result < 0)
+        return result;
+    if (!filters.own)
+        return -ENOENT;
+    handle = (filters.own_handle + 1) % MARKER_CLSACT_HANDLES;
+    if (filters.own_priority < last)
+        last = filters.own_priority;
+    /* What a crash in the midst of an earlier move left has the same handle. */
+    for (uint32_t priority = 1; priority <= PRIORITY_LAST; priority++)
+        if (!(filters.taken[handle] & 1u << priority))
+            detach_at(index, priority, handle);
+    result = attach_first(program_fd, index, &filters, handle, last);
+    return result < 0 ? result : detach_at(index, filters.own_priority, filters.own_handle);
 }
 
 int marker_clsact_detach(int index)
 {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_EGRESS);
-    LIBBPF_OPTS(bpf_tc_opts, options, .handle = HANDLE);
-    struct marker_filters filters;
-    int result = marker_clsact_read(index, &filters);
+    int removed = 0;
 
-    if (result < 0 || !filters.own)
-        return result;
-    options.priority = filters.own_priority;
-    result = bpf_tc_detach(&hook, &options);
-    return result < 0 ? result : 1;
+    for (int i = 0; i < OWN_MAX; i++) {
+        struct marker_filters filters;
+        int result = marker_clsact_read(index, &filters);
+
+        if (result < 0)
+            return result;
+        if (!filters.own)
+            break;
+        result = detach_at(index, filters.own_priority, filters.own_handle);
+        if (result < 0)
+            return result;
+        removed = 1;
+    }
+    return removed;
 }
 
 int marker_clsact_remove_qdisc(int index)

@@ -10,14 +10,21 @@
 #include <stdint.h>
 
 #include "daemon/error.h"
+#include "front.h"
+
+/* flowd's filter has one of two handles: while it moves, one is old and one is new. */
+#define MARKER_CLSACT_HANDLES 2
 
 /* What stands at the ingress and egress of an interface's clsact qdisc. */
 struct marker_filters {
     unsigned others; /* filters of anybody else */
-    bool own;        /* flowd's is there */
+    bool own;        /* flowd's is there; of two, what follows is of the first */
     uint32_t own_priority;
     uint32_t own_program; /* its program's id */
-    uint32_t taken;       /* bit p: egress priority p (1-31) has flowd's handle taken by others */
+    unsigned own_handle;  /* which */
+    /* Bit p: egress priority p (1-31) has this handle taken by others. */
+    uint32_t taken[MARKER_CLSACT_HANDLES];
+    struct marker_front front; /* others' filters before flowd's, or all, that see IPv6 */
 };
 
 /* Returns 0 (also if there is no clsact) or -errno. */
@@ -28,6 +35,12 @@ int marker_clsact_read(int index, struct marker_filters *filters);
  * qdisc was not there and is flowd's. Returns 0 or -errno.
  */
 int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flowd_error *err);
+
+/*
+ * Moves flowd's filter before everything else as far as the others allow: another one is put there
+ * before it goes. Returns 0 or -errno.
+ */
+int marker_clsact_move_first(int program_fd, int index);
 
 /* Removes flowd's filter. Returns 1 if there was one, 0 if not, or -errno. */
 int marker_clsact_detach(int index);

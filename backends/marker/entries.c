@@ -277,9 +277,9 @@ enum marker_status marker_entries_status(const struct marker_entries *entries,
 {
     enum marker_status status = (enum marker_status)flow->backend[entries->slot];
 
-    if (!entries->attached && (status == MARKER_STATUS_MARKED || status == MARKER_STATUS_FORWARDED))
-        return MARKER_STATUS_NO_INTERFACE;
-    return status;
+    if (entries->seeing || (status != MARKER_STATUS_MARKED && status != MARKER_STATUS_FORWARDED))
+        return status;
+    return entries->attached ? MARKER_STATUS_SHADOWED : MARKER_STATUS_NO_INTERFACE;
 }
 
 static void set_bit(struct marker_entries *entries, uint32_t hash)

@@ -24,9 +24,10 @@ struct flowd_host;
 enum marker_status {
     MARKER_STATUS_NONE, /* this backend has not seen the flow */
     MARKER_STATUS_MARKED,
-    MARKER_STATUS_FORWARDED,    /* marked, in both directions: neither end is this host's */
-    MARKER_STATUS_NO_INTERFACE, /* either of these, once the program is on an interface; only shown
-                                 */
+    MARKER_STATUS_FORWARDED, /* marked, in both directions: neither end is this host's */
+    /* Only shown: either of these, once the program is on an interface; ... */
+    MARKER_STATUS_NO_INTERFACE,
+    MARKER_STATUS_SHADOWED, /* ... once packets reach it on one, as far as is known */
     MARKER_STATUS_NOT_IPV6,
     MARKER_STATUS_NO_LABEL, /* its experiment does not fit the mark */
     MARKER_STATUS_FAILED,
@@ -59,6 +60,7 @@ struct marker_entries {
     bool match_source;
     unsigned experiment_max; /* the largest that a mark can say */
     bool attached;           /* the program is on an interface */
+    bool seeing;             /* and on one of them nothing keeps packets from it */
     struct marker_marks marks;
     size_t keys;      /* different map keys behind the marks */
     size_t forwarded; /* live flows of which neither end is this host's */

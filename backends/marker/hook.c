@@ -12,18 +12,22 @@
 #include "clsact.h"
 #include "daemon/log.h"
 #include "explain.h"
+#include "front.h"
 #include "loader/evidence.h"
 #include "tcx.h"
 
 /* The pinned link of the interface with the program put into it, or -errno. */
 static int adopt_link(const struct marker_attach *attach, int index, int program_fd)
 {
+    struct marker_front front = {0};
     int fd = marker_pins_get_link(attach->pins, index);
 
     if (fd < 0)
         return fd;
-    if (marker_tcx_is_on(fd, index) && marker_tcx_replace(fd, program_fd) == 0)
+    if (marker_tcx_look(fd, index, &front) == 0 && marker_tcx_replace(fd, program_fd) == 0) {
+        marker_pins_drop_fresh_link(attach->pins, index);
         return fd;
+    }
     /* Of another network namespace, detached, or of an interface that had this index before. */
     marker_pins_remove_link(attach->pins, index);
     close(fd);
@@ -54,6 +58,7 @@ static int attach_tcx(struct marker_attach *attach, struct marker_interface *int
                           interface->name, strerror(-result));
     }
     interface->link_fd = fd;
+    interface->runs_spare = false;
     marker_hook_remove_filter(attach->pins, interface->index, attach->config->remove_qdisc, NULL);
     return 0;
 }
@@ -93,16 +98,54 @@ int marker_hook_attach(struct marker_attach *attach, struct marker_interface *in
     return attach->tcx ? attach_tcx(attach, interface, err) : attach_clsact(attach, interface, err);
 }
 
-bool marker_hook_present(const struct marker_attach *attach,
-                         const struct marker_interface *interface)
+int marker_hook_look(const struct marker_attach *attach, const struct marker_interface *interface,
+                     struct marker_front *front)
 {
     struct marker_filters filters;
 
-    if (attach->tcx)
-        return marker_tcx_is_on(interface->link_fd, interface->index);
+    *front = (struct marker_front){0};
+    if (attach->tcx) {
+        int result = marker_tcx_look(interface->link_fd, interface->index, front);
+
+        front->movable = front->count;
+        return result;
+    }
     /* What can't be asked is taken to be there. */
-    return marker_clsact_read(interface->index, &filters) < 0 ||
-           (filters.own && filters.own_program == attach->program->ids[interface->link_header]);
+    if (marker_clsact_read(interface->index, &filters) < 0)
+        return 0;
+    if (!filters.own || filters.own_program != attach->program->ids[interface->link_header])
+        return -ENOENT;
+    /* Every TCX program comes before the filters. */
+    if (attach->kernel_tcx)
+        marker_tcx_look(-1, interface->index, front);
+    if (front->count == 0)
+        *front = filters.front;
+    else
+        front->count += filters.front.count;
+    front->movable = filters.front.count;
+    return 0;
+}
+
+int marker_hook_move_first(const struct marker_attach *attach, struct marker_interface *interface)
+{
+    int program_fd = attach->program->program_fds[interface->link_header];
+    int fd, old = interface->link_fd;
+
+    if (!attach->tcx)
+        return marker_clsact_move_first(program_fd, interface->index);
+    if (!interface->runs_spare)
+        program_fd = marker_program_spare(attach->program, interface->link_header);
+    if (program_fd < 0)
+        return program_fd;
+    fd = marker_tcx_attach(program_fd, interface->index);
+    if (fd < 0)
+        return fd;
+    interface->runs_spare = !interface->runs_spare;
+    /* The pin first: a crash between the two leaves at least one of them on the interface. */
+    marker_pins_put_link(attach->pins, interface->index, fd);
+    interface->link_fd = fd;
+    marker_tcx_detach(old);
+    return 0;
 }
 
 void marker_hook_pin(const struct marker_attach *attach, const struct marker_interface *interface)

@@ -16,9 +16,17 @@ int marker_hook_attach(struct marker_attach *attach, struct marker_interface *in
                        struct flowd_error *err);
 /* Makes sure that what an attached interface has pinned is still pinned. */
 void marker_hook_pin(const struct marker_attach *attach, const struct marker_interface *interface);
-/* Whether the program is still on the interface. */
-bool marker_hook_present(const struct marker_attach *attach,
-                         const struct marker_interface *interface);
+/*
+ * Looks whether the program is still on the interface, and what a packet meets before it. Returns
+ * 0, or -ENOENT (or another -errno) if it is not there.
+ */
+int marker_hook_look(const struct marker_attach *attach, const struct marker_interface *interface,
+                     struct marker_front *front);
+/*
+ * Moves the program of an attached interface before everything else, as far as that is possible. No
+ * packet meets none meanwhile. Returns 0 or -errno.
+ */
+int marker_hook_move_first(const struct marker_attach *attach, struct marker_interface *interface);
 /* Removes the hook; the clsact qdisc too if it may and should be removed. */
 void marker_hook_detach(struct marker_attach *attach, struct marker_interface *interface);
 /* Drops what this process remembers of a hook that somebody else removed. */

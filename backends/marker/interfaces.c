@@ -5,12 +5,23 @@
 
 #include "daemon/metrics.h"
 
+/* An attached interface whose packets do not reach the program, as far as is known. */
+#define STATE_SHADOWED (MARKER_INTERFACE_FAILED + 1)
+
 static const char *const state_names[] = {
     [MARKER_INTERFACE_WAITING] = "waiting",
     [MARKER_INTERFACE_ATTACHED] = "attached",
     [MARKER_INTERFACE_UNSUPPORTED] = "unsupported",
     [MARKER_INTERFACE_FAILED] = "failed",
+    [STATE_SHADOWED] = "shadowed",
 };
+
+static unsigned state_of(const struct marker_interface *interface)
+{
+    bool attached = interface->state == MARKER_INTERFACE_ATTACHED;
+
+    return attached && interface->place.shadowed ? STATE_SHADOWED : (unsigned)interface->state;
+}
 
 /* FLOWD_MARKER_NO_FLOW is not counted by interface. */
 static const char *const verdict_names[FLOWD_MARKER_VERDICTS] = {
@@ -47,10 +58,12 @@ json_t *marker_attach_json(const struct marker_attach *attach)
     for (size_t i = 0; i < attach->count; i++) {
         const struct marker_interface *interface = &attach->interfaces[i];
         json_t *object = json_pack("{s:s, s:i, s:s}", "name", interface->name, "index",
-                                   interface->index, "state", state_names[interface->state]);
+                                   interface->index, "state", state_names[state_of(interface)]);
 
         if (interface->state == MARKER_INTERFACE_ATTACHED) {
             json_object_set_new(object, "attach", json_string(attach->tcx ? "tcx" : "tc"));
+            if (interface->place.front.count > 0)
+                json_object_set_new(object, "behind", json_string(interface->place.front.first));
             json_object_set_new(object, "packets",
                                 counters_json(attach->program, interface->index));
         } else if (interface->state != MARKER_INTERFACE_WAITING) {
@@ -87,14 +100,21 @@ void marker_attach_metrics(const struct marker_attach *attach, struct flowd_metr
 {
     static const struct flowd_metric interfaces = {"flowd_marker_interfaces", FLOWD_METRIC_GAUGE,
                                                    "Target interfaces by their state."};
+    static const struct flowd_metric shadowed = {
+        "flowd_marker_shadowed", FLOWD_METRIC_GAUGE,
+        "Whether a program before flowd's keeps the interface's packets from it, as far as is "
+        "known."};
     uint64_t states[sizeof(state_names) / sizeof(state_names[0])] = {0};
 
     for (size_t i = 0; i < attach->count; i++) {
         const struct marker_interface *interface = &attach->interfaces[i];
 
-        states[interface->state]++;
-        if (interface->state == MARKER_INTERFACE_ATTACHED)
-            add_packets(attach, interface, metrics);
+        states[state_of(interface)]++;
+        if (interface->state != MARKER_INTERFACE_ATTACHED)
+            continue;
+        add_packets(attach, interface, metrics);
+        flowd_metrics_add(metrics, &shadowed, interface->place.shadowed,
+                          FLOWD_LABELS("interface", interface->name));
     }
     add_packets(attach, NULL, metrics);
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)

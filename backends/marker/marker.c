@@ -25,9 +25,12 @@
 #include "pins.h"
 #include "program.h"
 #include "revision.h"
+#include "watch.h"
 
 #define RETRY_S 1.0
-#define VERIFY_S 5.0
+#define VERIFY_S 1.0
+#define PINS_S 5.0
+#define QUIET_S 0.1
 #define ENTRIES_MIN 1024u
 
 struct marker {
@@ -41,8 +44,11 @@ struct marker {
     struct flowd_host_observer observer;
     struct ev_timer retry;
     struct ev_timer verify;
-    bool published; /* the first commit is done */
-    bool outdated;  /* addresses changed before that */
+    struct marker_watch watch;
+    double pins_looked_s;  /* when the pins were looked at last */
+    struct ev_timer quiet; /* runs for a moment after the watch was heard */
+    bool published;        /* the first commit is done */
+    bool outdated;         /* addresses changed before that */
 };
 
 static struct marker *marker_of_observer(struct flowd_host_observer *observer)
@@ -50,11 +56,21 @@ static struct marker *marker_of_observer(struct flowd_host_observer *observer)
     return (struct marker *)((char *)observer - offsetof(struct marker, observer));
 }
 
-/* Brings the interfaces, and what is said of flows, up to date. */
+/* Looks at some of the interfaces, and brings what is said of flows up to date. */
+static void verify_interfaces(struct marker *marker)
+{
+    marker_attach_verify(&marker->attach, ev_now(marker->context->loop));
+    marker->entries.attached = marker_attach_any(&marker->attach);
+    marker->entries.seeing = marker_attach_any_seeing(&marker->attach);
+}
+
+/* Brings the interfaces, and what is said of flows, up to date. verify: also what is attached. */
 static void sync_interfaces(struct marker *marker, bool verify)
 {
-    marker_attach_sync(&marker->attach, verify);
-    marker->entries.attached = marker_attach_any(&marker->attach);
+    marker_attach_sync(&marker->attach);
+    if (verify)
+        marker_attach_doubt(&marker->attach, 0);
+    verify_interfaces(marker);
 }
 
 static void retry_if_needed(struct marker *marker)
@@ -101,15 +117,51 @@ static void restore_pins(struct marker *marker)
                       err.message);
 }
 
-/* Nothing tells when somebody else takes a program off an interface: it has to be looked for. */
+/* Nothing tells when somebody else takes a link off an interface, or puts one before it. */
 static void on_verify(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct marker *marker = watcher->data;
+
+    (void)events;
+    if (ev_now(loop) - marker->pins_looked_s >= PINS_S) {
+        marker->pins_looked_s = ev_now(loop);
+        restore_pins(marker);
+    }
+    verify_interfaces(marker);
+    retry_if_needed(marker);
+}
+
+static struct marker *marker_of_watch(struct marker_watch *watch)
+{
+    return (struct marker *)((char *)watch - offsetof(struct marker, watch));
+}
+
+static void on_filters_changed(struct marker_watch *watch, int index)
+{
+    marker_attach_doubt(&marker_of_watch(watch)->attach, index);
+}
+
+/* At once, but not again and again: a neighbour that never stops would keep flowd at it. */
+static void on_filters_heard(struct marker_watch *watch)
+{
+    struct marker *marker = marker_of_watch(watch);
+
+    if (!marker->published || ev_is_active(&marker->quiet))
+        return;
+    ev_timer_set(&marker->quiet, QUIET_S, 0);
+    ev_timer_start(marker->context->loop, &marker->quiet);
+    verify_interfaces(marker);
+    retry_if_needed(marker);
+}
+
+/* What was heard in that moment. */
+static void on_quiet(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct marker *marker = watcher->data;
 
     (void)loop;
     (void)events;
-    restore_pins(marker);
-    sync_interfaces(marker, true);
+    verify_interfaces(marker);
     retry_if_needed(marker);
 }
 
@@ -206,6 +258,7 @@ static int marker_start(const struct flowd_context *context, const void *config,
                         struct flowd_error *err)
 {
     struct marker *marker = calloc(1, sizeof(*marker));
+    struct flowd_error watch_err;
     int result;
 
     if (marker == NULL)
@@ -232,7 +285,12 @@ static int marker_start(const struct flowd_context *context, const void *config,
         flowd_info("marker", "took over the pinned maps of an earlier flowd");
     ev_timer_init(&marker->retry, on_retry, RETRY_S, 0);
     ev_timer_init(&marker->verify, on_verify, VERIFY_S, VERIFY_S);
-    marker->retry.data = marker->verify.data = marker;
+    marker->watch.changed = on_filters_changed;
+    marker->watch.done = on_filters_heard;
+    if (!marker->attach.tcx && marker_watch_open(&marker->watch, context->loop, &watch_err) < 0)
+        flowd_warning("marker", "changed filters are noticed late: %s", watch_err.message);
+    ev_timer_init(&marker->quiet, on_quiet, QUIET_S, 0);
+    marker->retry.data = marker->verify.data = marker->quiet.data = marker;
     marker_revision_init(&marker->revision, context->loop, &marker->entries, on_revised);
     marker->observer.changed = on_host_changed;
     flowd_host_observe(context->host, &marker->observer);
@@ -266,6 +324,8 @@ static void marker_stop(void *instance)
     flowd_host_unobserve(marker->context->host, &marker->observer);
     ev_timer_stop(marker->context->loop, &marker->retry);
     ev_timer_stop(marker->context->loop, &marker->verify);
+    ev_timer_stop(marker->context->loop, &marker->quiet);
+    marker_watch_close(&marker->watch);
     marker_revision_stop(&marker->revision);
     /* A process that never came to its first commit leaves what it found. */
     if (marker->published && marker->config->on_exit == MARKER_ON_EXIT_DETACH) {
@@ -348,6 +408,7 @@ static const struct flowd_backend_status statuses[MARKER_STATUSES] = {
     [MARKER_STATUS_MARKED] = {"marked", false},
     [MARKER_STATUS_FORWARDED] = {"forwarded", false},
     [MARKER_STATUS_NO_INTERFACE] = {"no-interface", false},
+    [MARKER_STATUS_SHADOWED] = {"shadowed", false},
     [MARKER_STATUS_NOT_IPV6] = {"not-ipv6", false},
     [MARKER_STATUS_NO_LABEL] = {"no-label", false},
     [MARKER_STATUS_FAILED] = {"failed", true},
@@ -365,11 +426,8 @@ static const struct flowd_backend_status *marker_show_status(const void *instanc
 static int marker_ready(const void *instance, struct flowd_error *err)
 {
     const struct marker *marker = instance;
-    const struct marker_interface *failed = marker_attach_first_failed(&marker->attach);
 
-    if (failed == NULL)
-        return 0;
-    return flowd_fail(err, -EAGAIN, "interface %s: %s", failed->name, failed->err.message);
+    return marker_attach_ready(&marker->attach, err);
 }
 
 static void marker_status(const void *instance, json_t *object)

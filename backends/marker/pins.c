@@ -194,15 +194,17 @@ int marker_pins_get(const struct marker_pins *pins, const char *name)
     return get(pins, path);
 }
 
-int marker_pins_put(const struct marker_pins *pins, const char *name, int fd)
+/* A pin that takes the place of the one at path has this name before. */
+static void join_fresh(char fresh[static PATH_MAX + 8], const char *path)
 {
-    char path[PATH_MAX];
+    snprintf(fresh, PATH_MAX + 8, "%s_fresh", path);
+}
+
+static int put(const char *path, int fd)
+{
     char fresh[PATH_MAX + 8];
 
-    if (pins->path == NULL)
-        return 0;
-    join(path, pins, name);
-    snprintf(fresh, sizeof(fresh), "%s_fresh", path);
+    join_fresh(fresh, path);
     unlink(fresh);
     if (bpf_obj_pin(fd, fresh) < 0)
         return -errno;
@@ -213,6 +215,16 @@ int marker_pins_put(const struct marker_pins *pins, const char *name, int fd)
         return result;
     }
     return 0;
+}
+
+int marker_pins_put(const struct marker_pins *pins, const char *name, int fd)
+{
+    char path[PATH_MAX];
+
+    if (pins->path == NULL)
+        return 0;
+    join(path, pins, name);
+    return put(path, fd);
 }
 
 int marker_pins_get_link(const struct marker_pins *pins, int index)
@@ -233,8 +245,18 @@ int marker_pins_put_link(const struct marker_pins *pins, int index, int fd)
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return -errno;
     join_index(path, pins, "links", index);
-    unlink(path);
-    return bpf_obj_pin(fd, path) < 0 ? -errno : 0;
+    return put(path, fd);
+}
+
+void marker_pins_drop_fresh_link(const struct marker_pins *pins, int index)
+{
+    char path[PATH_MAX], fresh[PATH_MAX + 8];
+
+    if (pins->path == NULL)
+        return;
+    join_index(path, pins, "links", index);
+    join_fresh(fresh, path);
+    unlink(fresh);
 }
 
 void marker_pins_remove_link(const struct marker_pins *pins, int index)
@@ -245,6 +267,7 @@ void marker_pins_remove_link(const struct marker_pins *pins, int index)
         return;
     join_index(path, pins, "links", index);
     unlink(path);
+    marker_pins_drop_fresh_link(pins, index);
 }
 
 bool marker_pins_has_link(const struct marker_pins *pins, int index)

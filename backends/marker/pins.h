@@ -55,6 +55,8 @@ int marker_pins_put(const struct marker_pins *pins, const char *name, int fd);
 /* The same for the link of an interface. */
 int marker_pins_get_link(const struct marker_pins *pins, int index);
 int marker_pins_put_link(const struct marker_pins *pins, int index, int fd);
+/* Removes what a crash in the midst of putting a link left. */
+void marker_pins_drop_fresh_link(const struct marker_pins *pins, int index);
 void marker_pins_remove_link(const struct marker_pins *pins, int index);
 /* Whether the link's pin is there; true without pins. */
 bool marker_pins_has_link(const struct marker_pins *pins, int index);

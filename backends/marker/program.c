@@ -26,8 +26,8 @@
 #define NAME_OF_TOKEN(token) #token
 #define MARKER_PROGRAM_CLOSED                                                                      \
     {                                                                                              \
-        .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1,               \
-        .fragments_fd = -1,                                                                        \
+        .program_fds = {-1, -1}, .spare_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1,           \
+        .counters_fd = -1, .fragments_fd = -1,                                                     \
     }
 /* Flows, what is shared, counters and fragments outlive the process. */
 #define MAPS 4
@@ -224,49 +224,71 @@ static void set_up(struct marker_bpf *skeleton, const struct marker_program_sett
                                                                  : FLOWD_MARKER_KEY_SIZE);
 }
 
+/* An object that is open with the settings in it, and the file that it needs (-1: none). */
+struct object {
+    struct marker_bpf *skeleton;
+    int btf;
+};
+
+static void close_object(struct object *object)
+{
+    marker_bpf__destroy(object->skeleton);
+    if (object->btf >= 0)
+        close(object->btf);
+}
+
+/* The caller closes it, also on failure. */
+static int open_object(struct object *object, const struct marker_program_settings *settings,
+                       bool path_mtu, struct flowd_error *err)
+{
+    LIBBPF_OPTS(bpf_object_open_opts, options);
+    char path[32];
+
+    *object = (struct object){.btf = -1};
+    if (!path_mtu) {
+        object->btf = make_empty_btf();
+        if (object->btf < 0)
+            return flowd_fail(err, -object->btf, "BTF for the BPF object");
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", object->btf);
+        options.btf_custom_path = path;
+    }
+    object->skeleton = marker_bpf__open_opts(&options);
+    if (object->skeleton == NULL)
+        return flowd_fail(err, errno, "opening the BPF object");
+    set_up(object->skeleton, settings, path_mtu);
+    return 0;
+}
+
 /* One try to load; *program is unchanged on failure. */
 static int load(struct marker_program *program, const struct marker_program_settings *settings,
                 bool path_mtu, const struct marker_pins *pins, struct flowd_error *err)
 {
-    LIBBPF_OPTS(bpf_object_open_opts, options);
     struct marker_program loaded = MARKER_PROGRAM_CLOSED;
-    struct marker_bpf *skeleton;
-    char path[32];
-    int btf = -1;
+    struct object object;
     int result;
 
     flowd_evidence_reset();
-    if (!path_mtu) {
-        btf = make_empty_btf();
-        if (btf < 0)
-            return flowd_fail(err, -btf, "BTF for the BPF object");
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", btf);
-        options.btf_custom_path = path;
+    result = open_object(&object, settings, path_mtu, err);
+    if (result < 0) {
+        close_object(&object);
+        return result;
     }
-    skeleton = marker_bpf__open_opts(&options);
-    if (skeleton == NULL) {
-        result = flowd_fail(err, errno, "opening the BPF object");
-        goto out;
-    }
-    set_up(skeleton, settings, path_mtu);
-    result = adopt_maps(skeleton, pins, &loaded.adopted, &loaded.replaces);
+    result = adopt_maps(object.skeleton, pins, &loaded.adopted, &loaded.replaces);
     if (result == 0)
-        result = marker_bpf__load(skeleton);
+        result = marker_bpf__load(object.skeleton);
     if (result < 0) {
         result = explain_load_failure(MARKER_STAGE_LOAD, result, settings, err);
     } else {
-        result = take_descriptors(&loaded, skeleton);
+        result = take_descriptors(&loaded, object.skeleton);
         if (result < 0)
             result = explain_load_failure(MARKER_STAGE_MAP, result, settings, err);
     }
-    marker_bpf__destroy(skeleton);
+    close_object(&object);
+    loaded.settings = *settings;
     if (result < 0)
         marker_program_close(&loaded);
     else
         *program = loaded;
-out:
-    if (btf >= 0)
-        close(btf);
     return result;
 }
 
@@ -295,10 +317,58 @@ int marker_program_load(struct marker_program *program,
     return result;
 }
 
+/* Loads another instance of the programs onto the maps of the first one. */
+static int load_spares(struct marker_program *program)
+{
+    const struct marker_program_settings *settings = &program->settings;
+    bool path_mtu = settings->strategy != FLOWD_MARKER_LABEL && program->no_path_mtu == NULL;
+    struct flowd_error err;
+    struct object object;
+    int result = open_object(&object, settings, path_mtu, &err);
+
+    if (result == 0) {
+        const struct {
+            struct bpf_map *map;
+            int fd;
+        } maps[MAPS] = {
+            {object.skeleton->maps.FLOWD_MARKER_FLOWS, program->flows_fd},
+            {object.skeleton->maps.bss, program->shared_fd},
+            {object.skeleton->maps.flowd_counters, program->counters_fd},
+            {object.skeleton->maps.flowd_fragments, program->fragments_fd},
+        };
+
+        for (unsigned i = 0; i < MAPS && result == 0; i++)
+            result = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
+    }
+    if (result == 0)
+        result = marker_bpf__load(object.skeleton);
+    if (result == 0) {
+        program->spare_fds[MARKER_ETHERNET_HEADER] =
+            duplicate(bpf_program__fd(object.skeleton->progs.flowd_marker));
+        program->spare_fds[MARKER_NO_LINK_HEADER] =
+            duplicate(bpf_program__fd(object.skeleton->progs.flowd_marker_l3));
+    }
+    close_object(&object);
+    return result;
+}
+
+int marker_program_spare(struct marker_program *program, enum marker_link_header header)
+{
+    int result = 0;
+
+    if (program->spare_fds[header] < 0)
+        result = load_spares(program);
+    if (result < 0)
+        return result;
+    return program->spare_fds[header] < 0 ? -EMFILE : program->spare_fds[header];
+}
+
 void marker_program_close(struct marker_program *program)
 {
     const int fds[] = {program->program_fds[MARKER_ETHERNET_HEADER],
                        program->program_fds[MARKER_NO_LINK_HEADER],
+                       program->spare_fds[MARKER_ETHERNET_HEADER],
+                       program->spare_fds[MARKER_NO_LINK_HEADER],
                        program->flows_fd,
                        program->shared_fd,
                        program->counters_fd,

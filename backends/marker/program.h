@@ -16,20 +16,6 @@
 enum marker_link_header { MARKER_ETHERNET_HEADER, MARKER_NO_LINK_HEADER };
 #define MARKER_LINK_HEADERS 2
 
-struct marker_program {
-    int program_fds[MARKER_LINK_HEADERS];
-    uint32_t ids[MARKER_LINK_HEADERS]; /* the programs' */
-    int flows_fd;
-    int shared_fd;
-    int counters_fd;
-    int fragments_fd;
-    struct flowd_marker_shared *shared; /* a mapping that the programs read */
-    bool adopted;                       /* the maps are the pinned ones */
-    bool replaces;                      /* there are pinned maps, of another layout */
-    /* Why the programs can't read the MTU of a packet's route; NULL: they can, or need not. */
-    const char *no_path_mtu;
-};
-
 struct marker_program_settings {
     enum flowd_marker_strategy strategy;
     enum flowd_marker_encoding encoding;
@@ -42,6 +28,22 @@ struct marker_program_settings {
     uint32_t entries_max;
 };
 
+struct marker_program {
+    int program_fds[MARKER_LINK_HEADERS];
+    uint32_t ids[MARKER_LINK_HEADERS];  /* the programs' */
+    int spare_fds[MARKER_LINK_HEADERS]; /* -1: not needed so far */
+    int flows_fd;
+    int shared_fd;
+    int counters_fd;
+    int fragments_fd;
+    struct flowd_marker_shared *shared; /* a mapping that the programs read */
+    bool adopted;                       /* the maps are the pinned ones */
+    bool replaces;                      /* there are pinned maps, of another layout */
+    /* Why the programs can't read the MTU of a packet's route; NULL: they can, or need not. */
+    const char *no_path_mtu;
+    struct marker_program_settings settings;
+};
+
 /*
  * Loads the programs. Pinned maps of the same layout are used; else there are new ones, which the
  * caller pins with marker_program_pin() once they are filled. Returns 0 or -errno: -EPERM with the
@@ -52,6 +54,12 @@ int marker_program_load(struct marker_program *program,
                         const struct marker_pins *pins, struct flowd_error *err);
 /* Closes what this process holds; attached programs and pinned maps live on. */
 void marker_program_close(struct marker_program *program);
+
+/*
+ * A second instance of a program, over the same maps: TCX takes no program twice at one hook. It is
+ * loaded when it is asked for first. Returns its file descriptor (borrowed) or -errno.
+ */
+int marker_program_spare(struct marker_program *program, enum marker_link_header header);
 
 /* Puts the maps in the place of whatever is pinned. Returns 0 or -errno. */
 int marker_program_pin(const struct marker_program *program, const struct marker_pins *pins);

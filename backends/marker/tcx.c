@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "front.h"
+
 #define TCX_EGRESS 47
 #define MPROG_BEFORE (1u << 3)
 /* The most programs that one hook holds. */
@@ -65,21 +67,33 @@ int marker_tcx_attach(int program_fd, int index)
     return fd < 0 ? -errno : fd;
 }
 
-bool marker_tcx_is_on(int link_fd, int index)
+/* The link's id; 0: it can't be asked. */
+static uint32_t id_of_link(int link_fd)
+{
+    struct bpf_link_info info = {0};
+    uint32_t length = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(link_fd, &info, &length) < 0 ? 0 : info.id;
+}
+
+int marker_tcx_look(int link_fd, int index, struct marker_front *front)
 {
     uint32_t program_ids[MPROG_MAX] = {0};
     uint32_t link_ids[MPROG_MAX] = {0};
-    struct bpf_link_info info = {0};
-    uint32_t length = sizeof(info);
-    int count;
+    uint32_t own = link_fd >= 0 ? id_of_link(link_fd) : 0;
+    int count = query(index, program_ids, link_ids), place = 0;
 
-    if (bpf_obj_get_info_by_fd(link_fd, &info, &length) < 0)
-        return false;
-    count = query(index, program_ids, link_ids);
-    for (int i = 0; i < count && i < MPROG_MAX; i++)
-        if (link_ids[i] == info.id)
-            return true;
-    return false;
+    if (count < 0)
+        return count == -ENOENT && link_fd < 0 ? 0 : count;
+    if (count > MPROG_MAX)
+        count = MPROG_MAX;
+    while (place < count && (own == 0 || link_ids[place] != own))
+        place++;
+    if (link_fd >= 0 && place == count)
+        return -ENOENT;
+    for (int i = 0; i < place; i++)
+        marker_front_add_program(front, "TCX program", program_ids[i]);
+    return 0;
 }
 
 int marker_tcx_replace(int link_fd, int program_fd)

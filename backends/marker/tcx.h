@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+struct marker_front;
+
 /* Asks the kernel, whatever its version. */
 bool marker_tcx_available(void);
 
@@ -15,8 +17,12 @@ bool marker_tcx_available(void);
  */
 int marker_tcx_attach(int program_fd, int index);
 
-/* Whether the link is at the egress of this interface in this network namespace. */
-bool marker_tcx_is_on(int link_fd, int index);
+/*
+ * Adds to front what runs before the link at the egress of this interface in this network
+ * namespace; with no link (-1), everything there. Returns 0, -ENOENT if the link is not there, or
+ * -errno.
+ */
+int marker_tcx_look(int link_fd, int index, struct marker_front *front);
 
 /* Replaces the link's program; no packet passes without one. Returns 0 or -errno. */
 int marker_tcx_replace(int link_fd, int program_fd);

@@ -18,7 +18,7 @@ PACKETS = 20
 class Foreign:
     """
     Three programs of somebody else: a TCX link and a clsact filter, and one more of the kind that
-    flowd attaches, which stands ahead of flowd's. Each counts the packets of one flow, by whether
+    flowd attaches, which is put ahead of flowd's. Each counts the packets of one flow, by whether
     they bear a mark.
     """
 
@@ -62,9 +62,9 @@ def foreign_programs(space):
 @pytest.mark.parametrize("attach", ["tcx", "tc"])
 def test_before_and_behind(pair, make_flowd, directory, pin_path, bpffs, flowd_command, attach, strategy):
     """
-    A clsact filter and TCX links, ahead of flowd's program and behind it, are there and count every
-    packet from before flowd's first start until it has been cleaned away. Those behind it see the
-    mark as long as there is one.
+    A clsact filter and TCX links, ahead of flowd's program (until it goes before them) and behind it,
+    are there and count every packet from before flowd's first start until it has been cleaned away.
+    Those behind it see the mark as long as there is one.
     """
     near = pair.near
     config = base_config(directory, pin_path, attach=attach, markingStrategy=strategy, onExit="detach")
@@ -97,12 +97,15 @@ def test_before_and_behind(pair, make_flowd, directory, pin_path, bpffs, flowd_c
             daemon.start()
             Api(near).post(event(Pair.NEAR, sender.getsockname()[1], Pair.FAR, port)).expect(201)
             check("started", behind)
+            since = daemon.log_size()
             if attach == "tcx":
                 foreign.add_link("ahead", first=True)
             else:
                 foreign.add_filter("ahead", 1)
             there = foreign_programs(near)
             assert list(map(len, there)) == ([2, 1] if attach == "tcx" else [1, 2])
+            daemon.wait_log("first (again|among its like)", since)
+            behind = behind | {"ahead"}
             check("one more ahead", behind)
             daemon.kill()
             check("killed", behind)
@@ -118,8 +121,7 @@ def test_before_and_behind(pair, make_flowd, directory, pin_path, bpffs, flowd_c
             daemon.stop()
             check("stopped with detach", ())
             daemon.start()
-            all_of_them = behind | {"ahead"}
-            check("ahead of all again", all_of_them)
+            check("ahead of all again", behind)
             daemon.kill()
             done = flowd_command("-c", daemon.config_path, "clean",
                                  prefix=["nsenter", f"--net={near.path}"])
