@@ -4,6 +4,8 @@
  */
 #include "daemon/warnings.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -85,4 +87,19 @@ void flowd_warnings_access(int64_t mode, const char *group, const char *path,
         flowd_mistakes_add(warnings,
                            "%s: \"%04o\" without a group lets only flowd's own user and group in",
                            path, (unsigned)mode & 0777u);
+}
+
+void flowd_warnings_passage(const char *file, const char *path, struct flowd_mistakes *warnings)
+{
+    for (const char *slash = strchr(file, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        char directory[PATH_MAX];
+        struct stat status;
+
+        snprintf(directory, sizeof(directory), "%.*s", (int)(slash - file), file);
+        if (slash == file || stat(directory, &status) < 0 || (status.st_mode & S_IXOTH) != 0)
+            continue;
+        flowd_mistakes_add(warnings, "%s: only user %u and group %u get through directory %s", path,
+                           (unsigned)status.st_uid, (unsigned)status.st_gid, directory);
+        return;
+    }
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/hub.h"
@@ -387,9 +388,11 @@ static void warn(const void *config, const char *path, const struct flowd_host *
     const struct fifo_config *fifo = config;
     char option[64];
 
-    (void)host;
     snprintf(option, sizeof(option), "%s.mode", path);
     flowd_warnings_access(fifo->mode, fifo->group, option, warnings);
+    snprintf(option, sizeof(option), "%s.pipePath", path);
+    if (host != NULL && (fifo->mode & S_IWOTH) != 0)
+        flowd_warnings_passage(fifo->path, option, warnings);
 }
 
 static const struct flowd_option options[] = {

@@ -73,6 +73,18 @@ def test_what_is_hardly_meant_draws_one_warning(check, changes, words):
     assert "no mistakes, 1 warning" in done.stdout
 
 
+def test_a_fifo_that_nobody_gets_to(check, directory):
+    """Its directory keeps writers out, whatever its own mode; a group's directory may be meant."""
+    (directory / "shut").mkdir(mode=0o700)
+    changes = {"plugins.namedPipe.pipePath": str(directory / "shut" / "none" / "fifo")}
+    lines = check(changes).stderr.splitlines()
+    assert len(lines) == 1 and "plugins.namedPipe.pipePath: only user 0 and group 0" in lines[0], lines
+    changes.update({"plugins.namedPipe.mode": "0660", "plugins.namedPipe.group": "adm"})
+    assert check(changes).stderr == ""
+    (directory / "shut").chmod(0o711)
+    assert check({"plugins.namedPipe.pipePath": changes["plugins.namedPipe.pipePath"]}).stderr == ""
+
+
 @pytest.mark.parametrize("how", ["disable_ipv6", "flush"])
 def test_an_interface_without_ipv6(check, pair, how):
     if how == "flush":
