@@ -32,6 +32,8 @@
 #include "daemon/warnings.h"
 
 #define LOOK_INTERVAL_S 5.0
+/* Connections, and files that are read again. */
+#define DESCRIPTORS_FOR_OTHERS 4
 
 struct daemon {
     struct flowd_context context; /* first: modules hand it back */
@@ -398,6 +400,8 @@ static void say_ready(struct daemon *daemon)
     struct flowd_error err;
 
     daemon->running.ready = true;
+    daemon->running.few_descriptors =
+        flowd_descriptors_left(DESCRIPTORS_FOR_OTHERS) < DESCRIPTORS_FOR_OTHERS;
     if (flowd_status_ready(&daemon->running, &err) < 0)
         flowd_warning("daemon", "ready, but %s", err.message);
     else

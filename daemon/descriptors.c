@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "daemon/log.h"
 
@@ -27,16 +26,6 @@ void flowd_descriptors_raise(void)
                       "only %llu files may be open; flowd itself needs up to %d, and one for each "
                       "connection: " FLOWD_DESCRIPTORS_REMEDY,
                       (unsigned long long)limit.rlim_cur, WANTED);
-}
-
-bool flowd_descriptors_any(void)
-{
-    int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-
-    if (fd < 0)
-        return false;
-    close(fd);
-    return true;
 }
 
 unsigned flowd_descriptors_left(unsigned most)

@@ -3,15 +3,11 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 /* What says how to allow more, for the end of a message. */
 #define FLOWD_DESCRIPTORS_REMEDY                                                                   \
     "set LimitNOFILE=4096 (systemd), --ulimit nofile=4096 (container) or ulimit -n 4096"
 
 /* Takes as many as the process may have, and warns where that is too few. */
 void flowd_descriptors_raise(void);
-/* Whether one more can be opened. Descriptor 0 is open. */
-bool flowd_descriptors_any(void);
 /* How many can be opened still, but at most most; counts. */
 unsigned flowd_descriptors_left(unsigned most);

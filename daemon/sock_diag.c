@@ -174,9 +174,9 @@ static void note_listener(void *context, size_t index, int error,
 
 /*
  * Whether the kernel finds a socket that is surely there: one without tcp_diag says "not found" to
- * everything.
+ * everything. Returns 0, -EOPNOTSUPP, or -errno: there is no socket to try it with.
  */
-static bool is_trustworthy(struct flowd_sock_diag *diag)
+static int try_listener(struct flowd_sock_diag *diag)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct flowd_flow_key key = {.family = AF_INET, .protocol = IPPROTO_TCP, .dst_port = 1};
@@ -184,6 +184,7 @@ static bool is_trustworthy(struct flowd_sock_diag *diag)
     socklen_t length = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool found = false;
+    int result;
 
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, length) == 0 && listen(fd, 1) == 0 &&
         getsockname(fd, (struct sockaddr *)&address, &length) == 0) {
@@ -191,10 +192,13 @@ static bool is_trustworthy(struct flowd_sock_diag *diag)
         memcpy(&key.dst, &address.sin_addr, 4);
         key.src_port = ntohs(address.sin_port);
         flowd_sock_diag_ask(diag, &query, 1, note_listener, &found);
+        result = found ? 0 : -EOPNOTSUPP;
+    } else {
+        result = -errno;
     }
     if (fd >= 0)
         close(fd);
-    return found;
+    return result;
 }
 
 int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct flowd_error *err)
@@ -216,10 +220,13 @@ int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct
         return flowd_fail(err, -EIO, "sock_diag: %s", nl_geterror(result));
     }
     (void)nl_socket_set_buffer_size(diag->socket, RECEIVE_SIZE, 0);
-    if (!is_trustworthy(diag)) {
+    result = try_listener(diag);
+    if (result < 0)
         flowd_sock_diag_free(diag);
-        return flowd_fail(err, -EOPNOTSUPP, "sock_diag does not find TCP sockets (tcp_diag?)");
-    }
+    if (result == -EOPNOTSUPP)
+        return flowd_fail(err, result, "sock_diag does not find TCP sockets (tcp_diag?)");
+    if (result < 0)
+        return flowd_fail(err, -result, "a socket to try sock_diag with");
     *out = diag;
     return 0;
 }

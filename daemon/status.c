@@ -74,10 +74,10 @@ int flowd_status_ready(const struct flowd_running *running, struct flowd_error *
         if (result < 0)
             return flowd_error_wrap(err, result, "%s", path);
     }
-    if (!flowd_descriptors_any())
+    if (running->few_descriptors)
         return flowd_fail(
             err, -EAGAIN,
-            "no file descriptor is left, so nobody can connect: " FLOWD_DESCRIPTORS_REMEDY);
+            "too few file descriptors are left for connections: " FLOWD_DESCRIPTORS_REMEDY);
     if (!has_input(running))
         return flowd_fail(err, -EAGAIN, "there is no plugin that tells of flows");
     return 0;

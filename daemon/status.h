@@ -23,6 +23,7 @@ struct flowd_running {
     struct flowd_running_module modules[FLOWD_MODULES_MAX];
     size_t count;
     bool ready;
+    bool few_descriptors;  /* too few were left once everything was set up */
     int64_t started_us;    /* CLOCK_BOOTTIME */
     int64_t started_at_us; /* CLOCK_REALTIME */
 };
