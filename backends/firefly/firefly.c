@@ -460,10 +460,10 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
 }
 
 #define AT(field) offsetof(struct firefly_config, field)
+/* What took the place of flowd-go's own sampling. */
 #define ENRICHER_INSTEAD                                                                           \
     "an enricher (\"enrichers\": {\"netlink\": {}}) samples TCP statistics each "                  \
-    "enrichers.period, "                                                                           \
-    "and \"enrich\": true sends them while a flow goes on"
+    "enrichers.period, and \"enrich\": true sends them while a flow goes on"
 
 static const struct flowd_option options[] = {
     {.key = "destinationPort",

@@ -179,13 +179,23 @@ static int set_access(int fd, const char *path, const struct fifo_access *access
 
 static void warn_of_foreign_access(int fd, const char *path, const struct fifo_access *access)
 {
+    const unsigned mode = (unsigned)access->mode & 0777u;
     struct stat status;
+    gid_t gid = 0;
 
-    if (fstat(fd, &status) == 0 && (status.st_mode & 0777) != (mode_t)access->mode)
+    if (fstat(fd, &status) < 0)
+        return;
+    if ((status.st_mode & 0777) != mode)
         flowd_warning("namedPipe",
                       "fifo %s was not made by this flowd: its mode %04o stays, not %04o; chmod "
                       "it, or remove it while flowd is stopped",
-                      path, (unsigned)status.st_mode & 0777u, (unsigned)access->mode & 0777u);
+                      path, (unsigned)status.st_mode & 0777u, mode);
+    if (access->group[0] != '\0' && find_group(access->group, &gid, NULL) == 0 &&
+        gid != status.st_gid)
+        flowd_warning("namedPipe",
+                      "fifo %s was not made by this flowd: its group %u stays, not %s; chgrp it, "
+                      "or remove it while flowd is stopped",
+                      path, (unsigned)status.st_gid, access->group);
 }
 
 int fifo_place_change(const struct fifo_place *place, const char *path,
@@ -267,7 +277,8 @@ static int give_access(struct fifo_place *place, const struct found *found, bool
 
     place->made =
         found->status.st_uid == geteuid() && (fresh || fifo_lock_remembers(place->lock, place->fd));
-    if (!fresh)
+    /* Where others write into the directory, what was made may have been replaced. */
+    if (!fresh || !place->made)
         return fifo_place_change(place, found->path, access, err);
     result = set_access(place->fd, found->path, access, err);
     if (result >= 0)

@@ -266,6 +266,8 @@ def test_fifo_mode_that_changes(make_flowd, single, directory):
     daemon.start()
     assert mode_of(daemon) == 0o640, "it is somebody else's"
     assert "its mode 0640 stays, not 0666" in daemon.log(mark)
+    pipe["group"] = "nogroup"
+    assert "its group 0 stays, not nogroup" in daemon.reload(config, expect="reloaded")
 
 
 def test_fifo_group_that_changes(make_flowd, single, directory):
