@@ -225,6 +225,36 @@ def test_a_neighbour_that_removes(chain, make_flowd, directory, pin_path, what):
     assert not [one for one in tcx_programs(chain.near, "veth0") if "flowd" in one[1]]
 
 
+@pytest.mark.parametrize("attach", ["tcx", "tc"])
+def test_no_packet_meets_neither(chain, make_flowd, directory, pin_path, attach):
+    """While flowd goes to the head, before programs that let packets go on, each packet is marked."""
+    daemon = make_flowd(chain.near, base_config(directory, pin_path, attach=attach)).start()
+    chain.announce()
+
+    def all_marked_and_first():
+        assert chain.marked() == PACKETS
+        return "first again" in daemon.log(since)
+
+    for number in range(6):
+        since = daemon.log_size()
+        chain.add(number, attach, GOES_ON, first=True)
+        until(all_marked_and_first, "the head", interval=0)
+        assert chain.marked() == PACKETS
+        chain.remove(number)
+
+
+def test_a_filter_of_another_kind(chain, make_flowd, directory, pin_path):
+    """A filter that is no BPF stands where flowd's can't get before it, until it is taken away."""
+    chain.near.run("tc", "filter", "add", "dev", "veth0", "egress", "prio", "1", "protocol", "ipv6",
+                   "u32", "match", "u32", "0", "0", "classid", "1:1")
+    daemon = make_flowd(chain.near, base_config(directory, pin_path, attach="tc")).start()
+    daemon.wait_log("warning.*shadowed by u32 filter of priority 1")
+    chain.announce()
+    assert chain.settled() == "shadowed" and chain.marked() == 0
+    chain.near.run("tc", "filter", "del", "dev", "veth0", "egress", "prio", "1")
+    until(lambda: chain.settled() == "marked", "marks without it")
+
+
 def test_nothing_to_attach_to(single, make_flowd, directory, pin_path):
     """Flows are accepted where the interface is still to come, and everybody hears that none is marked."""
     daemon = make_flowd(single, base_config(directory, pin_path, interfaces=["nosuch0"])).start()
