@@ -34,6 +34,7 @@
 #define LOOK_INTERVAL_S 5.0
 /* Connections, and files that are read again. */
 #define DESCRIPTORS_FOR_OTHERS 4
+#define RESTORING_LOOK_S 0.05
 
 struct daemon {
     struct flowd_context context; /* first: modules hand it back */
@@ -45,6 +46,7 @@ struct daemon {
     struct ev_signal terminate, interrupt, hangup, user1;
     struct flowd_service service;
     struct ev_timer look;           /* whether the state file is still there */
+    struct ev_timer restoring;      /* whether flowd is ready by now */
     struct flowd_flow_table *table; /* borrowed from the hub */
     bool state_lost;
     bool stopping;
@@ -395,18 +397,35 @@ static int readiness(const struct flowd_context *context, struct flowd_error *er
     return flowd_status_ready(&daemon->running, err);
 }
 
+/* Ready is who would mark packets: with maps that are new, once each restored flow is in them. */
 static void say_ready(struct daemon *daemon)
 {
     struct flowd_error err;
+    int result;
 
+    /* Before clients take some of them. */
+    if (!daemon->running.ready)
+        daemon->running.few_descriptors =
+            flowd_descriptors_left(DESCRIPTORS_FOR_OTHERS) < DESCRIPTORS_FOR_OTHERS;
     daemon->running.ready = true;
-    daemon->running.few_descriptors =
-        flowd_descriptors_left(DESCRIPTORS_FOR_OTHERS) < DESCRIPTORS_FOR_OTHERS;
-    if (flowd_status_ready(&daemon->running, &err) < 0)
+    result = flowd_status_ready(&daemon->running, &err);
+    if (result < 0 && flowd_hub_is_restoring(daemon->context.hub)) {
+        ev_timer_set(&daemon->restoring, RESTORING_LOOK_S, 0);
+        ev_timer_start(daemon->context.loop, &daemon->restoring);
+        return;
+    }
+    if (result < 0)
         flowd_warning("daemon", "ready, but %s", err.message);
     else
         flowd_info("daemon", "ready");
     flowd_service_ready(&daemon->service);
+}
+
+static void on_restoring(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    say_ready(watcher->data);
 }
 
 static void log_configuration(const struct daemon *daemon)
@@ -510,6 +529,8 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
         flowd_hub_begin(daemon.context.hub);
         follow_closures(&daemon);
         start_looking(&daemon);
+        ev_timer_init(&daemon.restoring, on_restoring, 0, 0);
+        daemon.restoring.data = &daemon;
         say_ready(&daemon);
         daemon.up = true;
         if (daemon.reload_wanted)

@@ -235,12 +235,16 @@ static int conclude(struct flowd_flow_table *table, struct flowd_flow_table_repo
     return result;
 }
 
+/*
+ * Room for what will be read. Where more flows are allowed than usual, there is room for all of
+ * them at once: an index that grows then would hold up the loop.
+ */
 static int begin_reading(struct flowd_flow_table *table)
 {
     size_t records = table->file.capacity;
     int result = reserve_free(table, records);
 
-    if (records > table->flows_max)
+    if (records > table->flows_max || table->flows_max > FLOWD_FLOWS_USUAL)
         records = table->flows_max;
     return result < 0 ? result : flowd_flow_index_expect(&table->index, records);
 }
@@ -293,7 +297,7 @@ int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
                           struct flowd_flow_table_report *report, struct flowd_error *err)
 {
     struct flowd_flow_table *table;
-    int result = flowd_flow_table_open_unread(directory, FLOWD_FLOWS_LIMIT, &table, report, err);
+    int result = flowd_flow_table_open_unread(directory, FLOWD_FLOWS_USUAL, &table, report, err);
 
     if (result < 0)
         return result;

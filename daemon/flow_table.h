@@ -19,6 +19,8 @@
 
 /* The most that `flows.max` may be. */
 #define FLOWD_FLOWS_LIMIT 4194304
+/* What it is unless it is configured. Memory for more flows than this is reserved at the start. */
+#define FLOWD_FLOWS_USUAL 262144
 
 struct flowd_flow_table;
 
@@ -47,7 +49,7 @@ int flowd_flow_table_open_unread(const char *directory, size_t flows_max,
  */
 int flowd_flow_table_read(struct flowd_flow_table *table, size_t count,
                           struct flowd_flow_table_report *report, struct flowd_error *err);
-/* Opens the table and reads all of it. */
+/* Opens the table with the usual flows.max and reads all of it. */
 int flowd_flow_table_open(const char *directory, struct flowd_flow_table **out,
                           struct flowd_flow_table_report *report, struct flowd_error *err);
 /* flowd_state_file_restore() for the table's file. */

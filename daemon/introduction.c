@@ -6,7 +6,7 @@
 #include "daemon/flow.h"
 #include "daemon/flow_table.h"
 
-#define RECORDS_PER_TURN FLOWD_FLOWS_LIMIT
+#define RECORDS_PER_TURN 2048
 
 void flowd_introduce(struct flowd_introduction *introduction, struct flowd_flow *flow)
 {

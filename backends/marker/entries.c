@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -267,7 +268,8 @@ void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow)
 
 unsigned marker_entries_reconsider(struct marker_entries *entries, struct flowd_flow *flow)
 {
-    if (flow->key.family != AF_INET6 || flow->experiment > entries->experiment_max)
+    /* Of one that this process was not told of yet it will be told. */
+    if (flow->untold || flow->key.family != AF_INET6 || flow->experiment > entries->experiment_max)
         return 0;
     return adjust(entries, flow);
 }
@@ -340,7 +342,10 @@ static void delete_failed(void *owner, void *context, int error)
                       "an entry of the flow map can't be deleted: %s", strerror(-error));
 }
 
-/* Deletes the dirty keys that nobody stands behind, then clears the bits that nobody needs. */
+/*
+ * Deletes the dirty keys that nobody stands behind, then clears the bits that nobody needs. As long
+ * as flows are untold, one of them may need the entry or the bit: the sweep sees to it then.
+ */
 static void commit_deletions(struct marker_entries *entries)
 {
     struct marker_dirty_list *dirty = &entries->dirty;
@@ -349,7 +354,7 @@ static void commit_deletions(struct marker_entries *entries)
         struct marker_dirty *item = &dirty->items[i];
 
         item->winner = find_winner(entries, &item->key, item->hash, NULL);
-        if (item->winner != 0)
+        if (item->winner != 0 || entries->adopted)
             continue;
         marker_batch_add(entries->batch, &item->key, 0, item);
         if (marker_batch_full(entries->batch))
@@ -357,9 +362,17 @@ static void commit_deletions(struct marker_entries *entries)
     }
     marker_batch_delete(entries->batch, delete_failed, entries);
     for (size_t i = 0; i < dirty->count; i++)
-        if (dirty->items[i].winner == 0 &&
+        if (dirty->items[i].winner == 0 && !entries->adopted &&
             !marker_marks_bit_used(&entries->marks, dirty->items[i].hash))
             clear_bit(entries, dirty->items[i].hash);
+}
+
+static bool is_written(const struct marker_entries *entries, const struct flowd_marker_key *key,
+                       flowd_marker_word wanted)
+{
+    flowd_marker_word word;
+
+    return bpf_map_lookup_elem(entries->flows_fd, key, &word) == 0 && word == wanted;
 }
 
 static void commit_updates(struct marker_entries *entries)
@@ -370,6 +383,7 @@ static void commit_updates(struct marker_entries *entries)
         struct marker_dirty *item = &dirty->items[i];
         const struct flowd_flow *flow;
         struct flowd_marker_mark mark;
+        flowd_marker_word word;
         uint32_t check;
 
         if (item->winner == 0)
@@ -388,7 +402,10 @@ static void commit_updates(struct marker_entries *entries)
         }
         set_bit(entries, item->hash);
         check = flowd_marker_check(item->hash, item->key.src[0], item->key.src[1]);
-        marker_batch_add(entries->batch, &item->key, flowd_marker_word_make(&mark, check), item);
+        word = flowd_marker_word_make(&mark, check);
+        if (entries->adopted && is_written(entries, &item->key, word))
+            continue;
+        marker_batch_add(entries->batch, &item->key, word, item);
         if (marker_batch_full(entries->batch))
             marker_batch_update(entries->batch, update_failed, entries);
     }

@@ -61,6 +61,11 @@ struct marker_entries {
     unsigned experiment_max; /* the largest that a mark can say */
     bool attached;           /* the program is on an interface */
     bool seeing;             /* and on one of them nothing keeps packets from it */
+    /*
+     * The map has an earlier process's entries, and flows are untold: entries that are as they
+     * should be are not written again, and none is deleted.
+     */
+    bool adopted;
     struct marker_marks marks;
     size_t keys;      /* different map keys behind the marks */
     size_t forwarded; /* live flows of which neither end is this host's */
@@ -104,10 +109,3 @@ void marker_entries_retry(struct marker_entries *entries);
 
 /* Whether a live flow stands behind the key. */
 bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key);
-
-/*
- * Deletes every entry without a flow from the map and clears every bit that no flow needs; for maps
- * that an earlier process left, after the first commit. Returns how many entries were deleted, or
- * -errno.
- */
-int64_t marker_entries_sweep(struct marker_entries *entries);

@@ -3,10 +3,11 @@
  * attach.c, the program and its maps are program.c's.
  *
  * start() loads the program onto the pinned maps of an earlier process, if there are any, and
- * touches nothing else: the earlier process's program goes on marking. The first commit, which
- * comes when the hub has told of every restored flow, writes the entries, deletes stale ones, puts
- * the program in the earlier one's place and pins maps that are new. So no packet of a flow that is
- * live across a restart leaves without its mark.
+ * touches nothing else: the earlier process's program goes on marking. The first commit puts the
+ * program in the earlier one's place; where the maps are new, the commit that comes when the hub
+ * has told of every restored flow does, and pins them. Entries that are missing are written as the
+ * flows are told of, and stale ones deleted after that. So no packet of a flow that is live across
+ * a restart leaves without its mark.
  */
 #include <errno.h>
 #include <ev.h>
@@ -16,6 +17,7 @@
 #include "attach.h"
 #include "clean.h"
 #include "config.h"
+#include "daemon/flow_table.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
@@ -25,6 +27,7 @@
 #include "pins.h"
 #include "program.h"
 #include "revision.h"
+#include "sweep.h"
 #include "watch.h"
 
 #define RETRY_S 1.0
@@ -45,10 +48,12 @@ struct marker {
     struct ev_timer retry;
     struct ev_timer verify;
     struct marker_watch watch;
-    double pins_looked_s;  /* when the pins were looked at last */
-    struct ev_timer quiet; /* runs for a moment after the watch was heard */
-    bool published;        /* the first commit is done */
-    bool outdated;         /* addresses changed before that */
+    double pins_looked_s;       /* when the pins were looked at last */
+    struct ev_timer quiet;      /* runs for a moment after the watch was heard */
+    struct marker_sweep *sweep; /* of adopted maps; owned; NULL: none is needed, or it is over */
+    struct ev_timer sweeping;
+    bool published; /* the program is in place */
+    bool outdated;  /* addresses changed before that */
 };
 
 static struct marker *marker_of_observer(struct flowd_host_observer *observer)
@@ -94,6 +99,32 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
     if (marker_attach_failing(&marker->attach))
         sync_interfaces(marker, false);
     retry_if_needed(marker);
+}
+
+/* Removes what an earlier process left in the maps for flows that are gone, some in each turn. */
+static void sweep_some(struct marker *marker)
+{
+    int result = marker_sweep_some(marker->sweep);
+
+    if (result > 0) {
+        ev_timer_start(marker->context->loop, &marker->sweeping);
+        return;
+    }
+    if (result < 0)
+        flowd_err("marker", "stale entries can't be removed from the pinned maps: %s",
+                  strerror(-result));
+    else if (marker->sweep->deleted > 0)
+        flowd_info("marker", "removed %lld entries of flows that are gone",
+                   (long long)marker->sweep->deleted);
+    free(marker->sweep);
+    marker->sweep = NULL;
+}
+
+static void on_sweeping(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    sweep_some(watcher->data);
 }
 
 /* Pins are files that somebody may remove; a crash would then end the marking. */
@@ -254,6 +285,36 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
     return result;
 }
 
+static void close_kernel_side(struct marker *marker)
+{
+    marker_attach_fini(&marker->attach);
+    marker_entries_fini(&marker->entries);
+    marker_program_close(&marker->program);
+    marker_pins_close(&marker->pins);
+}
+
+/*
+ * Prepares for the flows that the hub will tell of, and for what the maps may have of them. Where
+ * more flows are allowed than usual there is room for all of them, as in the table.
+ */
+static int expect_flows(struct marker *marker)
+{
+    size_t flows = flowd_hub_live(marker->context->hub);
+    size_t marks;
+
+    if (marker->context->flows_max > FLOWD_FLOWS_USUAL && flows < marker->context->flows_max)
+        flows = marker->context->flows_max;
+    marks = MARKER_DIRECTIONS * flows;
+
+    marker->entries.adopted = marker->program.adopted;
+    if (marker->program.adopted) {
+        marker->sweep = marker_sweep_new(&marker->entries);
+        if (marker->sweep == NULL)
+            return -ENOMEM;
+    }
+    return marker_marks_expect(&marker->entries.marks, marks);
+}
+
 static int marker_start(const struct flowd_context *context, const void *config, void **instance,
                         struct flowd_error *err)
 {
@@ -270,6 +331,13 @@ static int marker_start(const struct flowd_context *context, const void *config,
     if (result < 0) {
         free(marker);
         return result;
+    }
+    result = expect_flows(marker);
+    if (result < 0) {
+        close_kernel_side(marker);
+        free(marker->sweep);
+        free(marker);
+        return flowd_fail(err, ENOMEM, "marker");
     }
     if (marker->pins.path == NULL)
         warn_without_pins(config);
@@ -290,7 +358,8 @@ static int marker_start(const struct flowd_context *context, const void *config,
     if (!marker->attach.tcx && marker_watch_open(&marker->watch, context->loop, &watch_err) < 0)
         flowd_warning("marker", "changed filters are noticed late: %s", watch_err.message);
     ev_timer_init(&marker->quiet, on_quiet, QUIET_S, 0);
-    marker->retry.data = marker->verify.data = marker->quiet.data = marker;
+    ev_timer_init(&marker->sweeping, on_sweeping, 0, 0);
+    marker->retry.data = marker->verify.data = marker->quiet.data = marker->sweeping.data = marker;
     marker_revision_init(&marker->revision, context->loop, &marker->entries, on_revised);
     marker->observer.changed = on_host_changed;
     flowd_host_observe(context->host, &marker->observer);
@@ -312,7 +381,8 @@ static int marker_reload(void *instance, const void *config, struct flowd_error 
     (void)err;
     marker->config = config;
     marker->attach.config = config;
-    sync_interfaces(marker, true);
+    if (marker->published)
+        sync_interfaces(marker, true);
     retry_if_needed(marker);
     return 0;
 }
@@ -326,16 +396,15 @@ static void marker_stop(void *instance)
     ev_timer_stop(marker->context->loop, &marker->verify);
     ev_timer_stop(marker->context->loop, &marker->quiet);
     marker_watch_close(&marker->watch);
+    ev_timer_stop(marker->context->loop, &marker->sweeping);
+    free(marker->sweep);
     marker_revision_stop(&marker->revision);
     /* A process that never came to its first commit leaves what it found. */
     if (marker->published && marker->config->on_exit == MARKER_ON_EXIT_DETACH) {
         marker_attach_detach_all(&marker->attach);
         marker_pins_clear(&marker->pins, NULL, NULL);
     }
-    marker_attach_fini(&marker->attach);
-    marker_entries_fini(&marker->entries);
-    marker_program_close(&marker->program);
-    marker_pins_close(&marker->pins);
+    close_kernel_side(marker);
     free(marker);
 }
 
@@ -364,19 +433,11 @@ static void marker_flow_end(void *instance, struct flowd_flow *flow)
     marker_entries_end(&marker->entries, flow);
 }
 
-/* The end of the first commit: the maps are filled, the program may be put in place. */
+/* The maps mark what they have to: the program may be put in place. */
 static void publish(struct marker *marker)
 {
-    int64_t stale = 0;
     int result;
 
-    if (marker->program.adopted)
-        stale = marker_entries_sweep(&marker->entries);
-    if (stale < 0)
-        flowd_err("marker", "stale entries can't be removed from the pinned maps: %s",
-                  strerror((int)-stale));
-    else if (stale > 0)
-        flowd_info("marker", "removed %lld entries of flows that are gone", (long long)stale);
     sync_interfaces(marker, false);
     if (!marker->program.adopted) {
         result = marker_program_pin(&marker->program, &marker->pins);
@@ -393,13 +454,23 @@ static void publish(struct marker *marker)
         marker_revision_start(&marker->revision);
 }
 
+/*
+ * Maps that were taken over mark the flows that are restored, told of or not. Others, and the
+ * program that reads them, have to wait until each flow has its entry.
+ */
 static void marker_commit(void *instance)
 {
     struct marker *marker = instance;
+    bool restoring = flowd_hub_is_restoring(marker->context->hub);
 
     marker_entries_commit(&marker->entries);
-    if (!marker->published)
+    if (!marker->published && (marker->program.adopted || !restoring))
         publish(marker);
+    if (!restoring) {
+        marker->entries.adopted = false;
+        if (marker->sweep != NULL && !marker->sweep->begun)
+            sweep_some(marker);
+    }
     retry_if_needed(marker);
 }
 
@@ -427,6 +498,8 @@ static int marker_ready(const void *instance, struct flowd_error *err)
 {
     const struct marker *marker = instance;
 
+    if (!marker->published)
+        return flowd_fail(err, -EAGAIN, "flows of an earlier run are being restored");
     return marker_attach_ready(&marker->attach, err);
 }
 

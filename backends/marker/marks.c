@@ -55,16 +55,16 @@ static void place(struct marker_marks *marks, struct marker_slot mark)
     marks->slots[at] = mark;
 }
 
-static int grow(struct marker_marks *marks)
+static int grow_to(struct marker_marks *marks, unsigned order)
 {
-    struct marker_marks larger = {.order = marks->order + 1, .count = marks->count};
+    struct marker_marks larger = {.order = order, .count = marks->count};
 
     if (larger.order > ORDER_MAX)
         return -ENOMEM;
     larger.slots = calloc(slot_count(&larger), sizeof(*larger.slots));
     if (larger.slots == NULL)
         return -ENOMEM;
-    for (size_t at = 0; at < slot_count(marks); at++)
+    for (size_t at = 0; marks->count > 0 && at < slot_count(marks); at++)
         if (marks->slots[at].ref != 0)
             place(&larger, marks->slots[at]);
     free(marks->slots);
@@ -72,10 +72,25 @@ static int grow(struct marker_marks *marks)
     return 0;
 }
 
+/* Up to 5/8. */
+static bool has_room(unsigned order, size_t count)
+{
+    return count * 8 <= ((size_t)1 << order) * 5;
+}
+
+int marker_marks_expect(struct marker_marks *marks, size_t count)
+{
+    unsigned order = marks->order;
+
+    while (order < ORDER_MAX && !has_room(order, count))
+        order++;
+    return order > marks->order ? grow_to(marks, order) : 0;
+}
+
 int marker_marks_add(struct marker_marks *marks, uint32_t hash, marker_ref ref)
 {
-    if ((marks->count + 1) * 8 > slot_count(marks) * 5) {
-        int result = grow(marks);
+    if (!has_room(marks->order, marks->count + 1)) {
+        int result = grow_to(marks, marks->order + 1);
 
         if (result < 0)
             return result;

@@ -48,6 +48,12 @@ struct marker_marks {
 int marker_marks_init(struct marker_marks *marks);
 void marker_marks_fini(struct marker_marks *marks);
 
+/*
+ * Makes room for count marks at once, which an index that has none yet gets in no time. Returns 0
+ * or -ENOMEM.
+ */
+int marker_marks_expect(struct marker_marks *marks, size_t count);
+
 /* Adds a mark, which must not be there yet. Returns 0 or -ENOMEM. */
 int marker_marks_add(struct marker_marks *marks, uint32_t hash, marker_ref ref);
 /* Returns whether it was there. */

@@ -1,7 +1,9 @@
 /*
- * Reconciles maps that an earlier process left with the live flows: the second half of adopting
- * them, after every live flow has been written.
+ * The kernel hands out the entries bucket by bucket, so that those which stay are seen once,
+ * whatever else comes and goes. That takes Linux 5.6.
  */
+#include "sweep.h"
+
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdatomic.h>
@@ -11,6 +13,15 @@
 #include "batch.h"
 #include "entries.h"
 
+struct marker_sweep *marker_sweep_new(struct marker_entries *entries)
+{
+    struct marker_sweep *sweep = calloc(1, sizeof(*sweep));
+
+    if (sweep != NULL)
+        sweep->entries = entries;
+    return sweep;
+}
+
 static void ignore_failure(void *owner, void *context, int error)
 {
     uint64_t *failures = owner;
@@ -18,44 +29,6 @@ static void ignore_failure(void *owner, void *context, int error)
     (void)context;
     (void)error;
     (*failures)++;
-}
-
-/* Copies every key of the map into *keys (owned by the caller). Returns their number or -errno. */
-static int64_t read_keys(const struct marker_entries *entries, uint8_t **keys)
-{
-    size_t key_size = entries->batch->key_size;
-    size_t count = 0;
-    size_t capacity = 1024;
-    uint8_t *found = malloc(capacity * key_size);
-    const uint8_t *previous = NULL;
-
-    if (found == NULL)
-        return -ENOMEM;
-    for (;;) {
-        int result;
-
-        if (count == capacity) {
-            uint8_t *larger = realloc(found, 2 * capacity * key_size);
-
-            if (larger == NULL) {
-                free(found);
-                return -ENOMEM;
-            }
-            found = larger;
-            capacity *= 2;
-        }
-        previous = count > 0 ? found + (count - 1) * key_size : NULL;
-        result = bpf_map_get_next_key(entries->flows_fd, previous, found + count * key_size);
-        if (result == -ENOENT)
-            break;
-        if (result < 0) {
-            free(found);
-            return result;
-        }
-        count++;
-    }
-    *keys = found;
-    return (int64_t)count;
 }
 
 /* Stores the wanted bits word by word: a bit that a live flow needs is set before and after. */
@@ -73,38 +46,48 @@ static int sweep_bitmap(struct marker_entries *entries)
     return 0;
 }
 
-/* Deletes the entries without a flow. Returns how many there were, or -errno. */
-static int64_t sweep_entries(struct marker_entries *entries)
+/* Deletes those of the keys that no flow is behind. */
+static void delete_stale(struct marker_sweep *sweep, uint32_t count)
 {
+    struct marker_entries *entries = sweep->entries;
     size_t key_size = entries->batch->key_size;
-    uint8_t *keys = NULL;
-    int64_t count = read_keys(entries, &keys);
-    int64_t deleted = 0;
 
-    for (int64_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct flowd_marker_key key = {0};
 
-        memcpy(&key, keys + (size_t)i * key_size, key_size);
+        memcpy(&key, sweep->keys + i * key_size, key_size);
         if (marker_entries_wanted(entries, &key))
             continue;
         marker_batch_add(entries->batch, &key, 0, NULL);
-        deleted++;
+        sweep->deleted++;
         if (marker_batch_full(entries->batch))
             marker_batch_delete(entries->batch, ignore_failure, &entries->delete_failures);
     }
     marker_batch_delete(entries->batch, ignore_failure, &entries->delete_failures);
-    free(keys);
-    return count < 0 ? count : deleted;
 }
 
-int64_t marker_entries_sweep(struct marker_entries *entries)
+/* Every entry has been looked at. */
+static int conclude(struct marker_entries *entries)
 {
-    int64_t deleted = sweep_entries(entries);
     int result = sweep_bitmap(entries);
 
     /* What a program that an earlier process left remembers is void, after all of this is seen. */
     atomic_thread_fence(memory_order_seq_cst);
     for (size_t i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
         entries->shared->generations[i]++;
-    return result < 0 ? result : deleted;
+    return result;
+}
+
+int marker_sweep_some(struct marker_sweep *sweep)
+{
+    uint32_t place = sweep->place;
+    uint32_t count = MARKER_SWEEP_ENTRIES;
+    int result = bpf_map_lookup_batch(sweep->entries->flows_fd, sweep->begun ? &place : NULL,
+                                      &sweep->place, sweep->keys, sweep->words, &count, NULL);
+
+    if (result < 0 && result != -ENOENT)
+        return result;
+    sweep->begun = true;
+    delete_stale(sweep, count);
+    return result == -ENOENT ? conclude(sweep->entries) : 1;
 }

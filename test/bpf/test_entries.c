@@ -17,11 +17,13 @@
 #include <ev.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "daemon/flow_table.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
 #include "entries.h"
 #include "marker_run.h"
+#include "sweep.h"
 
 #define ENTRIES_MAX 8u
 
@@ -334,6 +336,23 @@ static void test_full_map(void **state)
 }
 
 /* Maps that an earlier process left: strange entries and bits go, those of live flows stay. */
+/* Returns how many entries were deleted. */
+static int64_t sweep(struct world *world)
+{
+    struct marker_sweep *sweep = marker_sweep_new(&world->entries);
+    int64_t deleted;
+    int result;
+
+    assert_non_null(sweep);
+    do
+        result = marker_sweep_some(sweep);
+    while (result > 0);
+    assert_int_equal(result, 0);
+    deleted = sweep->deleted;
+    free(sweep);
+    return deleted;
+}
+
 static void test_sweep(void **state)
 {
     struct world *world = world_new(true);
@@ -349,13 +368,84 @@ static void test_sweep(void **state)
     submit(world, FLOWD_EVENT_START, "fd00:1::1", 1, "fd00:9::1", 2, 3, 0);
     flowd_hub_flush(world->hub);
     assert_int_equal(entry_count(world), 6);
-    assert_int_equal(marker_entries_sweep(&world->entries), 5);
+    assert_int_equal(sweep(world), 5);
     assert_int_equal(entry_count(world), 1);
     assert_int_equal(entry(world, "fd00:1::1", 1, "fd00:9::1", 2), 3);
     for (unsigned i = 0, set = 0; i < FLOWD_MARKER_BITMAP_WORDS; i++) {
         set += (unsigned)__builtin_popcountll(world->shared->bitmap[i]);
         assert_true(set <= 1);
     }
+    world_free(world);
+}
+
+/*
+ * Maps of an earlier process while flows are untold: what is as it should be is not written again,
+ * and what somebody untold may need is not deleted.
+ */
+static void test_adopted(void **state)
+{
+    struct world *world = world_new(false);
+
+    (void)state;
+    submit(world, FLOWD_EVENT_START, "fd00:1::1", 1, "fd00:9::1", 2, 3, 0);
+    flowd_hub_flush(world->hub);
+    world->entries.adopted = true;
+    submit(world, FLOWD_EVENT_END, "fd00:1::1", 1, "fd00:9::1", 2, 3, 0);
+    flowd_hub_flush(world->hub);
+    assert_int_equal(entry(world, "::", 1, "fd00:9::1", 2), 3);
+    /* From here on the map refuses what is written. */
+    assert_int_equal(bpf_map_freeze(world->map_fd), 0);
+    assert_int_equal(status(submit(world, FLOWD_EVENT_START, "fd00:1::1", 1, "fd00:9::1", 2, 3, 0)),
+                     MARKER_STATUS_MARKED);
+    flowd_hub_flush(world->hub);
+    assert_int_equal(world->entries.update_failures, 0);
+    assert_int_equal(entry(world, "::", 1, "fd00:9::1", 2), 3);
+    submit(world, FLOWD_EVENT_START, "fd00:1::1", 1, "fd00:9::1", 2, 4, 0);
+    flowd_hub_flush(world->hub);
+    assert_int_not_equal(world->entries.update_failures, 0);
+    world_free(world);
+}
+
+/* An untold flow has no mark, and an address change makes it none. */
+static void test_untold(void **state)
+{
+    struct world *world = world_new(true);
+    struct flowd_flow *flow =
+        submit(world, FLOWD_EVENT_START, "fd00:2::1", 1, "fd00:9::1", 2, 3, 0);
+    unsigned marks = (unsigned)world->entries.marks.count;
+
+    (void)state;
+    flow->untold = true;
+    second_net_local = true;
+    assert_int_equal(marker_entries_reconsider(&world->entries, flow), 0);
+    flow->untold = false;
+    assert_int_equal(marker_entries_reconsider(&world->entries, flow), 1);
+    assert_int_not_equal(world->entries.marks.count, marks);
+    world_free(world);
+}
+
+/* More entries than are looked at in one go. */
+static void test_sweep_of_many(void **state)
+{
+    enum { MANY = 10000 };
+    struct world *world = world_new(true);
+    flowd_marker_word word = 1;
+
+    (void)state;
+    close(world->map_fd);
+    world->map_fd = bpf_map_create(BPF_MAP_TYPE_HASH, "many", FLOWD_MARKER_KEY_SOURCE_SIZE,
+                                   sizeof(flowd_marker_word), MANY + 8, NULL);
+    assert_true(world->map_fd >= 0);
+    world->entries.flows_fd = world->entries.batch->map_fd = world->map_fd;
+    for (uint32_t i = 0; i < MANY; i++) {
+        struct flowd_marker_key key = {.sport_be = (uint16_t)i, .dport_be = 1};
+
+        assert_int_equal(bpf_map_update_elem(world->map_fd, &key, &word, BPF_ANY), 0);
+    }
+    submit(world, FLOWD_EVENT_START, "fd00:1::1", 1, "fd00:9::1", 2, 3, 0);
+    flowd_hub_flush(world->hub);
+    assert_int_equal(sweep(world), MANY);
+    assert_int_equal(entry_count(world), 1);
     world_free(world);
 }
 
@@ -387,7 +477,7 @@ static void test_generations(void **state)
     }
     for (unsigned i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
         world->shared->generations[i] = 7;
-    assert_int_equal(marker_entries_sweep(&world->entries), 0);
+    assert_int_equal(sweep(world), 0);
     for (unsigned i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
         assert_int_not_equal(world->shared->generations[i], 7);
     world_free(world);
@@ -417,10 +507,12 @@ static void test_not_for_labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_directions),  cmocka_unit_test(test_addresses_change),
-        cmocka_unit_test(test_shared_key),  cmocka_unit_test(test_one_turn),
-        cmocka_unit_test(test_full_map),    cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_generations), cmocka_unit_test(test_not_for_labels),
+        cmocka_unit_test(test_directions),     cmocka_unit_test(test_addresses_change),
+        cmocka_unit_test(test_shared_key),     cmocka_unit_test(test_one_turn),
+        cmocka_unit_test(test_full_map),       cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_adopted),        cmocka_unit_test(test_untold),
+        cmocka_unit_test(test_sweep_of_many),  cmocka_unit_test(test_generations),
+        cmocka_unit_test(test_not_for_labels),
     };
     const char *reason = marker_run_unavailable();
 

@@ -362,7 +362,7 @@ def test_as_many_flows_as_flows_max(single, make_flowd, directory, pin_path):
         status = api.status()
         assert status["events"]["api"]["start"]["refused"] == 1
         assert (status["flows"]["live"], status["flows"]["max"]) == (len(flows), len(flows))
-        assert api.module("marker")["entries"] == len(keys)
+        until(lambda: api.module("marker")["entries"] == len(keys), "the entries, after a restart too")
         assert api.module("marker")["entriesFailed"] == 0
         assert map_keys(pin_path) == keys
         check_on_the_wire(single, list(enumerate(flows))[::6047])
