@@ -460,10 +460,14 @@ int flowd_local_routes_new(struct ev_loop *loop, void (*changed)(void *context),
     if (result == 0)
         result = open_notifications(routes, err);
     if (result == 0) {
-        int failure = read_prefixes(&routes->prefixes);
+        int failure;
 
+        errno = 0;
+        failure = read_prefixes(&routes->prefixes);
         if (failure == -NLE_DUMP_INTR)
             read_later(routes, RETRY_S);
+        else if (failure == -NLE_FAILURE && errno != 0) /* libnl has no word for what that says */
+            result = flowd_fail(err, errno, "read local routes");
         else if (failure < 0)
             result = flowd_fail(err, EIO, "read local routes: %s", nl_geterror(failure));
     }
