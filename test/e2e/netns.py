@@ -9,6 +9,8 @@ import os
 import socket
 import subprocess
 
+from waiting import until
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _numbers = itertools.count()
@@ -88,6 +90,11 @@ class Namespace:
         extra = ["nodad"] if ":" in address else []
         self.ip("address", "add", address, "dev", interface, *extra)
 
+    def wait_usable(self, address):
+        """The kernel makes an IPv6 address's routes when it has noticed that the link is up."""
+        argv = ["ip", "-n", self.name, "-6", "route", "get", address]
+        until(lambda: run(argv, check=False).returncode == 0, f"a route to {address}")
+
 
 class Pair:
     """
@@ -116,6 +123,8 @@ class Pair:
                 space.add_address(interface, address + "/64")
         self.near.add_address("veth0", self.NEAR4 + "/24")
         self.far.add_address("veth1", self.FAR4 + "/24")
+        self.near.wait_usable(self.NEAR_OTHER)
+        self.far.wait_usable(self.FAR_OTHER)
 
     def remove(self):
         self.near.remove()

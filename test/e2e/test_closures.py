@@ -316,6 +316,7 @@ def test_a_process_in_another_network_namespace(watching, pair):
     other = Namespace()
     try:
         other.add_address("lo", "2001:db8::1/128")
+        other.wait_usable("2001:db8::1")
         with Tcp(other, other, "2001:db8::1", "2001:db8::1") as connection:
             flow = key_of(connection.connect())
             flow_id = announce(daemon, flow)
