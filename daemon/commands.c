@@ -167,13 +167,19 @@ static int clean_module(const struct flowd_command_line *line,
 enum flowd_exit flowd_command_clean(const struct flowd_command_line *line)
 {
     struct flowd_configuration *configuration = cleaning_configuration(line);
-    int result = 0;
+    struct flowd_error err;
+    int result;
 
     if (configuration == NULL)
         return FLOWD_EXIT_USAGE;
-    if (flowd_state_file_in_use(configuration->settings.state_dir)) {
+    result = flowd_state_file_in_use(configuration->settings.state_dir, &err);
+    if (result > 0)
         fprintf(line->errors, "flowd: a running flowd uses stateDir %s; stop it first\n",
                 configuration->settings.state_dir);
+    if (result < 0)
+        fprintf(line->errors, "flowd: whether a running flowd uses stateDir can't be told: %s\n",
+                err.message);
+    if (result != 0) {
         flowd_configuration_free(configuration);
         return FLOWD_EXIT_FAILED;
     }

@@ -471,18 +471,20 @@ int flowd_state_file_restore(struct flowd_state_file *file, const char *director
     return result < 0 ? result : 1;
 }
 
-bool flowd_state_file_in_use(const char *directory)
+int flowd_state_file_in_use(const char *directory, struct flowd_error *err)
 {
     int directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int fd =
         directory_fd >= 0 ? openat(directory_fd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    bool in_use = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    int result = fd < 0 && errno != ENOENT ? -errno : 0;
 
+    if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0)
+        result = errno == EWOULDBLOCK ? 1 : -errno;
     if (fd >= 0)
         close(fd);
     if (directory_fd >= 0)
         close(directory_fd);
-    return in_use;
+    return result < 0 ? flowd_fail(err, -result, "look at %s/%s", directory, FILE_NAME) : result;
 }
 
 void flowd_state_file_close(struct flowd_state_file *file)

@@ -44,8 +44,11 @@ int flowd_state_file_restore(struct flowd_state_file *file, const char *director
                              struct flowd_error *err);
 void flowd_state_file_close(struct flowd_state_file *file);
 
-/* Whether a running flowd has the file of this directory. */
-bool flowd_state_file_in_use(const char *directory);
+/*
+ * Whether a running flowd has the file of this directory: 1, 0 (also where there is none), or
+ * -errno: it can't be told.
+ */
+int flowd_state_file_in_use(const char *directory, struct flowd_error *err);
 
 /* Makes room for count records. Returns 0, -ENOSPC or -errno. */
 int flowd_state_file_grow(struct flowd_state_file *file, size_t count);

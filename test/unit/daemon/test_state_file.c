@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/flow_record.h"
+#include "daemon/state_file.h"
 #include "daemon/state_file_header.h"
 #include "sample_flow.h"
 #include "state_fixture.h"
@@ -399,6 +400,26 @@ static void test_open_to_others(void **state)
     assert_int_equal(report.restored, 3);
 }
 
+/* What can't be looked at is not said to be unused. */
+static void test_in_use(void **state)
+{
+    struct flowd_flow_table_report report;
+    struct flowd_flow_table *table;
+    struct flowd_error err;
+    const char *path = scratch_path(&state_scratch, STATE_FILE_NAME);
+
+    (void)state;
+    assert_int_equal(flowd_state_file_in_use(state_scratch.path, &err), 0);
+    assert_int_equal(flowd_flow_table_open(state_scratch.path, &table, &report, NULL), 0);
+    assert_int_equal(flowd_state_file_in_use(state_scratch.path, &err), 1);
+    flowd_flow_table_close(table);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(flowd_state_file_in_use(state_scratch.path, &err), 0);
+    assert_int_equal(flowd_state_file_in_use("/nonexistent/directory", &err), 0);
+    assert_int_equal(symlink("elsewhere", path), 0);
+    assert_int_equal(flowd_state_file_in_use(state_scratch.path, &err), -ELOOP);
+}
+
 static void assert_refused(int wanted)
 {
     struct flowd_flow_table_report report;
@@ -513,6 +534,7 @@ int main(void)
         ON_GOOD_FILE(test_former_version_and_half_a_file),
         ON_GOOD_FILE(test_former_version_cut),
         ON_GOOD_FILE(test_open_to_others),
+        ON_GOOD_FILE(test_in_use),
         ON_GOOD_FILE(test_not_a_file),
         ON_GOOD_FILE(test_directory_is_made),
         cmocka_unit_test_setup_teardown(test_full_disk, mount_small_disk, unmount_small_disk),
