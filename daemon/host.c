@@ -14,6 +14,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "daemon/link_names.h"
 #include "daemon/local_routes.h"
 #include "daemon/log.h"
 
@@ -45,6 +46,7 @@ struct local {
 
 struct link {
     struct flowd_interface public;
+    char *alternatives; /* owned; as of flowd_link_names_read() */
     int ipv6_addresses;
     int global_addresses; /* IPv6 addresses of global scope */
     UT_hash_handle hh;
@@ -183,6 +185,13 @@ static void handle_address(struct flowd_host *host, struct nlmsghdr *message)
     set_address(host, &wanted, message->nlmsg_type == RTM_NEWADDR);
 }
 
+static void free_link(struct flowd_host *host, struct link *link)
+{
+    HASH_DEL(host->links, link);
+    free(link->alternatives);
+    free(link);
+}
+
 static void remove_link(struct flowd_host *host, int index)
 {
     struct link *link = link_at(host, index);
@@ -193,8 +202,7 @@ static void remove_link(struct flowd_host *host, int index)
             remove_assigned(host, entry);
     if (link == NULL)
         return;
-    HASH_DEL(host->links, link);
-    free(link);
+    free_link(host, link);
     host->links_changed = true;
 }
 
@@ -214,27 +222,34 @@ static struct link *add_link(struct flowd_host *host, int index)
     return link;
 }
 
-static void set_link(struct flowd_host *host, const struct flowd_interface *wanted)
+/* alternatives is owned by this call. */
+static void set_link(struct flowd_host *host, const struct flowd_interface *wanted,
+                     char *alternatives)
 {
     struct link *link = link_at(host, wanted->index);
 
     if (link == NULL)
         link = add_link(host, wanted->index);
-    if (link == NULL)
+    if (link == NULL) {
+        free(alternatives);
         return;
+    }
     if (strcmp(link->public.name, wanted->name) != 0 || link->public.flags != wanted->flags ||
-        link->public.type != wanted->type || link->public.mtu != wanted->mtu)
+        link->public.type != wanted->type || link->public.mtu != wanted->mtu ||
+        !flowd_link_names_equal(link->alternatives, alternatives))
         host->links_changed = true;
     memcpy(link->public.name, wanted->name, sizeof(link->public.name));
     link->public.flags = wanted->flags;
     link->public.type = wanted->type;
     link->public.mtu = wanted->mtu;
+    free(link->alternatives);
+    link->alternatives = alternatives;
 }
 
 static void handle_link(struct flowd_host *host, struct nlmsghdr *message)
 {
     const struct ifinfomsg *header = nlmsg_data(message);
-    struct nlattr *attributes[IFLA_MAX + 1];
+    struct nlattr *attributes[FLOWD_LINK_ATTRIBUTE_MAX + 1];
     struct flowd_interface wanted = {0};
 
     /* Bridges speak of their ports in the same messages with a family of their own. */
@@ -244,8 +259,11 @@ static void handle_link(struct flowd_host *host, struct nlmsghdr *message)
         remove_link(host, header->ifi_index);
         return;
     }
-    if (nlmsg_parse(message, sizeof(*header), attributes, IFLA_MAX, NULL) < 0 ||
+    if (nlmsg_parse(message, sizeof(*header), attributes, FLOWD_LINK_ATTRIBUTE_MAX, NULL) < 0 ||
         attributes[IFLA_IFNAME] == NULL)
+        return;
+    /* An event of a wireless driver, which says nothing of what is asked for here. */
+    if (attributes[IFLA_WIRELESS] != NULL)
         return;
     wanted.index = header->ifi_index;
     wanted.flags = header->ifi_flags;
@@ -253,7 +271,7 @@ static void handle_link(struct flowd_host *host, struct nlmsghdr *message)
     nla_strlcpy(wanted.name, attributes[IFLA_IFNAME], sizeof(wanted.name));
     if (attributes[IFLA_MTU] != NULL)
         wanted.mtu = nla_get_u32(attributes[IFLA_MTU]);
-    set_link(host, &wanted);
+    set_link(host, &wanted, flowd_link_names_read(attributes));
 }
 
 static int on_message(struct nl_msg *message, void *context)
@@ -285,10 +303,8 @@ static void clear(struct flowd_host *host)
 
     HASH_ITER (hh, host->assigned, entry, next_entry)
         remove_assigned(host, entry);
-    HASH_ITER (hh, host->links, link, next_link) {
-        HASH_DEL(host->links, link);
-        free(link);
-    }
+    HASH_ITER (hh, host->links, link, next_link)
+        free_link(host, link);
 }
 
 static int dump(struct nl_sock *socket, int type, int family)
@@ -495,7 +511,7 @@ const struct flowd_interface *flowd_host_interface(const struct flowd_host *host
     const struct link *link, *next;
 
     HASH_ITER (hh, host->links, link, next)
-        if (strcmp(link->public.name, name) == 0)
+        if (strcmp(link->public.name, name) == 0 || flowd_link_names_have(link->alternatives, name))
             return &link->public;
     return NULL;
 }

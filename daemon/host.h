@@ -46,7 +46,7 @@ bool flowd_host_is_local(const struct flowd_host *host, uint8_t family,
 /* How many questions that took so far, modulo 2^32: each costs as much as a hundred others. */
 uint32_t flowd_host_asked(const struct flowd_host *host);
 
-/* NULL: no such interface. Borrowed until the loop turns. */
+/* By its name or an alternative one. NULL: no such interface. Borrowed until the loop turns. */
 const struct flowd_interface *flowd_host_interface(const struct flowd_host *host, const char *name);
 const struct flowd_interface *flowd_host_interface_at(const struct flowd_host *host, int index);
 /* Walks all interfaces by rising index: start with 0, then the index of the last one; NULL: end. */

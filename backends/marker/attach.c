@@ -88,19 +88,34 @@ static struct marker_interface *add_interface(struct marker_attach *attach, cons
     return interface;
 }
 
-/* Marks name as a target, remembered from here on. */
+/* Whether another target of these is the same interface by another name of its. */
+static bool is_wanted_already(const struct marker_attach *attach, const char *name, int index)
+{
+    for (size_t i = 0; i < attach->count; i++)
+        if (attach->interfaces[i].wanted && attach->interfaces[i].named == index &&
+            strcmp(attach->interfaces[i].name, name) != 0)
+            return true;
+    return false;
+}
+
+/* Marks name as a target, remembered from here on. Of an interface's names the first one counts. */
 static void want(struct marker_attach *attach, const char *name)
 {
-    struct marker_interface *interface = find_name(attach, name);
+    const struct flowd_interface *found = flowd_host_interface(attach->host, name);
+    struct marker_interface *interface;
 
+    if (found != NULL && is_wanted_already(attach, name, found->index))
+        return;
+    interface = find_name(attach, name);
     if (interface == NULL) {
         interface = add_interface(attach, name);
         if (interface == NULL)
             return;
-        if (flowd_host_interface(attach->host, name) == NULL)
+        if (found == NULL)
             flowd_warning("marker",
                           "interface %s is not there: no packet is marked on it until it is", name);
     }
+    interface->named = found != NULL ? found->index : 0;
     interface->wanted = true;
 }
 

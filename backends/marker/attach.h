@@ -5,12 +5,12 @@
 #pragma once
 
 #include <jansson.h>
-#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "config.h"
 #include "daemon/error.h"
+#include "daemon/link_names.h"
 #include "pins.h"
 #include "place.h"
 #include "program.h"
@@ -40,8 +40,9 @@ enum marker_interface_state {
 };
 
 struct marker_interface {
-    char name[IF_NAMESIZE];
-    int index; /* 0 while waiting */
+    char name[FLOWD_LINK_NAME_SIZE]; /* as configured */
+    int named;                       /* the index of what has this name now; 0: nothing */
+    int index;                       /* 0 while waiting */
     enum marker_link_header link_header;
     enum marker_interface_state state;
     bool wanted;

@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <string.h>
 
+#include "daemon/link_names.h"
 #include "hook.h"
 #include "pins.h"
 #include "program.h"
@@ -29,7 +30,7 @@ static const char *name_of(int index, char name[static IF_NAMESIZE])
 static bool is_meant(const struct cleaning *cleaning, int index)
 {
     for (size_t i = 0; i < cleaning->interfaces->count; i++)
-        if ((int)if_nametoindex(cleaning->interfaces->items[i]) == index)
+        if ((int)flowd_link_names_index(cleaning->interfaces->items[i]) == index)
             return true;
     return cleaning->interfaces->count == 0;
 }
@@ -78,11 +79,11 @@ static int clean_named_filters(struct cleaning *cleaning, const struct flowd_str
                                struct flowd_error *err)
 {
     for (size_t i = 0; i < interfaces->count; i++) {
-        unsigned index = if_nametoindex(interfaces->items[i]);
+        unsigned index = flowd_link_names_index(interfaces->items[i]);
         int result;
 
         if (index == 0)
-            return flowd_fail(err, errno, "interface %s", interfaces->items[i]);
+            return flowd_fail(err, ENODEV, "interface %s", interfaces->items[i]);
         result = clean_filter(cleaning, interfaces->items[i], (int)index, err);
         if (result < 0)
             return result;
@@ -111,8 +112,8 @@ int marker_clean(const struct flowd_marker_config *config, const struct flowd_st
     int result = marker_program_check_privileges(err);
 
     for (size_t i = 0; result == 0 && i < interfaces->count; i++)
-        if (if_nametoindex(interfaces->items[i]) == 0)
-            result = flowd_fail(err, errno, "interface %s", interfaces->items[i]);
+        if (flowd_link_names_index(interfaces->items[i]) == 0)
+            result = flowd_fail(err, ENODEV, "interface %s", interfaces->items[i]);
     if (result < 0)
         return result;
     marker_program_route_messages();

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "daemon/link_names.h"
+
 const char *const marker_strategy_names[] = {"label", "hopByHop", "destination",
                                              "hopByHopDestination", NULL};
 /* flowd-go's strategy that is two settings here. */
@@ -147,7 +149,8 @@ void marker_config_check(const void *values, const char *path, struct flowd_mist
     for (size_t i = 0; i < config->target_interfaces.count; i++) {
         const char *name = config->target_interfaces.items[i];
 
-        if (name[0] == '\0' || strlen(name) >= IF_NAMESIZE || strpbrk(name, "/ \t\n") != NULL)
+        if (name[0] == '\0' || strlen(name) >= FLOWD_LINK_NAME_SIZE ||
+            strpbrk(name, "/ \t\n") != NULL)
             flowd_mistakes_add(mistakes, "%s.targetInterfaces: \"%s\" can't be an interface's name",
                                path, name);
     }
