@@ -46,21 +46,10 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* One byte of a chunk's size line before its extensions. Returns NULL or what is wrong. */
 static const char *size_byte(struct flowd_http_chunks *chunks, char c)
 {
-    int digit = hex_digit(c);
+    int digit = flowd_http_hex_digit(c);
 
     if (chunks->state == CHUNK_SIZE_LF) {
         if (c != '\n')

@@ -38,6 +38,17 @@ bool flowd_http_is_token(char c)
     return is_alphanumeric(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
+int flowd_http_hex_digit(char c)
+{
+    if (is_digit(c))
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 bool flowd_http_is_control(char c)
 {
     unsigned char byte = (unsigned char)c;

@@ -45,3 +45,5 @@ void flowd_http_head_blank_tabs(char *head, size_t length);
 bool flowd_http_is_control(char c);
 /* A character of a token (RFC 9110, 5.6.2): what method and header names consist of. */
 bool flowd_http_is_token(char c);
+/* The value of a hexadecimal digit; -1: it is none. */
+int flowd_http_hex_digit(char c);

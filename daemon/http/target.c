@@ -7,16 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "framing.h"
 
 int flowd_http_percent_decode(struct flowd_http_slice text, char *buffer, size_t size)
 {
@@ -27,8 +18,8 @@ int flowd_http_percent_decode(struct flowd_http_slice text, char *buffer, size_t
 
         if (c == '%') {
             bool complete = text.length - i > 2;
-            int high = complete ? hex_value(text.data[i + 1]) : -1;
-            int low = complete ? hex_value(text.data[i + 2]) : -1;
+            int high = complete ? flowd_http_hex_digit(text.data[i + 1]) : -1;
+            int low = complete ? flowd_http_hex_digit(text.data[i + 2]) : -1;
 
             if (high < 0 || low < 0 || (high == 0 && low == 0))
                 return -EINVAL;

@@ -174,6 +174,22 @@ void api_go_post(struct api *api, struct flowd_http_exchange *exchange,
     post(api, exchange, request, api_event_read_go, false, answer_go);
 }
 
+/* A pending request of one item. NULL: no memory, and the answer was given. */
+static struct api_pending *begin_one(struct api *api, struct flowd_http_exchange *exchange,
+                                     struct api_item **item)
+{
+    struct api_pending *pending = api_pending_new(api, exchange);
+
+    if (pending == NULL)
+        return NULL;
+    *item = api_pending_add(pending);
+    if (*item != NULL)
+        return pending;
+    flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
+    api_pending_drop(pending);
+    return NULL;
+}
+
 void api_flow_delete(struct api *api, struct flowd_http_exchange *exchange,
                      const struct flowd_http_request *request)
 {
@@ -185,15 +201,9 @@ void api_flow_delete(struct api *api, struct flowd_http_exchange *exchange,
         flowd_http_answer_problem(exchange, 404, NULL, NULL, "no live flow has this id");
         return;
     }
-    pending = api_pending_new(api, exchange);
+    pending = begin_one(api, exchange, &item);
     if (pending == NULL)
         return;
-    item = api_pending_add(pending);
-    if (item == NULL) {
-        flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
-        api_pending_drop(pending);
-        return;
-    }
     *item = (struct api_item){.flow = flow, .result = FLOWD_ENDED};
     flowd_hub_end(api->context->hub, api->source, flow, NULL);
     api_pending_finish(pending, answer_one);
@@ -225,15 +235,9 @@ static void dummy(struct api *api, struct flowd_http_exchange *exchange,
                                   "a page from elsewhere may not start or end flows");
         return;
     }
-    pending = api_pending_new(api, exchange);
+    pending = begin_one(api, exchange, &item);
     if (pending == NULL)
         return;
-    item = api_pending_add(pending);
-    if (item == NULL) {
-        flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
-        api_pending_drop(pending);
-        return;
-    }
     *item = (struct api_item){.event = event};
     api_pending_submit(pending);
     api_pending_finish(pending, answer_one);
