@@ -63,16 +63,23 @@ static __always_inline int marker_recent_holds(const struct marker_recent *recen
 static __always_inline flowd_marker_word marker_find_mark(const struct flowd_marker_key *key,
                                                           __u32 hash)
 {
-    __u32 slot = flowd_marker_recent_slot(hash);
+    __u32 remembered_in = flowd_marker_recent_slot(hash); /* a helper reads it from memory */
     struct marker_recent *recent;
     flowd_marker_word word;
     __u32 generation;
+    __u32 slot;
 
     if (!marker_remember)
         return marker_ask_map(key, hash);
-    recent = bpf_map_lookup_elem(&flowd_recent, &slot);
+    recent = bpf_map_lookup_elem(&flowd_recent, &remembered_in);
     if (!recent)
         return 0;
+    /*
+     * Computed once more: before Linux 6.16 the verifier forgets the bounds of what was in memory,
+     * and the compiler must not take the number from there.
+     */
+    barrier_var(hash);
+    slot = flowd_marker_recent_slot(hash);
     if (marker_recent_holds(recent, key, marker_generation(slot)))
         return recent->word;
     generation = marker_generation_first(slot);

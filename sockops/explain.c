@@ -32,6 +32,7 @@ static const char *refusal(const struct flowd_surroundings *surroundings)
 static bool verifier_lacks_helper(const struct flowd_evidence *evidence)
 {
     return strstr(evidence->verifier, "unknown func") != NULL ||
+           strstr(evidence->verifier, "invalid func") != NULL ||
            strstr(evidence->verifier, "cannot use helper") != NULL ||
            strstr(evidence->verifier, "invalid bpf_context access") != NULL;
 }
@@ -54,14 +55,14 @@ static int explain_load(int error, const struct flowd_evidence *evidence,
                           "false");
     if (verifier_lacks_helper(evidence))
         return flowd_fail(
-            err, error, "this kernel's sk_ops programs can't do what flowd needs (Linux 5.14): %s",
+            err, error, "this kernel's sk_ops programs can't do what flowd needs (Linux 5.10): %s",
             said);
     if (is_refusal(error) && evidence->verifier[0] == '\0')
         return flowd_fail(err, EPERM, "loading the sk_ops program: %s", refusal(surroundings));
     if (error == ENOMEM)
         return flowd_fail(err, ENOMEM, "loading the sk_ops program");
     return flowd_fail(err, error,
-                      "loading the sk_ops program (kernel %s%s%s); it needs Linux 5.14 with "
+                      "loading the sk_ops program (kernel %s%s%s); it needs Linux 5.10 with "
                       "CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF",
                       surroundings->release, said[0] != '\0' ? "; " : "", said);
 }

@@ -19,8 +19,8 @@
 #define ENTRY_OVERHEAD 48u
 #define BUCKET_SIZE 16u
 
-/* What the label strategy needs: a bitmap that is mapped, settings that prune the program. */
-static const unsigned label_kernel[2] = {5, 5};
+/* The oldest kernel that flowd is tested with. */
+static const unsigned label_kernel[2] = {5, 10};
 /* What the others need: bpf_check_mtu(). */
 static const unsigned options_kernel[2] = {5, 12};
 /* Maps count as locked memory before. */
@@ -99,7 +99,7 @@ static const struct {
         {"the kernel lacks what this markingStrategy needs: update it "
          "to Linux 5.12, or set markingStrategy to \"label\"",
          0, RELEASE | EVIDENCE},
-    [MARKER_REASON_OLD_KERNEL] = {"the kernel lacks what marking needs: update it to Linux 5.8 or "
+    [MARKER_REASON_OLD_KERNEL] = {"the kernel lacks what marking needs: update it to Linux 5.10 or "
                                   "later, or to a vendor's kernel with its BPF",
                                   0, RELEASE | EVIDENCE},
     [MARKER_REASON_VERIFIER] = {"the kernel's verifier refuses the program, which is a fault of "
@@ -168,7 +168,7 @@ static bool has_one(const char *text, const char *const signs[], size_t count)
 
 static bool is_old_for(const char *verifier, const struct flowd_surroundings *surroundings)
 {
-    static const char *const helpers[] = {"unknown func ", "cannot use helper"};
+    static const char *const helpers[] = {"unknown func ", "invalid func ", "cannot use helper"};
     /* Of instructions and rules; in a kernel that should know them it is another fault. */
     static const char *const rules[] = {"unknown opcode", "uses reserved fields", "back-edge",
                                         "invalid bpf_context access", "invalid BPF_"};

@@ -78,9 +78,14 @@ int device_set_mtu(const struct device *device, unsigned mtu)
 
 int device_set_segmentation(const struct device *device, bool on)
 {
-    unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6;
+    unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    unsigned datagrams = TUN_F_USO4 | TUN_F_USO6;
 
-    return ioctl(device->tun_fd, TUNSETOFFLOAD, on ? offloads : 0u);
+    if (!on)
+        return ioctl(device->tun_fd, TUNSETOFFLOAD, 0u);
+    if (ioctl(device->tun_fd, TUNSETOFFLOAD, offloads | datagrams) == 0)
+        return 0;
+    return errno == EINVAL ? ioctl(device->tun_fd, TUNSETOFFLOAD, offloads) : -1;
 }
 
 static int make_interface(const struct device *device, unsigned mtu)
