@@ -538,15 +538,19 @@ struct flowd_flow *flowd_hub_next(struct flowd_hub *hub, uint32_t *cursor)
 const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct flowd_flow *flow,
                                      unsigned slot, const char **backend_name, bool *failed)
 {
+    static const struct flowd_backend_status untold = {"restoring", false};
     const struct flowd_backend_status *status;
     const struct flowd_module *module;
 
     if (slot >= hub->backends.count)
         return NULL;
     module = hub->backends.members[slot].module;
-    status = module->show_status != NULL
-                 ? module->show_status(hub->backends.members[slot].instance, flow)
-                 : &module->statuses[flow->backend[slot]];
+    if (flow->untold)
+        status = &untold;
+    else if (module->show_status != NULL)
+        status = module->show_status(hub->backends.members[slot].instance, flow);
+    else
+        status = &module->statuses[flow->backend[slot]];
     *backend_name = module->name;
     if (failed != NULL)
         *failed = status->failed;

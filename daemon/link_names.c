@@ -36,12 +36,12 @@ char *flowd_link_names_read(struct nlattr *const attributes[static FLOWD_LINK_AT
 
     if (list == NULL)
         return NULL;
-    nla_for_each_nested (attribute, list, left)
-        size += name_length(attribute) + 1;
+    nla_for_each_nested(attribute, list, left) size += name_length(attribute) + 1;
     names = size > 0 ? malloc(size + 1) : NULL;
     if (names == NULL)
         return NULL;
-    nla_for_each_nested (attribute, list, left) {
+    nla_for_each_nested(attribute, list, left)
+    {
         size_t length = name_length(attribute);
 
         if (length == 0)

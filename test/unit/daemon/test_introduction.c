@@ -79,6 +79,7 @@ static unsigned go_on(void)
 
 static void test_in_turns(void **state)
 {
+    const char *status, *backend;
     unsigned told = 0;
 
     (void)state;
@@ -87,7 +88,9 @@ static void test_in_turns(void **state)
         const struct flowd_flow *flow = flow_of(number);
 
         assert_non_null(flow);
+        status = flowd_hub_backend_status(fixture.hub, flow, 0, &backend, NULL);
         assert_int_equal(flow->untold, flow->backend[0] == 0);
+        assert_int_equal(flow->untold, strcmp(status, "restoring") == 0);
         told += !flow->untold;
     }
     assert_in_range(told, 1, FLOWS - 1);
