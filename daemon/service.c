@@ -5,7 +5,6 @@
 #include "daemon/service.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -64,6 +63,7 @@ static void tell(struct flowd_service *service, const char *before)
 
 void flowd_service_ready(struct flowd_service *service)
 {
+    service->ready = true;
     tell(service, "READY=1\n");
 }
 
@@ -90,7 +90,7 @@ void flowd_service_reloading(void)
 void flowd_service_reloaded(struct flowd_service *service, const char *note)
 {
     service->note = note;
-    tell(service, service->running->ready ? "READY=1\n" : "");
+    tell(service, service->ready ? "READY=1\n" : "");
 }
 
 void flowd_service_stopping(struct flowd_service *service)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ev.h>
+#include <stdbool.h>
 
 #include "daemon/module.h"
 #include "daemon/status.h"
@@ -15,6 +16,7 @@ struct flowd_service {
     const struct flowd_context *context;
     const struct flowd_running *running;
     const char *note; /* static; what became of the latest reload; NULL: all is as it should be */
+    bool ready;       /* READY=1 has been said */
     struct ev_timer watchdog;
     char told[FLOWD_SERVICE_TEXT_SIZE]; /* the text that the manager has */
 };

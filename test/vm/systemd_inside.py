@@ -435,6 +435,13 @@ def what_does_not_mark_is_said():
         systemctl("restart", "flowd")
         assert shown("StatusText").startswith("NOT READY: "), shown("StatusText")
         assert "marker" in shown("StatusText"), shown("StatusText")
+    configure(lambda config: config["backends"]["marker"].update(targetInterfaces=["nosuch0"]))
+    systemctl("restart", "flowd")
+    assert "NOT READY" in shown("StatusText") and "nosuch0" in shown("StatusText"), shown("StatusText")
+    run("ip", "link", "add", "nosuch0", "type", "dummy")
+    run("ip", "link", "set", "nosuch0", "up")
+    until(lambda: shown("StatusText").startswith("ready; "), lambda: shown("StatusText"))
+    configure()
     systemctl("restart", "flowd")
     until(lambda: shown("StatusText").startswith("ready; "), lambda: shown("StatusText"))
 
