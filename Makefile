@@ -12,7 +12,7 @@ ROOT := $(filter 0,$(shell id -u))
 JOBS ?= $(shell nproc)
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	test test-unit test-bpf test-e2e test-fresh test-systemd bench lint format clean
+	test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-bpf     docs/testing.md says how to run a single test"
 	@echo "make test-e2e"
 	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network)"
+	@echo "make test-kernels flowd on Debian's kernels, in virtual machines (root, network; KERNELS=\"5.10 6.1\" picks)"
 	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
 	@echo "make bench        measure, and compare with what is to be reached"
 	@echo "make format       format the C sources"
@@ -83,6 +84,13 @@ test-e2e:
 test-fresh:
 	@packaging/dependencies/install fresh || echo "Going on with what is there."
 	@test/fresh/run
+
+# KERNELS="5.10 6.1" picks some of the manual's table.
+test-kernels:
+	@packaging/dependencies/install test || echo "Going on with what is there."
+	@packaging/dependencies/install vm || echo "Going on with what is there."
+	@$(MAKE) build-test build-dev
+	@test/vm/matrix.py $(KERNELS)
 
 test-systemd:
 	@packaging/dependencies/install test || echo "Going on with what is there."

@@ -1,0 +1,68 @@
+#!/usr/bin/python3
+"""
+The inside of the kernel matrix: runs as root in a machine with one of the kernels, and appends what
+came of each row to the file of cells. First the verifier's word on every setting, which is quickest.
+
+    matrix_inside.py TREE CELLS
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+TREE, CELLS = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+DEADLINE_S = "120"
+SKIPPED = 77  # cmocka's tests of this project leave it to CTest to count a skip
+# Each of them takes this long at most, also in a slow machine.
+BPF_TIMEOUT_S = 400
+
+
+def write(row, cell):
+    with open(CELLS, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"row": row, "cell": cell}) + "\n")
+
+
+def run(argv, **options):
+    print(f"== {' '.join(map(str, argv))}", flush=True)
+    try:
+        done = subprocess.run([str(one) for one in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", check=False, **options)
+    except subprocess.TimeoutExpired as problem:
+        print((problem.stdout or b"")[-3000:], f"not done after {problem.timeout} s", flush=True)
+        return None
+    print(done.stdout[-6000:], f"status {done.returncode}", flush=True)
+    return done
+
+
+def bpf(program):
+    """What became of one BPF test program: None where all of it passed, else what did not run or failed."""
+    done = run([program], timeout=BPF_TIMEOUT_S)
+    name = program.name.removeprefix("test_bpf_")
+    if done is None:
+        return f"{name}: too slow"
+    skipped = re.findall(r"\[  SKIPPED \] (test_\w+)", done.stdout)
+    failed = re.findall(r"\[  FAILED  \] (test_\w+)", done.stdout)
+    if failed or done.returncode not in (0, SKIPPED):
+        return f"{name}: {', '.join(sorted(set(failed))) or 'failed'} failed"
+    if skipped or done.returncode == SKIPPED:
+        return f"{name}: {', '.join(sorted(set(skipped))) or 'all'} skipped"
+    return None
+
+
+def main():
+    builds = [TREE / one / "tests" for one in ("build", "build/dev")]
+    settings = [bpf(one / "test_bpf_settings") for one in builds if (one / "test_bpf_settings").exists()]
+    if settings:
+        write("every setting passes the verifier", "; ".join(filter(None, settings)) or "works")
+    run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", TREE / "test/e2e/test_kernel.py"],
+        env={**os.environ, "FLOWD_BIN_DIR": str(TREE / "build/bin"), "FLOWD_CELLS": str(CELLS),
+             "FLOWD_TEST_DEADLINE_S": DEADLINE_S, "PYTHONDONTWRITEBYTECODE": "1"})
+    others = sorted(one for one in builds[0].glob("test_bpf_*") if one.name != "test_bpf_settings")
+    write("`test/bpf`", "; ".join(filter(None, map(bpf, others))) or "passes")
+
+
+if __name__ == "__main__":
+    main()
