@@ -25,6 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 from api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
 from connections import Connections  # noqa: E402  pylint: disable=wrong-import-position
 from netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
+import turns  # noqa: E402  pylint: disable=wrong-import-position
 from waiting import until  # noqa: E402  pylint: disable=wrong-import-position
 
 DEADLINE_S = 60
@@ -542,11 +543,16 @@ def bench_sockops(bench):
         report(f"sk_ops: {case}", seen, "us", None, without=alone, ratio=seen / alone, program_ns=run)
 
 
+def bench_turns(bench):
+    turns.measure(bench, report, lambda place, backends, flows_max: Daemon(
+        bench.programs, bench.namespace, place, backends, flows_max=flows_max))
+
+
 PARTS = {
     "marker": bench_marker, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
     "memory": bench_memory, "sampling": bench_sampling, "scanning": bench_scanning,
     "sockops": bench_sockops, "start": bench_start, "throughput": bench_throughput,
-    "interface": bench_interface,
+    "interface": bench_interface, "turns": bench_turns,
 }
 
 

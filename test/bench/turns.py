@@ -1,0 +1,212 @@
+"""
+How long a turn of the loop becomes with very many flows, and what others notice of it: lists, address
+changes, a scrape, and a restart that takes over the flows and the pinned maps.
+
+A turn is measured in CPU time, which does not depend on what else the machine does. What others
+notice is the time of single POSTs, beside the same when nothing else is asked of flowd.
+"""
+
+import contextlib
+import http.client
+import multiprocessing
+import os
+import pathlib
+import signal
+import statistics
+import struct
+import tempfile
+import threading
+import time
+
+from api_client import Api, connect, event
+from waiting import until
+
+FLOWS = (262_144, 1_000_000)
+ROUNDS = 3
+POSTS = 1000
+LIST_CLIENTS = 16
+TURN_MS, RATIO = 20, 3
+SOURCE = "fd00::1"  # of all flows, on lo
+PAGE = struct.Struct("QQQ")
+
+
+class Clock:
+    """What turn_clock.c has found."""
+
+    def __init__(self, bench):
+        self.path = bench.place / "turn_clock"
+        self.library = bench.tools / "libturn_clock.so"
+        self.reset()
+
+    @contextlib.contextmanager
+    def preloaded(self):
+        """Programs that are started inside the block are measured."""
+        os.environ.update(LD_PRELOAD=str(self.library), TURN_CLOCK=str(self.path))
+        try:
+            yield
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["TURN_CLOCK"]
+
+    def reset(self):
+        with open(self.path, "r+b" if self.path.exists() else "xb") as file:
+            file.write(bytes(PAGE.size))
+
+    def longest_ms(self):
+        return PAGE.unpack(self.path.read_bytes())[0] / 1e6
+
+    def start_ms(self):
+        return PAGE.unpack(self.path.read_bytes())[2] / 1e6
+
+
+def post_p99_ms(api):
+    """The 99th percentile of the times of so many single POSTs."""
+    times = []
+    for number in range(POSTS):
+        body = event("2001:db8::f", number + 1, "2001:db8::e", 2)
+        begin = time.monotonic()
+        api.post(body).expect(200, 201)
+        times.append((time.monotonic() - begin) * 1e3)
+    return statistics.quantiles(times, n=100)[98]
+
+
+def follow_lists(namespace, query, stop):
+    """A client that asks for all pages again and again."""
+    api = Api(namespace)
+    while not stop.is_set():
+        cursor = ""
+        while cursor is not None and not stop.is_set():
+            page = api.get(f"/v1/flows?{query}{cursor}").expect(200).json
+            cursor = f"&cursor={page['cursor']}" if "cursor" in page else None
+
+
+def list_clients(namespace, query, stop):
+    """All in one process, so that they take one CPU at most and leave the other one to flowd."""
+    threads = [threading.Thread(target=follow_lists, args=(namespace, query, stop)) for _ in range(LIST_CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@contextlib.contextmanager
+def lists(bench, query):
+    stop = multiprocessing.Event()
+    client = multiprocessing.Process(target=list_clients, args=(bench.namespace, query, stop), daemon=True)
+    client.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        client.join()
+
+
+def forwarded(api):
+    return api.module("marker")["flowsForwarded"]
+
+
+def change_address(bench, verb, address):
+    extra = ("nodad",) if verb == "add" else ()
+    bench.namespace.run("ip", "address", verb, f"{address}/128", "dev", "lo", *extra)
+
+
+@contextlib.contextmanager
+def unrelated_address(bench, _count, _api):
+    change_address(bench, "add", "fd00::77")
+    yield
+    change_address(bench, "del", "fd00::77")
+
+
+@contextlib.contextmanager
+def own_address(bench, count, api):
+    change_address(bench, "del", SOURCE)
+    yield
+    until(lambda: forwarded(api) >= count, "the flows whose address went")
+    change_address(bench, "add", SOURCE)
+    until(lambda: forwarded(api) < count, "the flows whose address is back")
+
+
+@contextlib.contextmanager
+def scrape(bench, _count, _api):
+    client = http.client.HTTPConnection("127.0.0.1", 9000, timeout=60)
+    client.sock = connect(bench.namespace, "127.0.0.1", 9000)
+    client.request("GET", "/metrics")
+    yield
+    assert client.getresponse().read()
+    client.close()
+
+
+@contextlib.contextmanager
+def listing(query, bench, _count, _api):
+    with lists(bench, query):
+        yield
+
+
+CASES = {
+    "16 clients, lists that few match": lambda *place: listing("experiment=511&limit=1", *place),
+    "16 clients, lists that nobody matches": lambda *place: listing("address=2001:db8::dead", *place),
+    "16 clients, lists of all": lambda *place: listing("limit=1000", *place),
+    "an unrelated address comes and goes": unrelated_address,
+    "the flows' address goes and comes back": own_address,
+    "a scrape": scrape,
+}
+
+
+def measure_case(bench, clock, count, case, report):
+    api, watching = Api(bench.namespace), Api(bench.namespace)
+    quiet, during, turns = [], [], []
+    for _ in range(ROUNDS):
+        quiet.append(post_p99_ms(api))
+        clock.reset()
+        with CASES[case](bench, count, watching):
+            during.append(post_p99_ms(api))
+        turns.append(clock.longest_ms())
+    api.close()
+    watching.close()
+    goal = TURN_MS if count == max(FLOWS) else None
+    report(f"{case}, {count:,}: turn", statistics.median(turns), "ms", goal, at_least=False)
+    report(f"{case}, {count:,}: POST p99", statistics.median(during) / statistics.median(quiet), "x quiet",
+           RATIO, at_least=False, ms=statistics.median(during), quiet_ms=statistics.median(quiet))
+
+
+def measure_restart(make, clock, count, daemon, report):
+    """The daemon is killed; the next one restores every flow. What its first turn waits for is its start."""
+    starts, turns, waits = [], [], []
+    for _ in range(ROUNDS):
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.process.wait()
+        daemon.log.close()
+        clock.reset()
+        daemon = make()
+        waits.append(daemon.start_s * 1e3)
+        starts.append(clock.start_ms())
+        turns.append(clock.longest_ms())
+    goal = TURN_MS if count == max(FLOWS) else None
+    report(f"a restart with {count:,}: turn", statistics.median(turns), "ms", goal, at_least=False,
+           before_the_first=statistics.median(starts), ready_ms=statistics.median(waits))
+
+
+def measure(bench, report, make_daemon):
+    """make_daemon(place, backends, flows_max) starts one in the bench's namespace."""
+    clock = Clock(bench)
+    for count in FLOWS:
+        with tempfile.TemporaryDirectory(dir=bench.place) as place:
+            backends = {"marker": {"targetInterfaces": ["lo"], "pinPath": str(bench.bpffs / f"turns-{count}")},
+                        "prometheus": {}}
+
+            running = []
+
+            def make(place=pathlib.Path(place), backends=backends, room=count + 100_000, running=running):
+                with clock.preloaded():
+                    running[:] = [make_daemon(place, backends, room)]
+                running[0].pins = pathlib.Path(backends["marker"]["pinPath"])
+                return running[0]
+
+            try:
+                bench.fifo_load(make(), count)
+                report(f"starts of {count:,} by fifo: turn", clock.longest_ms(), "ms")
+                for case in CASES:
+                    measure_case(bench, clock, count, case, report)
+                measure_restart(make, clock, count, running[0], report)
+            finally:
+                for daemon in running:
+                    daemon.stop()
