@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Zero-initialised: nothing. */
@@ -15,5 +16,7 @@ struct marker_front {
 
 /* Adds a BPF program that stands there as what ("TCX program", ...), by its id. */
 void marker_front_add_program(struct marker_front *front, const char *what, uint32_t program);
+/* Whether the program is known not to be a flowd's. */
+bool marker_front_is_foreign(uint32_t program);
 /* Adds a filter of another kind than BPF. */
 void marker_front_add_filter(struct marker_front *front, const char *kind, uint32_t priority);

@@ -16,11 +16,38 @@
 #include "loader/evidence.h"
 #include "tcx.h"
 
+/* The pinned link of the interface, or -ENOENT. What is pinned in its place is taken away. */
+static int get_link(const struct marker_pins *pins, int index)
+{
+    int fd = marker_pins_get_link(pins, index);
+
+    if (fd == -ENOENT || (fd >= 0 && marker_tcx_is_own(fd)))
+        return fd;
+    flowd_warning("marker", "%s/links/%d is no link of flowd's: it is replaced", pins->path, index);
+    marker_pins_remove_link(pins, index);
+    if (fd >= 0)
+        close(fd);
+    return -ENOENT;
+}
+
+static void check_link(void *context, int index)
+{
+    int fd = get_link(context, index);
+
+    if (fd >= 0)
+        close(fd);
+}
+
+void marker_hook_check_links(struct marker_pins *pins)
+{
+    marker_pins_each_link(pins, check_link, pins);
+}
+
 /* The pinned link of the interface with the program put into it, or -errno. */
 static int adopt_link(const struct marker_attach *attach, int index, int program_fd)
 {
     struct marker_front front = {0};
-    int fd = marker_pins_get_link(attach->pins, index);
+    int fd = get_link(attach->pins, index);
 
     if (fd < 0)
         return fd;
@@ -185,11 +212,14 @@ void marker_hook_forget(struct marker_attach *attach, struct marker_interface *i
 bool marker_hook_remove_link(const struct marker_pins *pins, int index)
 {
     int fd = marker_pins_get_link(pins, index);
+    bool own = fd >= 0 && marker_tcx_is_own(fd);
 
-    if (fd >= 0)
+    if (own)
         marker_tcx_detach(fd);
+    else if (fd >= 0)
+        close(fd);
     marker_pins_remove_link(pins, index);
-    return fd >= 0;
+    return own;
 }
 
 int marker_hook_remove_filter(const struct marker_pins *pins, int index, bool remove_qdisc,

@@ -32,7 +32,13 @@ void marker_hook_detach(struct marker_attach *attach, struct marker_interface *i
 /* Drops what this process remembers of a hook that somebody else removed. */
 void marker_hook_forget(struct marker_attach *attach, struct marker_interface *interface);
 
-/* Detach a pinned link. Returns whether there was one. */
+/*
+ * Takes away what is pinned in the places of links and is none of flowd's. Later flowd may lack the
+ * right to ask for the name of a program.
+ */
+void marker_hook_check_links(struct marker_pins *pins);
+/* Detaches a pinned link of flowd's, and takes away what is pinned in its place. Returns whether
+ * there was one. */
 bool marker_hook_remove_link(const struct marker_pins *pins, int index);
 /*
  * Removes flowd's filter, with the qdisc if remove_qdisc is set, flowd made it and nobody uses it.

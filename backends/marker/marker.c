@@ -24,6 +24,7 @@
 #include "daemon/metrics.h"
 #include "daemon/module.h"
 #include "entries.h"
+#include "hook.h"
 #include "pins.h"
 #include "program.h"
 #include "revision.h"
@@ -341,13 +342,17 @@ static int marker_start(const struct flowd_context *context, const void *config,
     }
     if (marker->pins.path == NULL)
         warn_without_pins(config);
+    marker_hook_check_links(&marker->pins);
     if (marker->program.no_path_mtu != NULL)
         flowd_warning("marker",
                       "the MTU of routes can't be read: %s; TCP packets are marked where the "
                       "socket's segment size leaves room, UDP packets where the interface's MTU "
                       "does, whatever the path",
                       marker->program.no_path_mtu);
-    if (marker->program.replaces)
+    if (marker->program.fault != NULL)
+        flowd_warning("marker", "%s/%s %s: the pinned maps are replaced", marker->pins.path,
+                      marker->program.faulty, marker->program.fault);
+    else if (marker->program.replaces)
         flowd_info("marker", "the pinned maps have another layout: they are replaced");
     else if (marker->program.adopted)
         flowd_info("marker", "took over the pinned maps of an earlier flowd");

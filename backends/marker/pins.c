@@ -200,14 +200,36 @@ static void join_fresh(char fresh[static PATH_MAX + 8], const char *path)
     snprintf(fresh, PATH_MAX + 8, "%s_fresh", path);
 }
 
+/* Also a directory, if it is empty: nothing in these places is anybody else's. */
+static int take_away(const char *path)
+{
+    return unlink(path) == 0 || (errno != ENOENT && rmdir(path) == 0) ? 0 : -errno;
+}
+
+static bool is_directory(const char *path)
+{
+    struct stat about;
+
+    return lstat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+static int make_directory(const char *path)
+{
+    if (!is_directory(path))
+        take_away(path);
+    return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
 static int put(const char *path, int fd)
 {
     char fresh[PATH_MAX + 8];
 
     join_fresh(fresh, path);
-    unlink(fresh);
+    take_away(fresh);
     if (bpf_obj_pin(fd, fresh) < 0)
         return -errno;
+    if (is_directory(path))
+        take_away(path);
     if (rename(fresh, path) < 0) {
         int result = -errno;
 
@@ -238,12 +260,14 @@ int marker_pins_get_link(const struct marker_pins *pins, int index)
 int marker_pins_put_link(const struct marker_pins *pins, int index, int fd)
 {
     char path[PATH_MAX];
+    int result;
 
     if (pins->path == NULL)
         return 0;
     join(path, pins, "links");
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return -errno;
+    result = make_directory(path);
+    if (result < 0)
+        return result;
     join_index(path, pins, "links", index);
     return put(path, fd);
 }
@@ -256,7 +280,7 @@ void marker_pins_drop_fresh_link(const struct marker_pins *pins, int index)
         return;
     join_index(path, pins, "links", index);
     join_fresh(fresh, path);
-    unlink(fresh);
+    take_away(fresh);
 }
 
 void marker_pins_remove_link(const struct marker_pins *pins, int index)
@@ -266,7 +290,7 @@ void marker_pins_remove_link(const struct marker_pins *pins, int index)
     if (pins->path == NULL)
         return;
     join_index(path, pins, "links", index);
-    unlink(path);
+    take_away(path);
     marker_pins_drop_fresh_link(pins, index);
 }
 
@@ -288,12 +312,12 @@ void marker_pins_note_qdisc(const struct marker_pins *pins, int index, bool made
         return;
     join(path, pins, "qdisc");
     if (made)
-        mkdir(path, 0700);
+        make_directory(path);
     join_index(path, pins, "qdisc", index);
     if (made)
-        mkdir(path, 0700);
+        make_directory(path);
     else
-        rmdir(path);
+        take_away(path);
 }
 
 bool marker_pins_made_qdisc(const struct marker_pins *pins, int index)
@@ -303,7 +327,7 @@ bool marker_pins_made_qdisc(const struct marker_pins *pins, int index)
     if (pins->path == NULL)
         return false;
     join_index(path, pins, "qdisc", index);
-    return access(path, F_OK) == 0;
+    return is_directory(path);
 }
 
 static void each_index(const struct marker_pins *pins, const char *directory,
@@ -353,21 +377,23 @@ static void remove_qdisc(void *context, int index)
 void marker_pins_clear(struct marker_pins *pins, void (*removed)(void *context, const char *path),
                        void *context)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], fresh[PATH_MAX + 8];
 
     if (pins->path == NULL)
         return;
     for (size_t i = 0; i < MAP_NAMES; i++) {
         join(path, pins, map_names[i]);
-        if (unlink(path) == 0 && removed != NULL)
+        join_fresh(fresh, path);
+        take_away(fresh);
+        if (take_away(path) == 0 && removed != NULL)
             removed(context, path);
     }
     marker_pins_each_link(pins, remove_link, pins);
     marker_pins_each_qdisc(pins, remove_qdisc, pins);
     join(path, pins, "links");
-    rmdir(path);
+    take_away(path);
     join(path, pins, "qdisc");
-    rmdir(path);
+    take_away(path);
     if (rmdir(pins->path) == 0 && removed != NULL)
         removed(context, pins->path);
     marker_pins_close(pins);

@@ -56,7 +56,7 @@ int marker_program_check_privileges(struct flowd_error *err)
                       bpf ? "" : "CAP_BPF", bpf || net ? "" : " and ", net ? "" : "CAP_NET_ADMIN");
 }
 
-static bool map_fits(int fd, const struct bpf_map *map, bool by_name)
+static bool has_layout(int fd, const struct bpf_map *map, bool by_name)
 {
     struct bpf_map_info info = {0};
     uint32_t length = sizeof(info);
@@ -64,9 +64,24 @@ static bool map_fits(int fd, const struct bpf_map *map, bool by_name)
     return bpf_obj_get_info_by_fd(fd, &info, &length) == 0 && info.type == bpf_map__type(map) &&
            info.key_size == bpf_map__key_size(map) && info.value_size == bpf_map__value_size(map) &&
            info.max_entries == bpf_map__max_entries(map) &&
-           (info.map_flags & BPF_F_NO_PREALLOC) == (bpf_map__map_flags(map) & BPF_F_NO_PREALLOC) &&
-           (info.map_flags & BPF_F_MMAPABLE) == (bpf_map__map_flags(map) & BPF_F_MMAPABLE) &&
+           info.map_flags == bpf_map__map_flags(map) &&
            (!by_name || strcmp(info.name, NAME_OF(FLOWD_MARKER_FLOWS)) == 0);
+}
+
+/*
+ * Why what is pinned can't be a map of flowd's, whatever its layout; NULL: it can. To delete the
+ * key at no address changes nothing: of a map that may be written the kernel would read the key.
+ */
+static const char *find_fault(int fd)
+{
+    if (fd == -ENOENT)
+        return NULL;
+    if (fd < 0)
+        return "can't be opened as a map";
+    if (bpf_map_delete_elem(fd, NULL) == 0 || errno == EFAULT)
+        return NULL;
+    return errno == EPERM ? "is frozen or read-only, so that no entry can be changed"
+                          : "is no BPF map";
 }
 
 /*
@@ -74,8 +89,8 @@ static bool map_fits(int fd, const struct bpf_map *map, bool by_name)
  * which fragments are still to come hold beside whatever flow map, so they are taken over in any
  * case.
  */
-static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pins, bool *adopted,
-                      bool *replaces)
+static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pins,
+                      struct marker_program *program)
 {
     struct {
         const char *pin;
@@ -94,10 +109,18 @@ static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pin
     int result = 0;
 
     for (unsigned i = 0; i < MAPS; i++) {
+        const char *fault;
+
         maps[i].fd = marker_pins_get(pins, maps[i].pin);
-        found += maps[i].fd >= 0;
-        maps[i].fits = maps[i].fd >= 0 && map_fits(maps[i].fd, maps[i].map, i == 0);
+        fault = find_fault(maps[i].fd);
+        found += maps[i].fd != -ENOENT;
+        maps[i].fits =
+            maps[i].fd >= 0 && fault == NULL && has_layout(maps[i].fd, maps[i].map, i == 0);
         fitting += maps[i].fits;
+        if (fault != NULL && program->fault == NULL) {
+            program->fault = fault;
+            program->faulty = maps[i].pin;
+        }
     }
     for (unsigned i = 0; i < MAPS && result == 0; i++)
         if (fitting == MAPS || (maps[i].always && maps[i].fits))
@@ -105,8 +128,8 @@ static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pin
     for (unsigned i = 0; i < MAPS; i++)
         if (maps[i].fd >= 0)
             close(maps[i].fd);
-    *adopted = fitting == MAPS;
-    *replaces = found > 0 && fitting < MAPS;
+    program->adopted = fitting == MAPS;
+    program->replaces = found > 0 && fitting < MAPS;
     return result;
 }
 
@@ -273,7 +296,7 @@ static int load(struct marker_program *program, const struct marker_program_sett
         close_object(&object);
         return result;
     }
-    result = adopt_maps(object.skeleton, pins, &loaded.adopted, &loaded.replaces);
+    result = adopt_maps(object.skeleton, pins, &loaded);
     if (result == 0)
         result = marker_bpf__load(object.skeleton);
     if (result < 0) {

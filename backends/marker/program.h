@@ -38,7 +38,9 @@ struct marker_program {
     int fragments_fd;
     struct flowd_marker_shared *shared; /* a mapping that the programs read */
     bool adopted;                       /* the maps are the pinned ones */
-    bool replaces;                      /* there are pinned maps, of another layout */
+    bool replaces;                      /* there are pinned maps, which can't be used */
+    const char *faulty;                 /* the pin that is no map of flowd's; NULL: none */
+    const char *fault;                  /* why it is none */
     /* Why the programs can't read the MTU of a packet's route; NULL: they can, or need not. */
     const char *no_path_mtu;
     struct marker_program_settings settings;

@@ -15,6 +15,7 @@
 #include "front.h"
 
 #define TCX_EGRESS 47
+#define LINK_TYPE_TCX 11
 #define MPROG_BEFORE (1u << 3)
 /* The most programs that one hook holds. */
 #define MPROG_MAX 64
@@ -65,6 +66,15 @@ int marker_tcx_attach(int program_fd, int index)
     int fd = bpf_link_create(program_fd, index, (enum bpf_attach_type)TCX_EGRESS, &options);
 
     return fd < 0 ? -errno : fd;
+}
+
+bool marker_tcx_is_own(int link_fd)
+{
+    struct bpf_link_info info = {0};
+    uint32_t length = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(link_fd, &info, &length) == 0 && info.type == LINK_TYPE_TCX &&
+           !marker_front_is_foreign(info.prog_id);
 }
 
 /* The link's id; 0: it can't be asked. */

@@ -17,6 +17,9 @@ bool marker_tcx_available(void);
  */
 int marker_tcx_attach(int program_fd, int index);
 
+/* Whether what is open is a TCX link with flowd's program, as far as it may be known. */
+bool marker_tcx_is_own(int link_fd);
+
 /*
  * Adds to front what runs before the link at the egress of this interface in this network
  * namespace; with no link (-1), everything there. Returns 0, -ENOENT if the link is not there, or

@@ -230,6 +230,11 @@ class Tally:
                 "<IIII", self.program, index, direction, _F_BEFORE if first else 0)))
         return self
 
+    def pin_link(self, path):
+        """The last one."""
+        name = ctypes.create_string_buffer(os.fsencode(path))
+        _bpf(_OBJ_PIN, struct.pack("<QI", ctypes.addressof(name), self._links[-1]))
+
     def close(self):
         for descriptor in (*self._links, self.program, self._map):
             os.close(descriptor)

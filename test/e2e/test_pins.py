@@ -1,0 +1,128 @@
+"""Objects in the places of flowd's pins that can't serve: they are replaced, and the log says why."""
+
+import json
+
+import pytest
+
+from api_client import Api
+from conftest import base_config
+from kernel_bpf import Counter, Tally, plain_udp, tcx_programs
+from netns import run
+from test_attach import Probe
+from test_continuity import Guarded
+from test_links import index_of
+
+BPFTOOL = "/usr/sbin/bpftool"
+MAPS = ["flows", "bitmap", "counters", "fragments"]
+
+
+def about(path):
+    return json.loads(run([BPFTOOL, "-j", "map", "show", "pinned", str(path)]).stdout)
+
+
+def frozen(path):
+    run([BPFTOOL, "map", "freeze", "pinned", str(path)])
+
+
+def read_only_for_programs(path):
+    """A map of the same sizes that the program may not write."""
+    shown = about(path)
+    path.unlink()
+    run([BPFTOOL, "map", "create", str(path), "type", shown["type"], "key", str(shown["bytes_key"]),
+         "value", str(shown["bytes_value"]), "entries", str(shown["max_entries"]), "name", shown["name"],
+         "flags", str(shown["flags"] | 1 << 7)])
+
+
+def a_program(path):
+    path.unlink()
+    counter = Counter()
+    try:
+        counter.pin(path)
+    finally:
+        counter.close()
+
+
+def a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+WORDS = {frozen: "is frozen or read-only", a_program: "is no BPF map", a_directory: "can't be opened as a map",
+         read_only_for_programs: "the pinned maps have another layout"}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_that_cannot_serve(pair, make_flowd, directory, pin_path, flowd_command, name):
+    """No packet of what was marked before leaves unmarked, and flows that start then are marked too."""
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, onExit="keep")).start()
+    with Guarded(pair, pin_path) as guarded:
+        for meddle, words in WORDS.items():
+            what = f"with {meddle.__name__} for {name}"
+            daemon.kill()
+            meddle(pin_path / name)
+            guarded.go_on()
+            mark = daemon.log_size()
+            daemon.start()
+            log = daemon.log(mark)
+            assert words in log and "are replaced" in log and "took over" not in log, log
+            if meddle is not read_only_for_programs:
+                assert f"{pin_path}/{name} {words}" in log
+            guarded.go_on()
+            guarded.check(what)
+            with Probe(pair) as probe:
+                probe.start(pair.near)
+                assert probe.marked(), what
+                assert Api(pair.near).module("marker")["entriesFailed"] == 0
+            assert about(pin_path / name)["frozen"] == 0
+        guarded.end()
+    daemon.kill()
+    a_directory(pin_path / name)
+    done = flowd_command("-c", daemon.config_path, "clean", prefix=["nsenter", f"--net={pair.near.path}"])
+    assert done.returncode == 0 and not pin_path.exists(), done.stderr
+
+
+def anothers_link(path, tally):
+    """On the same interface, and pinned in the place of flowd's."""
+    path.unlink()
+    tally.pin_link(path)
+
+
+def a_map(path, _):
+    path.unlink()
+    run([BPFTOOL, "map", "create", str(path), "type", "hash", "key", "4", "value", "4", "entries", "1",
+         "name", "other"])
+
+
+def a_directory_there(path, _):
+    a_directory(path)
+
+
+@pytest.mark.parametrize("meddle", [anothers_link, a_map, a_directory_there])
+def test_a_link_that_is_not_flowds(pair, make_flowd, directory, pin_path, flowd_command, meddle):
+    """It stays where it is attached; flowd attaches a link of its own, which then is the one pinned."""
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, attach="tcx", onExit="keep")).start()
+    path = pin_path / "links" / str(index_of(pair.near, "veth0"))
+    prefix = ["nsenter", f"--net={pair.near.path}"]
+    with Probe(pair) as probe, Tally(plain_udp(probe.flow[3])) as tally:
+        probe.start(pair.near)
+        tally.attach_tcx(pair.near, "veth0")
+        daemon.kill()
+        meddle(path, tally)
+        mark = daemon.log_size()
+        daemon.start()
+        log = daemon.log(mark)
+        assert f"warning backends.marker: {path} is no link of flowd's: it is replaced" in log, log
+        assert probe.marked()
+        daemon.kill()
+        assert probe.marked()
+        mark = daemon.log_size()
+        daemon.start()
+        assert "is no link of flowd's" not in daemon.log(mark) and probe.marked()
+        assert [name for _, name in tcx_programs(pair.near, "veth0")].count("flowd_marker") == 1
+        daemon.kill()
+        meddle(path, tally)
+        done = flowd_command("-c", daemon.config_path, "clean", prefix=prefix)
+        assert done.returncode == 0 and str(path) not in done.stdout and not pin_path.exists(), done
+        before = tally.count()
+        assert probe.label() == 0
+        assert tally.count() == before + 1
