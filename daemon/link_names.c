@@ -64,11 +64,11 @@ bool flowd_link_names_have(const char *names, const char *name)
 
 static size_t size_of(const char *names)
 {
-    const char *at = names;
+    size_t size = 0;
 
-    while (at != NULL && *at != '\0')
-        at += strlen(at) + 1;
-    return (size_t)(at - names);
+    while (names != NULL && names[size] != '\0')
+        size += strlen(names + size) + 1;
+    return size;
 }
 
 bool flowd_link_names_equal(const char *names, const char *others)
