@@ -11,11 +11,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "capabilities.h"
 #include "marker_run.h"
 #include "model.h"
 #include "packet.h"
@@ -115,34 +112,6 @@ static void test_without_btf(void **state)
     assert_int_equal(without_btf_end(), 0);
 }
 
-/* Keeps these capabilities only; for good. */
-static int keep(uint64_t capabilities)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2] = {
-        {.effective = (uint32_t)capabilities, .permitted = (uint32_t)capabilities},
-        {.effective = (uint32_t)(capabilities >> 32), .permitted = (uint32_t)(capabilities >> 32)},
-    };
-
-    return (int)syscall(SYS_capset, &header, data);
-}
-
-#define CAPABILITY(number) (UINT64_C(1) << (number))
-
-/* Runs the function in a child that keeps these capabilities only; returns what it returns. */
-static int in_child(uint64_t capabilities, int (*function)(void))
-{
-    pid_t child = fork();
-    int status = 0;
-
-    if (child == 0)
-        _exit(keep(capabilities) < 0 ? 100 : function());
-    assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
 static int try_all_without_perfmon(void)
 {
     for (unsigned number = 0; number < MODES; number++) {
@@ -159,8 +128,7 @@ static int try_all_without_perfmon(void)
 static void test_without_cap_perfmon(void **state)
 {
     (void)state;
-    assert_int_equal(
-        in_child(CAPABILITY(CAP_BPF) | CAPABILITY(CAP_NET_ADMIN), try_all_without_perfmon), 0);
+    assert_int_equal(capabilities_in_child(CAPABILITIES_MARKING, try_all_without_perfmon), 0);
 }
 
 /* 0 if the refusal names what is missing. */
@@ -189,8 +157,8 @@ static int try_without_net_admin(void)
 static void test_missing_capability(void **state)
 {
     (void)state;
-    assert_int_equal(in_child(CAPABILITY(CAP_NET_ADMIN), try_without_bpf), 0);
-    assert_int_equal(in_child(CAPABILITY(CAP_BPF), try_without_net_admin), 0);
+    assert_int_equal(capabilities_in_child(CAPABILITY(CAP_NET_ADMIN), try_without_bpf), 0);
+    assert_int_equal(capabilities_in_child(CAPABILITY(CAP_BPF), try_without_net_admin), 0);
 }
 
 /* The trace is for root; the marks are the same. */

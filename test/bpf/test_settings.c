@@ -1,0 +1,222 @@
+/*
+ * The verifier of the kernel that this runs on takes the marker with every combination of the
+ * settings that flowd writes into it before loading, for root and for those who lack CAP_PERFMON:
+ * verifiers differ in what they remember of a program's registers and stack, and each combination
+ * is another program. What a kernel lacks as a whole (helpers of the extension headers) is refused
+ * with just that.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+
+#include "capabilities.h"
+#include "ebpf/marker.h"
+#include "loader/surroundings.h"
+#include "marker.skel.h"
+#include "marker_run.h"
+
+/* How many values each setting takes here: mssReduction, which is a constant, none and one. */
+#define STRATEGIES 4u
+#define ENCODINGS 2u
+#define REDUCTIONS 2u
+#define FLAGS 5u
+#define COMBINATIONS (STRATEGIES * ENCODINGS * REDUCTIONS * (1u << FLAGS))
+
+struct combination {
+    unsigned strategy;
+    unsigned encoding;
+    unsigned mss_reduction;
+    bool match_source;
+    bool match_all;
+    bool remember;
+    bool path_mtu; /* asks for CAP_PERFMON, as debug does */
+    bool debug;
+};
+
+/* What libbpf said of the load that was refused: the verifier's log. */
+static char said[1 << 24];
+
+static int note(enum libbpf_print_level level, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static int note(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+    size_t length = strlen(said);
+
+    if (level == LIBBPF_WARN)
+        vsnprintf(said + length, sizeof(said) - length, format, arguments);
+    return 0;
+}
+
+static unsigned digit(unsigned *number, unsigned base)
+{
+    unsigned value = *number % base;
+
+    *number /= base;
+    return value;
+}
+
+static struct combination combination_of(unsigned number)
+{
+    return (struct combination){
+        .strategy = digit(&number, STRATEGIES),
+        .encoding = digit(&number, ENCODINGS),
+        .mss_reduction = 8 * digit(&number, REDUCTIONS),
+        .match_source = digit(&number, 2),
+        .match_all = digit(&number, 2),
+        .remember = digit(&number, 2),
+        .path_mtu = digit(&number, 2),
+        .debug = digit(&number, 2),
+    };
+}
+
+static int load(const struct combination *combination)
+{
+    struct marker_bpf *skeleton = marker_bpf__open();
+    int result;
+
+    if (skeleton == NULL)
+        return -errno;
+    skeleton->rodata->marker_strategy = (uint8_t)combination->strategy;
+    skeleton->rodata->marker_encoding = (uint8_t)combination->encoding;
+    skeleton->rodata->marker_mss_reduction = (uint8_t)combination->mss_reduction;
+    skeleton->rodata->marker_match_source = combination->match_source;
+    skeleton->rodata->marker_match_all = combination->match_all;
+    skeleton->rodata->marker_remember = combination->remember;
+    skeleton->rodata->marker_path_mtu = combination->path_mtu;
+    skeleton->rodata->marker_debug = combination->debug;
+    bpf_map__set_max_entries(skeleton->maps.FLOWD_MARKER_FLOWS, 16);
+    bpf_map__set_key_size(skeleton->maps.FLOWD_MARKER_FLOWS, combination->match_source
+                                                                 ? FLOWD_MARKER_KEY_SOURCE_SIZE
+                                                                 : FLOWD_MARKER_KEY_SIZE);
+    said[0] = '\0';
+    result = marker_bpf__load(skeleton);
+    marker_bpf__destroy(skeleton);
+    return result;
+}
+
+static bool kernel_checks_mtu(void)
+{
+    return libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_check_mtu, NULL) != 0;
+}
+
+/*
+ * Without CAP_PERFMON the verifier also follows branches that are never taken, as the processor
+ * may, and refuses what it finds there.
+ */
+static bool kernel_follows_all(void)
+{
+    struct flowd_surroundings here;
+
+    flowd_surroundings_read(&here);
+    return here.kernel[0] < 6 || (here.kernel[0] == 6 && here.kernel[1] < 17);
+}
+
+/* Whether what the kernel said of the combination is what it should say. */
+static bool is_right(const struct combination *combination, bool checks_mtu, bool privileged,
+                     int result)
+{
+    if (combination->strategy != FLOWD_MARKER_LABEL && !checks_mtu)
+        return result < 0 && (strstr(said, "unknown func") || strstr(said, "invalid func"));
+    if (combination->strategy != FLOWD_MARKER_LABEL && !privileged && kernel_follows_all())
+        return true;
+    return result == 0;
+}
+
+static void complain(const struct combination *combination, int result)
+{
+    size_t length = strlen(said);
+
+    printf("strategy %u encoding %u mssReduction %u matchSource %d matchAll %d remember %d pathMtu "
+           "%d debug %d: %d\n%s\n",
+           combination->strategy, combination->encoding, combination->mss_reduction,
+           combination->match_source, combination->match_all, combination->remember,
+           combination->path_mtu, combination->debug, result,
+           length > 800 ? said + length - 800 : said);
+}
+
+/*
+ * Whether the program differs from that of every other combination for this process. A label has no
+ * encoding and makes no packet longer.
+ */
+static bool counts(const struct combination *combination, bool privileged)
+{
+    if (combination->strategy == FLOWD_MARKER_LABEL &&
+        (combination->encoding != 0 || combination->mss_reduction != 0 || combination->path_mtu))
+        return false;
+    return privileged || !(combination->path_mtu || combination->debug);
+}
+
+/* Tries them all; returns how many went wrong, of which it shows the first. */
+static unsigned try_all(bool privileged)
+{
+    bool checks_mtu = kernel_checks_mtu();
+    unsigned wrong = 0;
+    unsigned tried = 0;
+
+    for (unsigned number = 0; number < COMBINATIONS; number++) {
+        struct combination combination = combination_of(number);
+        int result;
+
+        if (!counts(&combination, privileged))
+            continue;
+        tried++;
+        result = load(&combination);
+        if (is_right(&combination, checks_mtu, privileged, result))
+            continue;
+        if (wrong++ == 0)
+            complain(&combination, result);
+    }
+    printf("%u of %u combinations as they should be%s%s\n", tried - wrong, tried,
+           privileged ? "" : " without CAP_PERFMON",
+           checks_mtu ? "" : ", extension headers refused: no bpf_check_mtu (Linux 5.12)");
+    fflush(stdout);
+    return wrong;
+}
+
+static void test_every_combination_loads(void **state)
+{
+    (void)state;
+    libbpf_set_print(note);
+    assert_int_equal(try_all(true), 0);
+}
+
+static int try_all_in_child(void)
+{
+    libbpf_set_print(note);
+    return try_all(false) == 0 ? 0 : 1;
+}
+
+static void test_every_combination_loads_without_cap_perfmon(void **state)
+{
+    (void)state;
+    assert_int_equal(capabilities_in_child(CAPABILITIES_MARKING, try_all_in_child), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_combination_loads_without_cap_perfmon),
+        cmocka_unit_test(test_every_combination_loads),
+    };
+    const char *reason = marker_run_unavailable();
+    const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+
+    if (reason != NULL) {
+        fprintf(stderr, "skipped: %s\n", reason);
+        return 77;
+    }
+    /* Before Linux 5.11 maps are locked memory. */
+    setrlimit(RLIMIT_MEMLOCK, &unlimited);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
