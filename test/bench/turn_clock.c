@@ -1,7 +1,7 @@
 /*
  * Preloaded into flowd (LD_PRELOAD): the CPU time that its thread takes between two waits for
- * events, which is a turn of the loop. What it finds stands in the file that TURN_CLOCK names, which
- * others may set to zero; without that variable it does nothing.
+ * events, which is a turn of the loop. What it finds stands in the file that TURN_CLOCK names,
+ * which others may set to zero; without that variable it does nothing.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
