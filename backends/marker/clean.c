@@ -6,25 +6,23 @@
 
 #include <errno.h>
 #include <net/if.h>
-#include <string.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "daemon/link_names.h"
+#include "front.h"
 #include "hook.h"
 #include "pins.h"
 #include "program.h"
+#include "tcx.h"
+
+#define PLACE_SIZE 80
 
 struct cleaning {
     const struct marker_pins *pins;
     const struct flowd_strings *interfaces; /* empty: all */
     struct flowd_mistakes *removed;
 };
-
-static const char *name_of(int index, char name[static IF_NAMESIZE])
-{
-    if (if_indextoname((unsigned)index, name) == NULL)
-        memcpy(name, "?", 2);
-    return name;
-}
 
 /* Whether the interface is one of those that were asked for. */
 static bool is_meant(const struct cleaning *cleaning, int index)
@@ -35,14 +33,43 @@ static bool is_meant(const struct cleaning *cleaning, int index)
     return cleaning->interfaces->count == 0;
 }
 
+/*
+ * A pin's number is an index in the network namespace where the link was attached, in which another
+ * interface has it here. Writes what the link is on; returns false if that is elsewhere.
+ */
+static bool describe(int fd, int index, char place[static PLACE_SIZE])
+{
+    struct marker_front front = {0};
+    char name[IF_NAMESIZE] = "";
+    int attached = fd >= 0 ? marker_tcx_index(fd) : 0;
+
+    if (attached == 0) {
+        snprintf(place, PLACE_SIZE, "interface %d, which is gone", index);
+        return true;
+    }
+    if (marker_tcx_look(fd, attached, &front) == 0 &&
+        if_indextoname((unsigned)attached, name) != NULL) {
+        snprintf(place, PLACE_SIZE, "interface %s", name);
+        return true;
+    }
+    snprintf(place, PLACE_SIZE, "an interface of another network namespace, index %d", attached);
+    return false;
+}
+
 static void clean_link(void *context, int index)
 {
     struct cleaning *cleaning = context;
-    char name[IF_NAMESIZE];
+    char place[PLACE_SIZE];
+    int fd = marker_pins_get_link(cleaning->pins, index);
+    bool here = describe(fd, index, place);
 
-    if (is_meant(cleaning, index) && marker_hook_remove_link(cleaning->pins, index))
-        flowd_mistakes_add(cleaning->removed, "%s/links/%d (interface %s)", cleaning->pins->path,
-                           index, name_of(index, name));
+    if (fd >= 0)
+        close(fd);
+    if (!is_meant(cleaning, index) || (!here && cleaning->interfaces->count > 0))
+        return;
+    if (marker_hook_remove_link(cleaning->pins, index))
+        flowd_mistakes_add(cleaning->removed, "%s/links/%d (%s)", cleaning->pins->path, index,
+                           place);
 }
 
 static void forget_qdisc(void *context, int index)

@@ -35,6 +35,16 @@ struct tcx_query {
     uint64_t revision;
 };
 
+/* The part of struct bpf_link_info that tells of a TCX link. */
+struct tcx_link_info {
+    uint32_t type;
+    uint32_t id;
+    uint32_t program_id;
+    uint32_t pad;
+    uint32_t index;
+    uint32_t attach_type;
+};
+
 static int query(int index, uint32_t program_ids[static MPROG_MAX],
                  uint32_t link_ids[static MPROG_MAX])
 {
@@ -75,6 +85,14 @@ bool marker_tcx_is_own(int link_fd)
 
     return bpf_obj_get_info_by_fd(link_fd, &info, &length) == 0 && info.type == LINK_TYPE_TCX &&
            !marker_front_is_foreign(info.prog_id);
+}
+
+int marker_tcx_index(int link_fd)
+{
+    struct tcx_link_info info = {0};
+    uint32_t length = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(link_fd, &info, &length) < 0 ? 0 : (int)info.index;
 }
 
 /* The link's id; 0: it can't be asked. */

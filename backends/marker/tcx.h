@@ -21,6 +21,12 @@ int marker_tcx_attach(int program_fd, int index);
 bool marker_tcx_is_own(int link_fd);
 
 /*
+ * The index of the interface that the TCX link is on, in the interface's network namespace; 0: it
+ * is on none any more. It may be another namespace than this one: see marker_tcx_look().
+ */
+int marker_tcx_index(int link_fd);
+
+/*
  * Adds to front what runs before the link at the egress of this interface in this network
  * namespace; with no link (-1), everything there. Returns 0, -ENOENT if the link is not there, or
  * -errno.

@@ -126,3 +126,33 @@ def test_a_link_that_is_not_flowds(pair, make_flowd, directory, pin_path, flowd_
         before = tally.count()
         assert probe.label() == 0
         assert tally.count() == before + 1
+
+
+def test_clean_in_another_namespace(pair, make_flowd, directory, pin_path, flowd_command):
+    """
+    A link is said to be of the interface that it is on, not of one that has the same index here. Only
+    without --interface a link of another namespace is removed.
+    """
+    assert index_of(pair.near, "veth0") == index_of(pair.far, "veth1")
+    pair.near.ip("link", "add", "short0", "type", "veth", "peer", "name", "short1")
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, interfaces=["veth0", "lo", "short0"],
+                                               attach="tcx")).start()
+
+    def clean(space, *arguments):
+        done = flowd_command("-c", daemon.config_path, "clean", *arguments,
+                             prefix=["nsenter", f"--net={space.path}"])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with Probe(pair) as probe:
+        probe.start(pair.near)
+        index = index_of(pair.near, "short0")
+        daemon.kill()
+        pair.near.ip("link", "del", "short0")
+        assert f"links/{index_of(pair.near, 'lo')} (interface lo)" in clean(pair.near, "--interface", "lo")
+        assert "links" not in clean(pair.far, "--interface", "veth1") and probe.marked()
+        said = clean(pair.far)
+        assert f"links/{index} (interface {index}, which is gone)" in said
+        index = index_of(pair.near, "veth0")
+        assert f"links/{index} (an interface of another network namespace, index {index})" in said
+        assert "veth" not in said and probe.label() == 0
