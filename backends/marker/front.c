@@ -30,7 +30,7 @@ static bool find_name(uint32_t program, char name[static BPF_OBJ_NAME_LEN])
     return known;
 }
 
-static bool is_own_name(const char *name)
+bool marker_front_is_own_name(const char *name)
 {
     return strncmp(name, own_name, strlen(own_name)) == 0;
 }
@@ -39,7 +39,7 @@ bool marker_front_is_foreign(uint32_t program)
 {
     char name[BPF_OBJ_NAME_LEN];
 
-    return find_name(program, name) && !is_own_name(name);
+    return find_name(program, name) && !marker_front_is_own_name(name);
 }
 
 void marker_front_add_program(struct marker_front *front, const char *what, uint32_t program)
@@ -47,7 +47,7 @@ void marker_front_add_program(struct marker_front *front, const char *what, uint
     char name[BPF_OBJ_NAME_LEN];
 
     find_name(program, name);
-    if (is_own_name(name))
+    if (marker_front_is_own_name(name))
         return;
     if (front->count++ == 0)
         snprintf(front->first, sizeof(front->first), "%s %u (\"%s\")", what, program, name);

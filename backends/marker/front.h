@@ -16,6 +16,8 @@ struct marker_front {
 
 /* Adds a BPF program that stands there as what ("TCX program", ...), by its id. */
 void marker_front_add_program(struct marker_front *front, const char *what, uint32_t program);
+/* Whether a program's name is that of a flowd's. */
+bool marker_front_is_own_name(const char *name);
 /* Whether the program is known not to be a flowd's. */
 bool marker_front_is_foreign(uint32_t program);
 /* Adds a filter of another kind than BPF. */

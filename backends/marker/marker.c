@@ -25,6 +25,7 @@
 #include "daemon/module.h"
 #include "entries.h"
 #include "hook.h"
+#include "others.h"
 #include "pins.h"
 #include "program.h"
 #include "revision.h"
@@ -343,6 +344,7 @@ static int marker_start(const struct flowd_context *context, const void *config,
     if (marker->pins.path == NULL)
         warn_without_pins(config);
     marker_hook_check_links(&marker->pins);
+    marker_others_warn(&marker->attach);
     if (marker->program.no_path_mtu != NULL)
         flowd_warning("marker",
                       "the MTU of routes can't be read: %s; TCP packets are marked where the "

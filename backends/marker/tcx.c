@@ -17,8 +17,6 @@
 #define TCX_EGRESS 47
 #define LINK_TYPE_TCX 11
 #define MPROG_BEFORE (1u << 3)
-/* The most programs that one hook holds. */
-#define MPROG_MAX 64
 
 /* The part of union bpf_attr that BPF_PROG_QUERY uses. */
 struct tcx_query {
@@ -45,8 +43,8 @@ struct tcx_link_info {
     uint32_t attach_type;
 };
 
-static int query(int index, uint32_t program_ids[static MPROG_MAX],
-                 uint32_t link_ids[static MPROG_MAX])
+static int query(int index, uint32_t program_ids[static MARKER_TCX_PROGRAMS],
+                 uint32_t link_ids[static MARKER_TCX_PROGRAMS])
 {
     struct tcx_query attributes;
 
@@ -55,7 +53,7 @@ static int query(int index, uint32_t program_ids[static MPROG_MAX],
     attributes.attach_type = TCX_EGRESS;
     attributes.program_ids = (uint64_t)(uintptr_t)program_ids;
     attributes.link_ids = (uint64_t)(uintptr_t)link_ids;
-    attributes.count = MPROG_MAX;
+    attributes.count = MARKER_TCX_PROGRAMS;
     if (syscall(SYS_bpf, BPF_PROG_QUERY, &attributes, sizeof(attributes)) < 0)
         return -errno;
     return (int)attributes.count;
@@ -63,8 +61,8 @@ static int query(int index, uint32_t program_ids[static MPROG_MAX],
 
 bool marker_tcx_available(void)
 {
-    uint32_t program_ids[MPROG_MAX] = {0};
-    uint32_t link_ids[MPROG_MAX] = {0};
+    uint32_t program_ids[MARKER_TCX_PROGRAMS] = {0};
+    uint32_t link_ids[MARKER_TCX_PROGRAMS] = {0};
     unsigned loopback = if_nametoindex("lo");
 
     return loopback > 0 && query((int)loopback, program_ids, link_ids) >= 0;
@@ -95,6 +93,22 @@ int marker_tcx_index(int link_fd)
     return bpf_obj_get_info_by_fd(link_fd, &info, &length) < 0 ? 0 : (int)info.index;
 }
 
+uint32_t marker_tcx_program(int link_fd)
+{
+    struct tcx_link_info info = {0};
+    uint32_t length = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(link_fd, &info, &length) < 0 ? 0 : info.program_id;
+}
+
+int marker_tcx_list(int index, uint32_t programs[static MARKER_TCX_PROGRAMS])
+{
+    uint32_t link_ids[MARKER_TCX_PROGRAMS] = {0};
+    int count = query(index, programs, link_ids);
+
+    return count < MARKER_TCX_PROGRAMS ? count : MARKER_TCX_PROGRAMS;
+}
+
 /* The link's id; 0: it can't be asked. */
 static uint32_t id_of_link(int link_fd)
 {
@@ -106,15 +120,15 @@ static uint32_t id_of_link(int link_fd)
 
 int marker_tcx_look(int link_fd, int index, struct marker_front *front)
 {
-    uint32_t program_ids[MPROG_MAX] = {0};
-    uint32_t link_ids[MPROG_MAX] = {0};
+    uint32_t program_ids[MARKER_TCX_PROGRAMS] = {0};
+    uint32_t link_ids[MARKER_TCX_PROGRAMS] = {0};
     uint32_t own = link_fd >= 0 ? id_of_link(link_fd) : 0;
     int count = query(index, program_ids, link_ids), place = 0;
 
     if (count < 0)
         return count == -ENOENT && link_fd < 0 ? 0 : count;
-    if (count > MPROG_MAX)
-        count = MPROG_MAX;
+    if (count > MARKER_TCX_PROGRAMS)
+        count = MARKER_TCX_PROGRAMS;
     while (place < count && (own == 0 || link_ids[place] != own))
         place++;
     if (link_fd >= 0 && place == count)

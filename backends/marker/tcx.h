@@ -5,6 +5,10 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/* The most programs that one hook holds. */
+#define MARKER_TCX_PROGRAMS 64
 
 struct marker_front;
 
@@ -25,6 +29,11 @@ bool marker_tcx_is_own(int link_fd);
  * is on none any more. It may be another namespace than this one: see marker_tcx_look().
  */
 int marker_tcx_index(int link_fd);
+
+/* The id of the link's program; 0: it can't be asked. */
+uint32_t marker_tcx_program(int link_fd);
+/* Lists the programs at the egress of the interface. Returns their number or -errno. */
+int marker_tcx_list(int index, uint32_t programs[static MARKER_TCX_PROGRAMS]);
 
 /*
  * Adds to front what runs before the link at the egress of this interface in this network

@@ -1,16 +1,19 @@
 """Objects in the places of flowd's pins that can't serve: they are replaced, and the log says why."""
 
 import json
+import os
+import re
 
 import pytest
 
 from api_client import Api
 from conftest import base_config
-from kernel_bpf import Counter, Tally, plain_udp, tcx_programs
+from kernel_bpf import Counter, Tally, clsact_filters, plain_udp, tcx_programs
 from netns import run
 from test_attach import Probe
 from test_continuity import Guarded
 from test_links import index_of
+from waiting import until
 
 BPFTOOL = "/usr/sbin/bpftool"
 MAPS = ["flows", "bitmap", "counters", "fragments"]
@@ -156,3 +159,54 @@ def test_clean_in_another_namespace(pair, make_flowd, directory, pin_path, flowd
         index = index_of(pair.near, "veth0")
         assert f"links/{index} (an interface of another network namespace, index {index})" in said
         assert "veth" not in said and probe.label() == 0
+
+
+ANOTHER = r"warning backends\.marker: interface (\S+): another flowd's program \(id (\d+)\)"
+
+
+@pytest.mark.parametrize("second", ["tcx", "tc"])
+@pytest.mark.parametrize("first", ["tcx", "tc"])
+def test_a_second_daemon_is_warned(pair, make_flowd, directory, bpffs, first, second):
+    """Once for each interface that has the first one's program; what its own crash left draws none."""
+    daemons = {}
+    for number, (name, attach) in enumerate((("first", first), ("second", second))):
+        place = directory / name
+        place.mkdir()
+        config = base_config(place, bpffs / f"{name}-{first}-{second}-{os.getpid()}",
+                             ["lo", "veth0", "veth0", "late0"], attach=attach, onExit="keep")
+        config["plugins"]["api"]["bindPort"] = 7777 + number
+        daemons[name] = make_flowd(pair.near, config, name=f"{name}-daemon")
+
+    def warned(daemon):
+        mark = daemon.log_size()
+        daemon.start()
+        return re.findall(ANOTHER, daemon.log(mark))
+
+    daemon = daemons["first"]
+    assert warned(daemon) == []
+    for end in (daemon.kill, daemon.stop, daemon.kill):
+        end()
+        assert warned(daemon) == []
+    there = tcx_programs(pair.near, "veth0") + clsact_filters(pair.near, "veth0")
+    found = warned(daemons["second"])
+    assert [name for name, _ in found] == ["lo", "veth0"]
+    assert [int(one) for _, one in found][1:] == [one for one, _ in there]
+    daemons["second"].kill()
+    daemon.kill()
+
+
+@pytest.mark.parametrize("attach", ["tcx", "tc"])
+def test_what_a_crash_left_is_not_anothers(pair, make_flowd, directory, pin_path, attach):
+    """Nor is flowd's second instance, which went before somebody else's program, or a part of the pins."""
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, attach=attach)).start()
+    if attach == "tcx":
+        with Tally(plain_udp(1)) as tally:
+            tally.attach_tcx(pair.near, "veth0", first=True)
+            until(lambda: tcx_programs(pair.near, "veth0")[0][1] == "flowd_marker", "the head")
+    for pin in (None, *MAPS):
+        daemon.kill()
+        if pin is not None:
+            (pin_path / pin).unlink()
+        mark = daemon.log_size()
+        daemon.start()
+        assert "another flowd" not in daemon.log(mark), pin
