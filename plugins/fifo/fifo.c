@@ -166,21 +166,36 @@ static void take(struct fifo *fifo, const struct fifo_place *place)
     watch(fifo);
 }
 
+/* Reads the fifo that is at the path. *again: it is another one than was read. Returns 0 or -errno.
+ */
+static int find_again(struct fifo *fifo, bool *again, struct flowd_error *err)
+{
+    const struct fifo_access access = access_of(fifo->config);
+    struct fifo_place place;
+    int result;
+
+    *again = !fifo_place_is_there(&fifo->place, fifo->config->path);
+    if (!*again)
+        /* One that was away has let its lock go. */
+        return fifo->lost ? fifo_place_lock(&fifo->place, fifo->config->path, err) : 0;
+    fifo_place_unlock(&fifo->place);
+    result = fifo_place_open(fifo->config->path, &access, &place, err);
+    if (result == 0)
+        take(fifo, &place);
+    return result;
+}
+
 /* The path may have lost its fifo, or got another one. */
 static void restore(struct fifo *fifo)
 {
-    const struct fifo_access access = access_of(fifo->config);
     struct ev_loop *loop = fifo->context->loop;
-    struct fifo_place place;
     struct flowd_error err;
+    bool again;
+    int result;
 
     ev_timer_stop(loop, &fifo->retry);
-    if (fifo_place_is_there(&fifo->place, fifo->config->path)) {
-        fifo->lost = false;
-        return;
-    }
-    fifo_place_unlock(&fifo->place);
-    if (fifo_place_open(fifo->config->path, &access, &place, &err) < 0) {
+    result = find_again(fifo, &again, &err);
+    if (result < 0) {
         if (!fifo->lost)
             flowd_err("namedPipe",
                       "the fifo was removed or replaced, and can't be opened again: %s",
@@ -191,10 +206,10 @@ static void restore(struct fifo *fifo)
         ev_timer_start(loop, &fifo->retry);
         return;
     }
-    flowd_warning("namedPipe", "fifo %s was removed or replaced; opened it again",
-                  fifo->config->path);
     fifo->lost = false;
-    take(fifo, &place);
+    if (again)
+        flowd_warning("namedPipe", "fifo %s was removed or replaced; opened it again",
+                      fifo->config->path);
 }
 
 static void on_path_change(struct ev_loop *loop, struct ev_stat *watcher, int events)

@@ -331,16 +331,22 @@ int fifo_place_open(const char *path, const struct fifo_access *access, struct f
     return result;
 }
 
-int fifo_place_adopt(int fd, const char *path, struct fifo_place *place, struct flowd_error *err)
+int fifo_place_lock(struct fifo_place *place, const char *path, struct flowd_error *err)
 {
     struct found found;
+
+    if (find(path, &found, err) == 0)
+        path = found.path;
+    return fifo_lock_take(path, &place->lock, err);
+}
+
+int fifo_place_adopt(int fd, const char *path, struct fifo_place *place, struct flowd_error *err)
+{
     int result;
 
     *place = (struct fifo_place){.fd = fd, .lock = -1};
     (void)fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
-    if (find(path, &found, err) == 0)
-        path = found.path;
-    result = fifo_lock_take(path, &place->lock, err);
+    result = fifo_place_lock(place, path, err);
     if (result < 0)
         fifo_place_close(place);
     return result;

@@ -34,6 +34,8 @@ void fifo_place_close(struct fifo_place *place);
 
 /* Lets another process, or another place, have the lock. */
 void fifo_place_unlock(struct fifo_place *place);
+/* Takes the lock of a place that is at path and has none. Returns 0 or -errno. */
+int fifo_place_lock(struct fifo_place *place, const char *path, struct flowd_error *err);
 
 /* Applies another mode or group to a fifo that flowd made; says so where it does not. */
 int fifo_place_change(const struct fifo_place *place, const char *path,

@@ -382,6 +382,46 @@ static void test_anything_else_is_left_alone(void **state)
     running.instance = NULL;
 }
 
+static bool is_open(void)
+{
+    json_t *status = json_object();
+    bool open;
+
+    flowd_plugin_fifo.status(running.instance, status);
+    open = json_is_true(json_object_get(status, "open"));
+    json_decref(status);
+    return open;
+}
+
+static void wait_until_open(bool open)
+{
+    for (int i = 0; i < 3000 && is_open() != open; i++) {
+        hub_fixture_turn(&running.hub);
+        usleep(10000);
+    }
+    assert_int_equal(is_open(), open);
+}
+
+/* A fifo that comes back to its path is read by nobody else, as before. */
+static void test_a_fifo_that_comes_back_is_locked(void **state)
+{
+    char path[4096], aside[4096];
+    struct flowd_error err;
+    void *other = NULL;
+
+    (void)state;
+    start_and_write();
+    snprintf(path, sizeof(path), "%s", scratch_path(&running.scratch, "fifo"));
+    snprintf(aside, sizeof(aside), "%s", scratch_path(&running.scratch, "aside"));
+    assert_int_equal(rename(path, aside), 0);
+    scratch_write(&running.scratch, "fifo", "mine", 4);
+    wait_until_open(false);
+    assert_int_equal(rename(aside, path), 0);
+    wait_until_open(true);
+    assert_int_equal(flowd_plugin_fifo.start(&running.context, running.config, &other, &err),
+                     -EBUSY);
+}
+
 #define RUNNING(test) cmocka_unit_test_setup_teardown(test, open_running, close_running)
 
 int main(void)
@@ -397,6 +437,7 @@ int main(void)
         RUNNING(test_mode),
         RUNNING(test_existing_fifo_is_used),
         RUNNING(test_anything_else_is_left_alone),
+        RUNNING(test_a_fifo_that_comes_back_is_locked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
