@@ -33,6 +33,9 @@ static const char *distrusted(int fd, struct stat *status)
         return "is not a file";
     if (status->st_uid != geteuid())
         return "belongs to another user: remove it";
+    /* flowd would write over somebody's file, at whatever name that has elsewhere. */
+    if (status->st_nlink != 1 || status->st_size >= IDENTITY_SIZE)
+        return "is no lock file of flowd's, and is left alone";
     if ((status->st_mode & 077) != 0 && fchmod(fd, 0600) < 0)
         return "is open to others: remove it";
     return NULL;

@@ -335,6 +335,9 @@ int fifo_place_lock(struct fifo_place *place, const char *path, struct flowd_err
 {
     struct found found;
 
+    /* Nothing is beside a fifo whose path is not known. */
+    if (path[0] == '\0')
+        return 0;
     if (find(path, &found, err) == 0)
         path = found.path;
     return fifo_lock_take(path, &place->lock, err);

@@ -207,6 +207,50 @@ static void test_locks_of_others(void **state)
     close(foreign);
 }
 
+/* What stands in the lock file's place and is none stays as it is. */
+static void test_a_file_that_is_no_lock_is_left_alone(void **state)
+{
+    static char text[4096];
+    char lock[4096];
+    struct stat status;
+
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    scratch_write(&scratch, "fifo.lock", text, sizeof(text));
+    assert_int_equal(open_at("fifo", 0666), 0);
+    assert_int_equal(place.lock, -1);
+    fifo_place_close(&place);
+    snprintf(lock, sizeof(lock), "%s", scratch_path(&scratch, "fifo.lock"));
+    assert_int_equal(stat(lock, &status), 0);
+    assert_int_equal(status.st_size, sizeof(text));
+
+    /* A second name of a file that is kept elsewhere. */
+    assert_int_equal(unlink(lock), 0);
+    scratch_write(&scratch, "precious", "mine", 4);
+    assert_int_equal(link(scratch_path(&scratch, "precious"), lock), 0);
+    assert_int_equal(unlink(scratch_path(&scratch, "fifo")), 0);
+    assert_int_equal(open_at("fifo", 0666), 0);
+    assert_int_equal(place.lock, -1);
+    assert_int_equal(stat(lock, &status), 0);
+    assert_int_equal(status.st_size, 4);
+}
+
+/* Of a fifo whose path is not known nothing is made in whatever directory flowd runs in. */
+static void test_a_fifo_without_a_path(void **state)
+{
+    int fds[2];
+    int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(chdir(scratch.path), 0);
+    assert_int_equal(fifo_place_adopt(fds[0], "", &place, &error), 0);
+    assert_int_equal(access(".lock", F_OK), -1);
+    assert_int_equal(fchdir(before), 0);
+    close(before);
+    close(fds[1]);
+}
+
 #define SCRATCH(test) cmocka_unit_test_setup_teardown(test, open_scratch, close_scratch)
 
 int main(void)
@@ -218,6 +262,8 @@ int main(void)
         SCRATCH(test_changed_mode),
         SCRATCH(test_one_reader),
         SCRATCH(test_locks_of_others),
+        SCRATCH(test_a_file_that_is_no_lock_is_left_alone),
+        SCRATCH(test_a_fifo_without_a_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
