@@ -27,6 +27,8 @@
 /* How far the file has been read. */
 struct reading {
     struct flowd_age_order order; /* of the live flows */
+    size_t looked_at;             /* records of a file in doubt, before any is changed */
+    bool proven;                  /* one of them is a live flow's */
     size_t next;                  /* record */
     size_t used;                  /* records, up to the last that was ever used */
     size_t live_end;              /* records, up to the last live one */
@@ -182,6 +184,22 @@ static int read_record(struct flowd_flow_table *table, uint32_t number,
     return 0;
 }
 
+/* Looks for a record that proves a file in doubt to be flowd's. */
+static void look_for_proof(struct flowd_flow_table *table, size_t count)
+{
+    struct reading *reading = &table->reading;
+
+    for (size_t i = 0; i < count && !reading->proven; i++) {
+        size_t number = flowd_state_file_skip_hole(&table->file, reading->looked_at);
+
+        reading->looked_at = number + 1;
+        if (number >= table->file.capacity)
+            return;
+        reading->proven = flowd_flow_record_is_live(record_at(table, (uint32_t)number),
+                                                    (uint32_t)number, table->file.seed);
+    }
+}
+
 /* Reads records from next on. */
 static int read_some(struct flowd_flow_table *table, size_t count,
                      struct flowd_flow_table_report *report)
@@ -252,18 +270,27 @@ static int begin_reading(struct flowd_flow_table *table)
 int flowd_flow_table_read(struct flowd_flow_table *table, size_t count,
                           struct flowd_flow_table_report *report, struct flowd_error *err)
 {
+    struct reading *reading = &table->reading;
+    bool unproven = table->file.doubt != NULL && !reading->proven;
     int result;
 
-    if (table->reading.ordering) {
+    if (reading->ordering) {
         result = read_order(table, count);
         return result == 0 ? conclude(table, report, err) : result;
     }
-    result = table->reading.next == 0 ? begin_reading(table) : 0;
+    if (unproven && reading->looked_at < table->file.capacity) {
+        look_for_proof(table, count);
+        return 1;
+    }
+    result = reading->next == 0 ? begin_reading(table) : 0;
+    /* Nothing in it is flowd's: it will be moved aside as it is. */
+    if (unproven)
+        reading->next = table->file.capacity;
     if (result == 0)
         result = read_some(table, count, report);
-    if (result == 0 && table->reading.next >= table->file.capacity) {
-        table->reading.ordering = true;
-        result = flowd_age_order_begin(&table->reading.order);
+    if (result == 0 && reading->next >= table->file.capacity) {
+        reading->ordering = true;
+        result = flowd_age_order_begin(&reading->order);
     }
     return result < 0 ? flowd_fail(err, -result, "read the flows of the state file") : 1;
 }
@@ -372,7 +399,7 @@ struct flowd_flow *flowd_flow_table_find_id(const struct flowd_flow_table *table
 struct flowd_flow *flowd_flow_table_next_within(const struct flowd_flow_table *table,
                                                 uint32_t *index, uint32_t *budget)
 {
-    for (; *index<table->records && * budget> 0; (*index)++) {
+    for (; (*index < table->records) && (*budget > 0); (*index)++) {
         (*budget)--;
         if (record_at(table, *index)->state == FLOWD_FLOW_LIVE)
             return record_at(table, *index);

@@ -68,16 +68,23 @@ static void test_cut_in_last_record(void **state)
     assert_false(state_exists(STATE_UNUSABLE_NAME));
 }
 
+/* What is kept for a human to look at is what was there. */
 static void test_garbage(void **state)
 {
-    unsigned char garbage[8192];
+    unsigned char garbage[8192], kept[sizeof(garbage) + 1];
     uint32_t random = 99;
+    int fd;
 
     (void)state;
     for (size_t i = 0; i < sizeof(garbage); i++)
         garbage[i] = (unsigned char)sample_random(&random);
     scratch_write(&state_scratch, STATE_FILE_NAME, garbage, sizeof(garbage));
     state_assert_set_aside("no state file");
+    fd = open(scratch_path(&state_scratch, STATE_UNUSABLE_NAME), O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, kept, sizeof(kept)), sizeof(garbage));
+    close(fd);
+    assert_memory_equal(kept, garbage, sizeof(garbage));
 }
 
 static void test_text_file(void **state)
