@@ -22,6 +22,7 @@
 
 #define BPFFS_MAGIC 0xcafe4a11
 #define LOCK_TRIES 5
+#define FRESH_SUFFIX "_fresh"
 
 static const char *const map_names[] = {MARKER_PIN_FLOWS, MARKER_PIN_BITMAP, MARKER_PIN_COUNTERS,
                                         MARKER_PIN_FRAGMENTS};
@@ -119,29 +120,6 @@ static int open_locked(const char *path, enum marker_pins_mode mode, struct flow
     return flowd_fail(err, -EBUSY, "%s (pinPath) is removed as fast as it is made", path);
 }
 
-int marker_pins_open(struct marker_pins *pins, const char *path, enum marker_pins_mode mode,
-                     struct flowd_error *err)
-{
-    char *copy;
-    int fd;
-
-    *pins = (struct marker_pins){.directory = -1};
-    if (!marker_pins_possible(path))
-        return 0;
-    if (mode == MARKER_PINS_EXISTING && access(path, F_OK) < 0)
-        return errno == ENOENT ? 0 : flowd_fail(err, errno, "%s", path);
-    copy = strdup(path);
-    if (copy == NULL)
-        return flowd_fail(err, ENOMEM, "%s", path);
-    fd = open_locked(path, mode, err);
-    if (fd < 0) {
-        free(copy);
-        return fd;
-    }
-    *pins = (struct marker_pins){.path = copy, .directory = fd};
-    return 0;
-}
-
 void marker_pins_close(struct marker_pins *pins)
 {
     if (pins->directory >= 0)
@@ -197,7 +175,7 @@ int marker_pins_get(const struct marker_pins *pins, const char *name)
 /* A pin that takes the place of the one at path has this name before. */
 static void join_fresh(char fresh[static PATH_MAX + 8], const char *path)
 {
-    snprintf(fresh, PATH_MAX + 8, "%s_fresh", path);
+    snprintf(fresh, PATH_MAX + 8, "%s" FRESH_SUFFIX, path);
 }
 
 /* Also a directory, if it is empty: nothing in these places is anybody else's. */
@@ -330,8 +308,9 @@ bool marker_pins_made_qdisc(const struct marker_pins *pins, int index)
     return is_directory(path);
 }
 
-static void each_index(const struct marker_pins *pins, const char *directory,
-                       void (*visit)(void *context, int index), void *context)
+/* Visits every name that is an index with this suffix. */
+static void each_name(const struct marker_pins *pins, const char *directory, const char *suffix,
+                      void (*visit)(void *context, int index), void *context)
 {
     char path[PATH_MAX];
     struct dirent *entry;
@@ -344,24 +323,62 @@ static void each_index(const struct marker_pins *pins, const char *directory,
     if (listing == NULL)
         return;
     while ((entry = readdir(listing)) != NULL) {
+        size_t digits = strspn(entry->d_name, "0123456789");
         uint64_t index;
 
-        if (flowd_integer_parse(entry->d_name, strlen(entry->d_name), 1, INT_MAX, &index) == 0)
+        if (strcmp(entry->d_name + digits, suffix) == 0 &&
+            flowd_integer_parse(entry->d_name, digits, 1, INT_MAX, &index) == 0)
             visit(context, (int)index);
     }
     closedir(listing);
 }
 
+/* A crash in the midst of pinning left the link by the name that it has before. */
+static void finish_link(void *context, int index)
+{
+    const struct marker_pins *pins = context;
+    char path[PATH_MAX], fresh[PATH_MAX + 8];
+
+    join_index(path, pins, "links", index);
+    join_fresh(fresh, path);
+    if (marker_pins_has_link(pins, index) || rename(fresh, path) < 0)
+        take_away(fresh);
+}
+
+int marker_pins_open(struct marker_pins *pins, const char *path, enum marker_pins_mode mode,
+                     struct flowd_error *err)
+{
+    char *copy;
+    int fd;
+
+    *pins = (struct marker_pins){.directory = -1};
+    if (!marker_pins_possible(path))
+        return 0;
+    if (mode == MARKER_PINS_EXISTING && access(path, F_OK) < 0)
+        return errno == ENOENT ? 0 : flowd_fail(err, errno, "%s", path);
+    copy = strdup(path);
+    if (copy == NULL)
+        return flowd_fail(err, ENOMEM, "%s", path);
+    fd = open_locked(path, mode, err);
+    if (fd < 0) {
+        free(copy);
+        return fd;
+    }
+    *pins = (struct marker_pins){.path = copy, .directory = fd};
+    each_name(pins, "links", FRESH_SUFFIX, finish_link, pins);
+    return 0;
+}
+
 void marker_pins_each_link(const struct marker_pins *pins, void (*visit)(void *context, int index),
                            void *context)
 {
-    each_index(pins, "links", visit, context);
+    each_name(pins, "links", "", visit, context);
 }
 
 void marker_pins_each_qdisc(const struct marker_pins *pins, void (*visit)(void *context, int index),
                             void *context)
 {
-    each_index(pins, "qdisc", visit, context);
+    each_name(pins, "qdisc", "", visit, context);
 }
 
 static void remove_link(void *context, int index)

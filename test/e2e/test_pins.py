@@ -210,3 +210,26 @@ def test_what_a_crash_left_is_not_anothers(pair, make_flowd, directory, pin_path
         mark = daemon.log_size()
         daemon.start()
         assert "another flowd" not in daemon.log(mark), pin
+
+
+def test_a_link_that_was_not_yet_pinned_by_its_name(pair, make_flowd, directory, pin_path, flowd_command):
+    """What a crash in the midst of pinning leaves goes as every other link of flowd's does."""
+    prefix = ["nsenter", f"--net={pair.near.path}"]
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, attach="tcx")).start()
+    path = pin_path / "links" / str(index_of(pair.near, "veth0"))
+
+    def crash():
+        daemon.kill()
+        path.rename(f"{path}_fresh")
+        assert tcx_programs(pair.near, "veth0")
+
+    crash()
+    done = flowd_command("-c", daemon.config_path, "clean", prefix=prefix)
+    assert done.returncode == 0 and f"{path} (interface veth0)" in done.stdout, done
+    assert not tcx_programs(pair.near, "veth0") and not pin_path.exists()
+    daemon.start()
+    crash()
+    # The interface is no target of the next one.
+    daemon.config = base_config(directory, pin_path, ["lo"], attach="tcx")
+    daemon.start()
+    until(lambda: not tcx_programs(pair.near, "veth0"), "the program to go")
