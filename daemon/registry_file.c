@@ -86,17 +86,32 @@ int flowd_registry_load(struct flowd_registry *registry, const char *path,
     return result;
 }
 
+/* Returns 0 or -errno. */
+static int write_content(int fd, const struct content *content)
+{
+    size_t done = 0;
+
+    /* Where there is no room for all of it, it is the next write that says why. */
+    while (done < content->size) {
+        ssize_t count = write(fd, content->data + done, content->size - done);
+
+        if (count <= 0)
+            return count < 0 ? -errno : -EIO;
+        done += (size_t)count;
+    }
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
 static int write_file(const char *path, const struct content *content)
 {
-    int fd, result = 0;
+    int fd, result;
 
     /* Another start may have ended while it wrote. */
     (void)unlink(path);
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
         return -errno;
-    if (write(fd, content->data, content->size) != (ssize_t)content->size || fsync(fd) < 0)
-        result = errno > 0 ? -errno : -EIO;
+    result = write_content(fd, content);
     close(fd);
     return result;
 }

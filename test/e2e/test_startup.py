@@ -413,6 +413,18 @@ def test_registry_copy(make_flowd, single, directory, how):
     Api(single).post({**event("::1", 3, "::1", 4), "experiment": "atlas"}).expect(201)
 
 
+def test_registry_copy_without_room(make_flowd, single, directory):
+    """Why there is no copy is said, where a part of it could be written too; the names count."""
+    config = base_config(directory)
+    text = (DATA / "registry.json").read_text()
+    (directory / "registry.json").write_text(text + " " * (100_000 - len(text)))
+    config["registry"] = {"path": str(directory / "registry.json")}
+    daemon = make_flowd(single, config, prefix=["prlimit", "--fsize=50000"]).start()
+    copy = directory / "state" / "registry.json"
+    daemon.wait_log(rf"warning registry: the registry can't be copied to {copy}: File too large")
+    assert daemon.wait_log("experiments have names") and not copy.exists()
+
+
 @pytest.mark.parametrize("drop,capability", [
     (["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"], "CAP_BPF"),
     (["--bounding-set=-bpf,-sys_admin"], "CAP_BPF"),
