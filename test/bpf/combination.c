@@ -154,6 +154,17 @@ static const struct {
 };
 #define IMPOSSIBLE (sizeof(impossible) / sizeof(impossible[0]))
 
+/* What can be, but not on each kernel. */
+static const struct {
+    enum kernel_lack lack;
+    struct combination_set set;
+} left_out[] = {
+    {KERNEL_NO_OPTIONS, {{[COMBINATION_STRATEGY] = OPTIONS}}},
+    {KERNEL_NO_DATAGRAMS,
+     {{[COMBINATION_PROTOCOL] = BIT(PROTOCOL_UDP), [COMBINATION_SIZE] = SEGMENTS}}},
+};
+#define LEFT_OUT (sizeof(left_out) / sizeof(left_out[0]))
+
 /* The first set that has the combination counts. */
 static const struct {
     enum combination_way way;
@@ -248,6 +259,15 @@ const char *combination_impossible(const struct combination *combination, unsign
             return impossible[i].reason;
         }
     return NULL;
+}
+
+enum kernel_lack combination_left_out(const struct combination *combination,
+                                      const bool lacking[static KERNEL_LACKS])
+{
+    for (unsigned i = 0; i < LEFT_OUT; i++)
+        if (lacking[left_out[i].lack] && in_set(combination, &left_out[i].set))
+            return left_out[i].lack;
+    return KERNEL_LACKS;
 }
 
 unsigned combination_rules(void)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel_lacks.h"
 #include "packet.h"
 
 enum combination_dimension {
@@ -126,6 +127,12 @@ const char *combination_value_text(enum combination_dimension dimension, unsigne
  */
 const char *combination_impossible(const struct combination *combination, unsigned *rule);
 unsigned combination_rules(void);
+/*
+ * What keeps the combination, which is none of the impossible, from being run on a kernel that
+ * lacks what is in lacking, by enum kernel_lack; KERNEL_LACKS if nothing does.
+ */
+enum kernel_lack combination_left_out(const struct combination *combination,
+                                      const bool lacking[static KERNEL_LACKS]);
 enum combination_way combination_way(const struct combination *combination);
 
 /* Bytes that the strategy adds to a packet. */

@@ -76,19 +76,21 @@ int device_set_mtu(const struct device *device, unsigned mtu)
     return control(&request, SIOCSIFMTU);
 }
 
-int device_set_segmentation(const struct device *device, bool on)
+int device_set_segmentation(struct device *device, bool on)
 {
     unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
     unsigned datagrams = TUN_F_USO4 | TUN_F_USO6;
 
     if (!on)
         return ioctl(device->tun_fd, TUNSETOFFLOAD, 0u);
-    if (ioctl(device->tun_fd, TUNSETOFFLOAD, offloads | datagrams) == 0)
+    device->datagrams = ioctl(device->tun_fd, TUNSETOFFLOAD, offloads | datagrams) == 0;
+    if (device->datagrams)
         return 0;
+    /* A kernel that does not know the bits: its packet sockets don't know such packets either. */
     return errno == EINVAL ? ioctl(device->tun_fd, TUNSETOFFLOAD, offloads) : -1;
 }
 
-static int make_interface(const struct device *device, unsigned mtu)
+static int make_interface(struct device *device, unsigned mtu)
 {
     struct ifreq request;
 

@@ -19,6 +19,7 @@ struct device {
     bool ethernet;
     int tun_fd;
     int packet_fd;
+    bool datagrams; /* UDP that is still to be cut can be handed to it (Linux 6.2) */
 };
 
 /*
@@ -32,7 +33,7 @@ void device_close(struct device *device);
 
 int device_set_mtu(const struct device *device, unsigned mtu);
 /* Whether the device takes packets that are still to be cut. */
-int device_set_segmentation(const struct device *device, bool on);
+int device_set_segmentation(struct device *device, bool on);
 /* Puts the program in the place of the one that had its priority. Return 0 or -errno. */
 int device_attach(const struct device *device, int program_fd, unsigned priority);
 int device_detach(const struct device *device, unsigned priority);

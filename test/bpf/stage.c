@@ -20,6 +20,8 @@ static const int interface_indexes[STAGE_LINKS] = {
 
 /* Of which counters are read in one call. */
 #define CPUS_MAX 64
+/* What kernels say that have no such call for maps of each CPU (ENOTSUPP, up to Linux 5.12). */
+#define NOT_SUPPORTED 524
 
 /* What the packets and all their bits could be mistaken for is none of these. */
 const struct flowd_marker_mark stage_mark = {
@@ -53,6 +55,15 @@ const char *stage_open(struct stage *stage)
             0)
             reason = "no tun or tap device can be made";
     return reason;
+}
+
+bool stage_cuts_datagrams(const struct stage *stage)
+{
+    bool all = true;
+
+    for (unsigned i = 0; i < STAGE_LINKS; i++)
+        all = all && stage->devices[i].datagrams;
+    return all;
 }
 
 void stage_close(struct stage *stage)
@@ -127,6 +138,7 @@ static uint32_t slot_of(enum combination_link link)
 static int read_counters(const struct stage *stage, uint32_t slot,
                          struct flowd_marker_counters *counters)
 {
+    static bool no_batches;
     uint64_t copies[FLOWD_MARKER_VERDICTS * CPUS_MAX];
     uint32_t keys[FLOWD_MARKER_VERDICTS];
     uint32_t before = flowd_marker_counter(slot, 0) - 1;
@@ -134,12 +146,14 @@ static int read_counters(const struct stage *stage, uint32_t slot,
     uint32_t count = FLOWD_MARKER_VERDICTS;
     unsigned cpus = (unsigned)libbpf_num_possible_cpus();
 
-    if (cpus > CPUS_MAX)
+    if (cpus > CPUS_MAX || no_batches)
         return marker_program_counters(&stage->program, slot, counters);
     if (bpf_map_lookup_batch(stage->program.counters_fd, &before, &last, keys, copies, &count,
                              NULL) < 0 &&
-        errno != ENOENT)
-        return -errno;
+        errno != ENOENT) {
+        no_batches = errno == NOT_SUPPORTED;
+        return no_batches ? marker_program_counters(&stage->program, slot, counters) : -errno;
+    }
     for (unsigned verdict = 0; verdict < FLOWD_MARKER_VERDICTS; verdict++) {
         counters->packets[verdict] = 0;
         for (unsigned cpu = 0; cpu < cpus; cpu++)

@@ -27,6 +27,9 @@ struct stage {
     char complaint[512];     /* why the last packet did not do as expected */
 };
 
+/* Whether UDP can be sent that the kernel or the device is still to cut. */
+bool stage_cuts_datagrams(const struct stage *stage);
+
 /* The mark of the flow's entries. */
 extern const struct flowd_marker_mark stage_mark;
 

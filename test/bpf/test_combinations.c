@@ -22,7 +22,8 @@
 #define COMPLAINTS_MAX 10u
 
 static struct stage stage;
-static uint8_t *ran; /* by combination: whether it was run */
+static bool lacking[KERNEL_LACKS]; /* what this kernel lacks */
+static uint8_t *ran;               /* by combination: whether it was run */
 
 static struct model_settings settings_of(const struct combination *combination)
 {
@@ -104,7 +105,8 @@ static void test_every_combination(void **state)
         enum combination_way way = combination_way(&combination);
         enum flowd_marker_verdict verdict;
 
-        if (way == WAY_NOT || combination_impossible(&combination, NULL) != NULL)
+        if (way == WAY_NOT || combination_impossible(&combination, NULL) != NULL ||
+            combination_left_out(&combination, lacking) != KERNEL_LACKS)
             continue;
         load_for(&combination, &loaded);
         if (!run_combination(&combination, way, &verdict)) {
@@ -122,30 +124,50 @@ static void test_every_combination(void **state)
     print_message("%zu by BPF_PROG_TEST_RUN, %zu through devices\n", counts[WAY_TEST_RUN],
                   counts[WAY_DEVICE]);
     /* The table reaches what it is for: every verdict but two that need other set-ups. */
-    for (unsigned i = 0; i < FLOWD_MARKER_VERDICTS; i++)
+    for (unsigned i = 0; i < FLOWD_MARKER_VERDICTS && !lacking[KERNEL_NO_OPTIONS]; i++)
         if (i != FLOWD_MARKER_NO_FLOW && i != FLOWD_MARKER_ERROR)
             assert_true(verdicts[i] > 0);
 }
 
+/* Each lack keeps some combinations from being run; how many is said. */
+static void say_left_out(const size_t counts[static KERNEL_LACKS])
+{
+    for (unsigned lack = 0; lack < KERNEL_LACKS; lack++) {
+        char how_many[64];
+
+        assert_int_equal(lacking[lack], counts[lack] > 0);
+        if (!lacking[lack])
+            continue;
+        snprintf(how_many, sizeof(how_many), "%zu combinations", counts[lack]);
+        kernel_leave_out(lack, how_many);
+    }
+}
+
 /*
- * The meta-test: each combination was run, or there is a reason why it can't exist. Each value of
- * each dimension is in a case, and each reason is needed.
+ * The meta-test: each combination was run, or there is a reason why it can't exist, or this kernel
+ * lacks what it needs. Each value of each dimension is in a case, and each reason is needed.
  */
 static void test_no_combination_is_missing(void **state)
 {
     size_t *used = calloc(combination_rules(), sizeof(*used));
     bool covered[COMBINATION_DIMENSIONS][32] = {{false}};
+    size_t left_out[KERNEL_LACKS + 1] = {0};
     unsigned complaints = 0;
 
     (void)state;
     assert_non_null(used);
     for (size_t i = 0; i < combination_total() && complaints < COMPLAINTS_MAX; i++) {
         struct combination combination = combination_at(i);
+        enum kernel_lack lack;
         unsigned rule;
 
         if (combination_impossible(&combination, &rule) != NULL) {
             used[rule]++;
-        } else if (ran[i]) {
+            continue;
+        }
+        lack = combination_left_out(&combination, lacking);
+        left_out[lack]++;
+        if (ran[i] || lack != KERNEL_LACKS) {
             for (unsigned d = 0; d < COMBINATION_DIMENSIONS; d++)
                 covered[d][combination.value[d]] = true;
         } else {
@@ -160,6 +182,7 @@ static void test_no_combination_is_missing(void **state)
                 fail_msg("%s is in no case", combination_value_text(d, value));
     for (unsigned rule = 0; rule < combination_rules(); rule++)
         assert_true(used[rule] > 0);
+    say_left_out(left_out);
     free(used);
 }
 
@@ -180,6 +203,8 @@ int main(void)
         fprintf(stderr, "skipped: %s\n", reason);
         return 77;
     }
+    lacking[KERNEL_NO_OPTIONS] = !kernel_writes_options();
+    lacking[KERNEL_NO_DATAGRAMS] = !stage_cuts_datagrams(&stage);
     ran = calloc(combination_total(), 1);
     if (ran == NULL)
         return 1;

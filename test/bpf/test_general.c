@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "kernel_lacks.h"
 #include "stage.h"
 
 #define ENTROPY 0xc0103u
@@ -145,7 +146,7 @@ static void run_everything(struct model_settings settings)
 static void test_general_mark(void **state)
 {
     (void)state;
-    for (unsigned strategy = 0; strategy < 4; strategy++)
+    for (unsigned strategy = 0; strategy < kernel_strategies(); strategy++)
         for (unsigned encoding = 0; encoding < 2; encoding++)
             run_everything(load(strategy, encoding, &general));
 }
@@ -153,7 +154,7 @@ static void test_general_mark(void **state)
 static void test_left_alone(void **state)
 {
     (void)state;
-    for (unsigned strategy = 0; strategy < 4; strategy++)
+    for (unsigned strategy = 0; strategy < kernel_strategies(); strategy++)
         run_everything(load(strategy, FLOWD_MARKER_SCITAGS, NULL));
 }
 
@@ -161,7 +162,7 @@ static void test_left_alone(void **state)
 static void test_link_messages(void **state)
 {
     (void)state;
-    for (unsigned strategy = 0; strategy < 4; strategy++) {
+    for (unsigned strategy = 0; strategy < kernel_strategies(); strategy++) {
         struct model_settings settings = load(strategy, FLOWD_MARKER_SCITAGS, &general);
         unsigned untouched = 0;
 
@@ -186,7 +187,7 @@ static void test_link_messages(void **state)
 static void test_entropy(void **state)
 {
     (void)state;
-    for (unsigned strategy = 0; strategy < 4; strategy++) {
+    for (unsigned strategy = 0; strategy < kernel_strategies(); strategy++) {
         struct model_settings settings = load(strategy, FLOWD_MARKER_2024, &general);
         bool seen[ENTROPY_VALUES] = {false};
         unsigned values = 0;

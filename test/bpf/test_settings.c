@@ -21,6 +21,7 @@
 
 #include "capabilities.h"
 #include "ebpf/marker.h"
+#include "kernel_lacks.h"
 #include "loader/surroundings.h"
 #include "marker.skel.h"
 #include "marker_run.h"
@@ -105,11 +106,6 @@ static int load(const struct combination *combination)
     return result;
 }
 
-static bool kernel_checks_mtu(void)
-{
-    return libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_check_mtu, NULL) != 0;
-}
-
 /*
  * Without CAP_PERFMON the verifier also follows branches that are never taken, as the processor
  * may, and refuses what it finds there.
@@ -160,7 +156,7 @@ static bool counts(const struct combination *combination, bool privileged)
 /* Tries them all; returns how many went wrong, of which it shows the first. */
 static unsigned try_all(bool privileged)
 {
-    bool checks_mtu = kernel_checks_mtu();
+    bool checks_mtu = kernel_writes_options();
     unsigned wrong = 0;
     unsigned tried = 0;
 

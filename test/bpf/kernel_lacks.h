@@ -1,0 +1,27 @@
+/*
+ * What the kernel that the tests run on can't do. They leave out what needs it and say so in a line
+ * that begins with "left out: ", which test/run takes for a skip and the kernel matrix compares
+ * with the manual.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+enum kernel_lack {
+    KERNEL_NO_OPTIONS,   /* the strategies that write extension headers can't be loaded */
+    KERNEL_NO_DATAGRAMS, /* packet sockets and tun devices don't take UDP that is to be cut */
+    KERNEL_NO_COOKIES,   /* sk_ops programs can't ask for a network namespace's cookie */
+    KERNEL_NO_CALLBACKS, /* iterators over sockets can't give them callbacks */
+    KERNEL_LACKS,
+};
+
+/* Whether bpf_check_mtu is there (Linux 5.12), which writing extension headers needs. */
+bool kernel_writes_options(void);
+/*
+ * How many of enum flowd_marker_strategy, from the first on, can be loaded: all 4, or the label
+ * alone, which is said once.
+ */
+unsigned kernel_strategies(void);
+
+/* Says that what is missing is left out, and how much that is, if it is not "". */
+void kernel_leave_out(enum kernel_lack lack, const char *how_much);
