@@ -110,8 +110,10 @@ static int on_filter(struct nl_msg *message, void *context)
     handle = find_handle(filter->tcm_handle);
     if (listing->egress && handle < MARKER_CLSACT_HANDLES && strcmp(kind, "bpf") == 0 &&
         is_own(attributes[TCA_OPTIONS], &program)) {
-        if (filters->own)
+        if (filters->own) {
+            filters->own_again = true;
             return NL_OK;
+        }
         filters->own = true;
         filters->own_priority = priority;
         filters->own_program = program;
@@ -269,6 +271,19 @@ static int attach_first(int program_fd, int index, const struct marker_filters *
     return result;
 }
 
+/* Removes flowd's filters with this handle. */
+static void remove_handle(int index, const struct marker_filters *filters, unsigned handle)
+{
+    for (uint32_t priority = 1; priority <= PRIORITY_LAST; priority++)
+        if (!(filters->taken[handle] & 1u << priority))
+            detach_at(index, priority, handle);
+}
+
+static unsigned other_handle(unsigned handle)
+{
+    return (handle + 1) % MARKER_CLSACT_HANDLES;
+}
+
 int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flowd_error *err)
 {
     struct marker_filters filters;
@@ -284,6 +299,9 @@ int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flo
         result = attach_at(program_fd, index, filters.own_priority, filters.own_handle, true);
     else
         result = attach_first(program_fd, index, &filters, 0, PRIORITY_LAST);
+    /* Of what a crash in the midst of a move left, the second one would go on as it was. */
+    if (result == 0 && filters.own_again)
+        remove_handle(index, &filters, other_handle(filters.own_handle));
     return result < 0 ? explain(MARKER_STAGE_FILTER, index, result, err) : 0;
 }
 
@@ -298,13 +316,11 @@ int marker_clsact_move_first(int program_fd, int index)
         return result;
     if (!filters.own)
         return -ENOENT;
-    handle = (filters.own_handle + 1) % MARKER_CLSACT_HANDLES;
+    handle = other_handle(filters.own_handle);
     if (filters.own_priority < last)
         last = filters.own_priority;
     /* What a crash in the midst of an earlier move left has the same handle. */
-    for (uint32_t priority = 1; priority <= PRIORITY_LAST; priority++)
-        if (!(filters.taken[handle] & 1u << priority))
-            detach_at(index, priority, handle);
+    remove_handle(index, &filters, handle);
     result = attach_first(program_fd, index, &filters, handle, last);
     return result < 0 ? result : detach_at(index, filters.own_priority, filters.own_handle);
 }

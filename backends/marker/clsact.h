@@ -19,6 +19,7 @@
 struct marker_filters {
     unsigned others; /* filters of anybody else */
     bool own;        /* flowd's is there; of two, what follows is of the first */
+    bool own_again;  /* there are two: a crash cut a move short */
     uint32_t own_priority;
     uint32_t own_program; /* its program's id */
     unsigned own_handle;  /* which */

@@ -10,9 +10,10 @@ import pytest
 
 from api_client import Api, event
 from conftest import base_config
-from kernel_bpf import TCX_EGRESS, TCX_INGRESS, Tally, label_is, plain_udp, tcx_programs
+from kernel_bpf import (TCX_EGRESS, TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp,
+                        tcx_programs)
 from labels import TAG_MASK, tag_bits
-from netns import Pair
+from netns import Pair, run
 from traffic import udp_socket
 from waiting import until
 
@@ -241,6 +242,25 @@ def test_no_packet_meets_neither(chain, make_flowd, directory, pin_path, attach)
         until(all_marked_and_first, "the head", interval=0)
         assert chain.marked() == PACKETS
         chain.remove(number)
+
+
+def test_a_move_that_a_crash_cut_short(pair, make_flowd, directory, pin_path, bpffs):
+    """The filter that was to go is gone after the next start, which may be for another strategy."""
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, attach="tc")).start()
+    daemon.kill()
+    (program, _), = clsact_filters(pair.near, "veth0")
+    path = bpffs / "flowd_marker"
+    run(["/usr/sbin/bpftool", "prog", "pin", "id", str(program), str(path)])
+    try:
+        pair.near.run("tc", "filter", "add", "dev", "veth0", "egress", "protocol", "all", "prio", "2",
+                      "handle", "0xf10e", "bpf", "da", "pinned", str(path))
+    finally:
+        path.unlink()
+    assert [one for one, _ in clsact_filters(pair.near, "veth0")] == [program, program]
+    daemon.config = base_config(directory, pin_path, attach="tc", markingStrategy="hopByHop")
+    daemon.start()
+    (now, _), = clsact_filters(pair.near, "veth0")
+    assert now != program
 
 
 def test_a_filter_of_another_kind(chain, make_flowd, directory, pin_path):
