@@ -479,6 +479,8 @@ static void stop_modules(struct daemon *daemon, enum flowd_module_kind kind)
 static void take_down(struct daemon *daemon)
 {
     flowd_closures_free(daemon->closures);
+    /* The commits that follow have requests answered, for the status and the metrics too. */
+    daemon->closures = NULL;
     daemon->running.ready = false;
     if (daemon->context.hub != NULL)
         flowd_hub_flush(daemon->context.hub);

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from api_client import Api, event, line
+from api_client import Api, connect, event, line
 from collector import Collector, parse_time
 from conftest import base_config
 from netns import Pair, run
@@ -138,6 +138,27 @@ def test_clean_stop(plain, directory, number):
     daemon.stop(number)
     assert (directory / "state").is_dir()
     assert not re.search(r" (error|warning) ", daemon.log()), daemon.log()
+
+
+def test_requests_that_come_with_the_stop(plain, single):
+    """They are answered, whatever is asked for behind one that waits for its commit."""
+    daemon = plain()
+    body = json.dumps(event("2001:db8::1", 1, "2001:db8::2", 2))
+    get = "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    post = ("POST /v1/flows HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}")
+    with connect(single) as client:
+        client.sendall(get.encode())
+        first = b""
+        while not first.endswith(b"}"):
+            first += client.recv(65536)
+        daemon.freeze()
+        client.sendall((post + get).encode())
+        daemon.send_signal(signal.SIGTERM)
+        daemon.thaw()
+        answers = b"".join(iter(lambda: client.recv(65536), b""))
+    assert daemon.wait_exit() == 0, daemon.log()
+    assert b"HTTP/1.1 201" in answers and b"HTTP/1.1 200" in answers, answers
 
 
 def test_signals_before_ready(make_flowd, single, directory):
