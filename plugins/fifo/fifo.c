@@ -353,6 +353,13 @@ static bool put_back(struct fifo *fifo)
  */
 static void leave_unfinished_line(struct fifo *fifo)
 {
+    /* One that is too long has been thrown away: what stands for it makes a bad line of its rest.
+     */
+    if (fifo->skipping) {
+        fifo->buffer[0] = 'x';
+        fifo->used = 1;
+        fifo->skipping = false;
+    }
     for (int tries = 0; fifo->used > 0 && tries < TRIES_AT_STOP;) {
         if (read(fifo->place.fd, fifo->buffer + fifo->used, 1) == 1)
             handle_bytes(fifo, fifo->used + 1);

@@ -282,6 +282,30 @@ static void test_stop_leaves_an_unfinished_line(void **state)
     assert_non_null(flowd_hub_find_key(running.hub.hub, &key));
 }
 
+/* The end of a line that is too long is no line behind a stop either. */
+static void test_stop_within_a_long_line(void **state)
+{
+    static char blanks[6000];
+    char line[256];
+    size_t length = line_of(1, "start", line, sizeof(line));
+    struct flowd_error err;
+
+    (void)state;
+    start_and_write();
+    memset(blanks, ' ', sizeof(blanks));
+    write_all(blanks, sizeof(blanks));
+    hub_fixture_turn(&running.hub);
+    flowd_plugin_fifo.stop(running.instance);
+    running.instance = NULL;
+    assert_int_equal(start_plugin(&err), 0);
+    write_all(line, length);
+    hub_fixture_turn(&running.hub);
+    assert_int_equal(flowd_hub_live(running.hub.hub), 0);
+    write_all(line, length);
+    hub_fixture_turn(&running.hub);
+    assert_int_equal(flowd_hub_live(running.hub.hub), 1);
+}
+
 enum { TORN_LINES = 4000 };
 
 /* Writes lines in two parts each, of which the first tells the line from any other. */
@@ -433,6 +457,7 @@ int main(void)
         RUNNING(test_bad_lines_harm_nothing),
         RUNNING(test_stop_reads_the_rest),
         RUNNING(test_stop_leaves_an_unfinished_line),
+        RUNNING(test_stop_within_a_long_line),
         RUNNING(test_stops_between_the_parts_of_lines),
         RUNNING(test_mode),
         RUNNING(test_existing_fifo_is_used),
