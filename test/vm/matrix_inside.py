@@ -59,6 +59,8 @@ def bpf(program, left_out):
 
 
 def main():
+    # Its device file comes with the module.
+    run(["modprobe", "tun"])
     builds = [TREE / one / "tests" for one in ("build", "build/dev")]
     left_out = {}
     settings = [bpf(one / "test_bpf_settings", left_out) for one in builds if (one / "test_bpf_settings").exists()]
