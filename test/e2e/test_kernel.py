@@ -221,11 +221,26 @@ def test_skops(pair, make_flowd, directory, cell):
 
 @row("`enrichers.skops`, connections from before flowd")
 def test_skops_of_before(pair, make_flowd, directory, cell):
+    """Sampled, or the log says at the start that they are not."""
     config = base_config(directory)
     config["enrichers"] = {"period": 100, "skops": {}}
-    daemon = make_flowd(pair.near, config)
-    assert start(daemon), daemon.log()
-    cell("not sampled" if "lets no program look at connections that are there" in daemon.log() else "sampled")
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        connection.connect()
+        daemon = make_flowd(pair.near, config)
+        assert start(daemon), daemon.log()
+        if "lets no program look at connections that are there" in daemon.log():
+            cell("not sampled")
+            return
+        api = Api(pair.near)
+        identifier = api.post(event(Pair.NEAR, connection.sport, Pair.FAR, connection.port, protocol="tcp")).expect(
+            201).json["id"]
+
+        def sampled():
+            connection.exchange(10_000, 3_000)
+            return sample_of(api, identifier)
+
+        until(sampled, "a sample")
+    cell("sampled")
 
 
 @row("`enrichers.netlink`")
