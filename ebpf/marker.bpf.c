@@ -5,7 +5,7 @@
  * program, whatever happens. A packet of no flow is told by one bit of a bitmap; only where the bit
  * is set, the flow map is asked. Packets that are not plain "IPv6, TCP or UDP" with linear headers
  * take the slow way in marker_walk(). There is one program for devices with an Ethernet header and
- * one for those without any link header.
+ * one for those without any link header, in three kinds (enum marker_kind), and a plain one.
  *
  * Packets are read directly and written with a helper only: a program that writes directly would
  * make the kernel unclone every packet before the program runs, and drop it where memory is short.
@@ -17,6 +17,17 @@
 #include "ebpf/marker_recent.bpf.h"
 
 #define MARKER_NO_LINK_HEADER 0u
+
+/*
+ * What a program can do, fixed when it is compiled. Settings could leave out the rest as well, but
+ * a verifier may look at what is never reached: each of them refuses instructions that its kernel
+ * lacks, and before Linux 6.17, to those without CAP_PERFMON, helpers that need it.
+ */
+enum marker_kind {
+    KIND_LABEL,     /* writes labels and remembers */
+    KIND_LABEL_ASK, /* writes labels; without the atomic operations that remembering may need */
+    KIND_FULL,      /* whatever is set, tracing too */
+};
 
 /* ICMPv6 messages of the link itself: multicast listeners, routers, neighbours, redirects. */
 #define MARKER_ICMPV6_LINK_FIRST 130
@@ -38,15 +49,15 @@ static __always_inline void marker_key_fill(struct flowd_marker_key *key, const 
 
     key->dst[0] = dst[0];
     key->dst[1] = dst[1];
-    key->ports = ports;
-    key->protocol = protocol;
-    key->zero[0] = key->zero[1] = key->zero[2] = 0;
+    /* One store: before Linux 6.17 nobody without CAP_PERFMON may write parts of a word. */
+    key->transport = flowd_marker_transport(ports, protocol);
     key->src[0] = marker_match_source ? src[0] : 0;
     key->src[1] = marker_match_source ? src[1] : 0;
 }
 
 static __always_inline int marker_write_label(struct __sk_buff *skb, __u32 network,
-                                              __u8 traffic_class_low, __u32 label)
+                                              __u8 traffic_class_low, __u32 label,
+                                              enum marker_kind kind)
 {
     __u8 bytes[3];
 
@@ -56,16 +67,21 @@ static __always_inline int marker_write_label(struct __sk_buff *skb, __u32 netwo
     if (bpf_skb_store_bytes(skb, network + 1, bytes, sizeof(bytes), BPF_F_RECOMPUTE_CSUM) < 0)
         return marker_pass(skb, FLOWD_MARKER_ERROR);
 
-    if (marker_debug)
+    if (kind == KIND_FULL && marker_debug)
         bpf_printk("flowd: interface %d label %x", skb->ifindex, label);
     return marker_pass(skb, FLOWD_MARKER_MARKED);
 }
 
-static __always_inline int marker_apply(struct __sk_buff *skb, const struct marker_place *place,
-                                        const struct flowd_marker_mark *mark)
+static __always_inline int marker_only_label(enum marker_kind kind)
 {
-    if (marker_strategy == FLOWD_MARKER_LABEL)
-        return marker_write_label(skb, place->network, place->traffic_class_low, mark->label);
+    return kind != KIND_FULL || marker_strategy == FLOWD_MARKER_LABEL;
+}
+
+static __always_inline int marker_apply(struct __sk_buff *skb, const struct marker_place *place,
+                                        const struct flowd_marker_mark *mark, enum marker_kind kind)
+{
+    if (marker_only_label(kind))
+        return marker_write_label(skb, place->network, place->traffic_class_low, mark->label, kind);
     return marker_add_options(skb, place, mark);
 }
 
@@ -154,7 +170,7 @@ static __always_inline void marker_datagram_note(const struct ipv6hdr *ip6,
 static __always_inline enum flowd_marker_verdict
 marker_find_without_ports(struct __sk_buff *skb, const struct marker_place *place,
                           const struct ipv6hdr *ip6, enum flowd_marker_verdict verdict,
-                          struct flowd_marker_mark *mark)
+                          struct flowd_marker_mark *mark, enum marker_kind kind)
 {
     const __u64 *dst = (const __u64 *)&ip6->daddr;
 
@@ -162,7 +178,7 @@ marker_find_without_ports(struct __sk_buff *skb, const struct marker_place *plac
         return FLOWD_MARKER_MARKED;
     if (!marker_match_all)
         return verdict;
-    if (marker_strategy != FLOWD_MARKER_LABEL && marker_is_link_message(skb, place))
+    if (!marker_only_label(kind) && marker_is_link_message(skb, place))
         return FLOWD_MARKER_OTHER_PROTOCOL;
     *mark = marker_general_mark(flowd_marker_hash(dst[0], dst[1], 0, 0));
     return FLOWD_MARKER_MARKED;
@@ -196,7 +212,7 @@ marker_find_with_ports(struct __sk_buff *skb, const struct marker_place *place,
 }
 
 /* The slow way: in-band VLAN tags, extension headers, headers that are not linear. */
-static __noinline int marker_walk(struct __sk_buff *skb, __u32 link)
+static __always_inline int marker_walk_as(struct __sk_buff *skb, __u32 link, enum marker_kind kind)
 {
     struct flowd_marker_mark mark = {0};
     struct marker_place place;
@@ -206,17 +222,30 @@ static __noinline int marker_walk(struct __sk_buff *skb, __u32 link)
     if (verdict == FLOWD_MARKER_NO_FLOW)
         verdict = marker_find_with_ports(skb, &place, &ip6, &mark);
     else if (verdict == FLOWD_MARKER_FRAGMENT || verdict == FLOWD_MARKER_OTHER_PROTOCOL)
-        verdict = marker_find_without_ports(skb, &place, &ip6, verdict, &mark);
+        verdict = marker_find_without_ports(skb, &place, &ip6, verdict, &mark, kind);
     if (verdict == FLOWD_MARKER_MARKED)
-        return marker_apply(skb, &place, &mark);
+        return marker_apply(skb, &place, &mark, kind);
     return verdict == FLOWD_MARKER_NO_FLOW ? marker_pass_no_flow() : marker_pass(skb, verdict);
 }
 
-/*
- * A plain packet that bears the general mark. A function of its own that reads the headers again:
- * inlined, what it needs would be kept for every other packet too.
- */
-static __noinline int marker_run_general(struct __sk_buff *skb, __u32 link)
+static __noinline int marker_walk_label(struct __sk_buff *skb, __u32 link)
+{
+    return marker_walk_as(skb, link, KIND_LABEL);
+}
+
+static __noinline int marker_walk_full(struct __sk_buff *skb, __u32 link)
+{
+    return marker_walk_as(skb, link, KIND_FULL);
+}
+
+static __always_inline int marker_walk(struct __sk_buff *skb, __u32 link, enum marker_kind kind)
+{
+    return kind == KIND_FULL ? marker_walk_full(skb, link) : marker_walk_label(skb, link);
+}
+
+/* A plain packet that bears the general mark. */
+static __always_inline int marker_general_as(struct __sk_buff *skb, __u32 link,
+                                             enum marker_kind kind)
 {
     struct flowd_marker_mark mark;
     struct marker_place place;
@@ -229,28 +258,46 @@ static __noinline int marker_run_general(struct __sk_buff *skb, __u32 link)
         return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
     place = marker_plain_place(link, &ip6);
     mark = marker_general_mark(flowd_marker_hash(dst[0], dst[1], ports, place.header));
-    return marker_apply(skb, &place, &mark);
+    return marker_apply(skb, &place, &mark, kind);
 }
 
-static __always_inline int marker_run_no_flow(struct __sk_buff *skb, __u32 link)
+/*
+ * Functions of their own that read the headers again: inlined, what they need would be kept for
+ * every other packet too.
+ */
+static __noinline int marker_general_label(struct __sk_buff *skb, __u32 link)
 {
-    return marker_match_all ? marker_run_general(skb, link) : marker_pass_no_flow();
+    return marker_general_as(skb, link, KIND_LABEL);
+}
+
+static __noinline int marker_general_full(struct __sk_buff *skb, __u32 link)
+{
+    return marker_general_as(skb, link, KIND_FULL);
+}
+
+static __always_inline int marker_run_no_flow(struct __sk_buff *skb, __u32 link,
+                                              enum marker_kind kind)
+{
+    if (!marker_match_all)
+        return marker_pass_no_flow();
+    return kind == KIND_FULL ? marker_general_full(skb, link) : marker_general_label(skb, link);
 }
 
 static __always_inline int marker_run_flow(struct __sk_buff *skb, __u32 link,
-                                           const struct ipv6hdr *ip6, flowd_marker_word found)
+                                           const struct ipv6hdr *ip6, flowd_marker_word found,
+                                           enum marker_kind kind)
 {
     struct flowd_marker_mark mark = flowd_marker_word_mark(found);
     struct marker_place place;
 
-    if (marker_strategy == FLOWD_MARKER_LABEL)
-        return marker_write_label(skb, link, ((const __u8 *)ip6)[1], mark.label);
+    if (marker_only_label(kind))
+        return marker_write_label(skb, link, ((const __u8 *)ip6)[1], mark.label, kind);
     place = marker_plain_place(link, ip6);
     return marker_add_options(skb, &place, &mark);
 }
 
 /* The fast way. Without matchAll, a packet of no flow is done with at the first "no". */
-static __always_inline int marker_run(struct __sk_buff *skb, __u32 link)
+static __always_inline int marker_run(struct __sk_buff *skb, __u32 link, enum marker_kind kind)
 {
     void *data_end = (void *)(long)skb->data_end;
     const struct ipv6hdr *ip6 = (void *)(long)skb->data + link;
@@ -263,35 +310,114 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link)
     __u8 header;
 
     if (protocol != bpf_htons(ETH_P_IPV6))
-        return marker_is_vlan(protocol) ? marker_walk(skb, link)
+        return marker_is_vlan(protocol) ? marker_walk(skb, link, kind)
                                         : marker_pass(skb, FLOWD_MARKER_NOT_IPV6);
     if ((const void *)(ports + 1) > data_end)
-        return marker_walk(skb, link);
+        return marker_walk(skb, link, kind);
 
     header = ip6->nexthdr;
     if (!marker_has_ports(header))
         return marker_match_all || marker_is_extension(header)
-                   ? marker_walk(skb, link)
+                   ? marker_walk(skb, link, kind)
                    : marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
     hash = flowd_marker_hash(dst[0], dst[1], *ports, header);
     if (!marker_hash_known(hash))
-        return marker_run_no_flow(skb, link);
+        return marker_run_no_flow(skb, link, kind);
 
     marker_key_fill(&key, ip6, header, *ports);
-    found = marker_find_mark(&key, hash);
-    return found ? marker_run_flow(skb, link, ip6, found) : marker_run_no_flow(skb, link);
+    found = kind == KIND_LABEL_ASK ? marker_ask_map(&key, hash) : marker_find_mark(&key, hash);
+    return found ? marker_run_flow(skb, link, ip6, found, kind)
+                 : marker_run_no_flow(skb, link, kind);
+}
+
+/*
+ * For those without CAP_PERFMON where the verifier lets them neither compare the packet's pointers
+ * nor write parts of a word (before Linux 6.17): everything is copied, and only packets without
+ * extension headers and tags in band are marked.
+ */
+static __always_inline int marker_run_plain(struct __sk_buff *skb, __u32 link)
+{
+    struct {
+        struct ipv6hdr ip6;
+        __u32 ports;
+    } packet;
+    const __u64 *dst = (const __u64 *)&packet.ip6.daddr;
+    struct flowd_marker_key key;
+    flowd_marker_word found = 0;
+    __u32 ports = 0;
+    __u32 label;
+    __u32 hash;
+    __u8 header;
+
+    if (skb->protocol != bpf_htons(ETH_P_IPV6))
+        return marker_pass(skb, marker_is_vlan(skb->protocol) ? FLOWD_MARKER_TOO_DEEP
+                                                              : FLOWD_MARKER_NOT_IPV6);
+    if (bpf_skb_load_bytes(skb, link, &packet, sizeof(packet)) < 0)
+        return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
+    header = packet.ip6.nexthdr;
+    if (marker_is_extension(header))
+        return marker_pass(skb, FLOWD_MARKER_TOO_DEEP);
+    if (marker_has_ports(header))
+        ports = packet.ports;
+    else if (!marker_match_all)
+        return marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
+    hash = flowd_marker_hash(dst[0], dst[1], ports, marker_has_ports(header) ? header : 0);
+    if (marker_has_ports(header) && marker_hash_known(hash)) {
+        marker_key_fill(&key, &packet.ip6, header, ports);
+        found = marker_ask_map(&key, hash);
+    }
+    if (!found && !marker_match_all)
+        return marker_pass_no_flow();
+    label = found ? flowd_marker_word_mark(found).label : marker_general_mark(hash).label;
+    return marker_write_label(skb, link, ((const __u8 *)&packet.ip6)[1], label, KIND_LABEL_ASK);
 }
 
 SEC("tc")
 int flowd_marker(struct __sk_buff *skb)
 {
-    return marker_run(skb, ETH_HLEN);
+    return marker_run(skb, ETH_HLEN, KIND_LABEL);
 }
 
 SEC("tc")
 int flowd_marker_l3(struct __sk_buff *skb)
 {
-    return marker_run(skb, MARKER_NO_LINK_HEADER);
+    return marker_run(skb, MARKER_NO_LINK_HEADER, KIND_LABEL);
+}
+
+SEC("tc")
+int flowd_marker_ask(struct __sk_buff *skb)
+{
+    return marker_run(skb, ETH_HLEN, KIND_LABEL_ASK);
+}
+
+SEC("tc")
+int flowd_marker_ask_l3(struct __sk_buff *skb)
+{
+    return marker_run(skb, MARKER_NO_LINK_HEADER, KIND_LABEL_ASK);
+}
+
+SEC("tc")
+int flowd_marker_plain(struct __sk_buff *skb)
+{
+    return marker_run_plain(skb, ETH_HLEN);
+}
+
+SEC("tc")
+int flowd_marker_plain_l3(struct __sk_buff *skb)
+{
+    return marker_run_plain(skb, MARKER_NO_LINK_HEADER);
+}
+
+SEC("tc")
+int flowd_marker_full(struct __sk_buff *skb)
+{
+    return marker_run(skb, ETH_HLEN, KIND_FULL);
+}
+
+SEC("tc")
+int flowd_marker_full_l3(struct __sk_buff *skb)
+{
+    return marker_run(skb, MARKER_NO_LINK_HEADER, KIND_FULL);
 }
 
 char marker_license[] SEC("license") = "Dual BSD/GPL";

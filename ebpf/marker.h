@@ -42,13 +42,18 @@ struct flowd_marker_key {
     __u64 dst[2];
     union {
         struct {
-            __u16 sport_be;
-            __u16 dport_be;
+            union {
+                struct {
+                    __u16 sport_be;
+                    __u16 dport_be;
+                };
+                __u32 ports; /* both, as they stand in the packet */
+            };
+            __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+            __u8 zero[3];
         };
-        __u32 ports; /* both, as they stand in the packet */
+        __u64 transport; /* all of that: see flowd_marker_transport() */
     };
-    __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-    __u8 zero[3];
     __u64 src[2]; /* 0 where it is not looked at */
 };
 #define FLOWD_MARKER_KEY_SIZE 24
@@ -59,6 +64,17 @@ _Static_assert(__builtin_offsetof(struct flowd_marker_key, ports) == 16, "ports 
 _Static_assert(__builtin_offsetof(struct flowd_marker_key, protocol) == 20, "then protocol");
 _Static_assert(__builtin_offsetof(struct flowd_marker_key, src) == FLOWD_MARKER_KEY_SIZE,
                "the short key ends before src");
+
+/* The word of a key that has these ports, as they stand in the packet, and this protocol. */
+static inline __attribute__((always_inline)) __u64 flowd_marker_transport(__u32 ports,
+                                                                          __u8 protocol)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (__u64)protocol << 32 | ports;
+#else
+    return (__u64)ports << 32 | (__u64)protocol << 24;
+#endif
+}
 
 /* What a packet is marked with. */
 struct flowd_marker_mark {

@@ -24,21 +24,13 @@
 /* More of flowd's filters than a crash can leave on an interface. */
 #define OWN_MAX 4
 static const uint32_t handles[MARKER_CLSACT_HANDLES] = {0xf10d, 0xf10e};
-/* libbpf names a filter after its program: "NAME:[ID]". */
-static const char *const filter_names[] = {"flowd_marker:[", "flowd_marker_l3:["};
+/* libbpf names a filter after its program: "NAME:[ID]". All of flowd's begin so. */
+static const char filter_name[] = "flowd_marker";
 
 struct listing {
     struct marker_filters filters;
     bool egress;
 };
-
-static bool is_own_name(const char *name)
-{
-    for (size_t i = 0; i < sizeof(filter_names) / sizeof(filter_names[0]); i++)
-        if (strncmp(name, filter_names[i], strlen(filter_names[i])) == 0)
-            return true;
-    return false;
-}
 
 /* Whether a "bpf" filter's options name flowd's program. */
 static bool is_own(struct nlattr *options, uint32_t *program)
@@ -48,7 +40,7 @@ static bool is_own(struct nlattr *options, uint32_t *program)
     if (options == NULL || nla_parse_nested(attributes, TCA_BPF_MAX, options, NULL) < 0 ||
         attributes[TCA_BPF_NAME] == NULL)
         return false;
-    if (!is_own_name(nla_data(attributes[TCA_BPF_NAME])))
+    if (strncmp(nla_data(attributes[TCA_BPF_NAME]), filter_name, strlen(filter_name)) != 0)
         return false;
     *program = attributes[TCA_BPF_ID] != NULL ? nla_get_u32(attributes[TCA_BPF_ID]) : 0;
     return true;

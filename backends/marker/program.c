@@ -138,20 +138,42 @@ static int duplicate(int fd)
     return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
-/* Takes file descriptors and the mapping out of a loaded object. */
-static int take_descriptors(struct marker_program *program, const struct marker_bpf *skeleton)
+/* The programs of the object that serve the settings, by link header. */
+struct pair {
+    struct bpf_program *programs[MARKER_LINK_HEADERS];
+};
+
+/*
+ * The kind with nothing in it that is not needed: see the programs. What it lacks, no kernel has to
+ * know, nor a process without CAP_PERFMON to be allowed.
+ */
+static struct pair choose(const struct marker_bpf *skeleton,
+                          const struct marker_program_settings *settings)
 {
-    const struct bpf_program *programs[MARKER_LINK_HEADERS] = {
-        [MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker,
-        [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_l3,
-    };
+    if (settings->strategy != FLOWD_MARKER_LABEL || settings->debug)
+        return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker_full,
+                              [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_full_l3}};
+    if (settings->plain)
+        return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker_plain,
+                              [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_plain_l3}};
+    if (!skeleton->rodata->marker_remember)
+        return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker_ask,
+                              [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_ask_l3}};
+    return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker,
+                          [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_l3}};
+}
+
+/* Takes file descriptors and the mapping out of a loaded object. */
+static int take_descriptors(struct marker_program *program, const struct marker_bpf *skeleton,
+                            const struct pair *chosen)
+{
     void *shared;
 
     for (unsigned i = 0; i < MARKER_LINK_HEADERS; i++) {
         struct bpf_prog_info info = {0};
         uint32_t length = sizeof(info);
 
-        program->program_fds[i] = duplicate(bpf_program__fd(programs[i]));
+        program->program_fds[i] = duplicate(bpf_program__fd(chosen->programs[i]));
         if (program->program_fds[i] < 0 ||
             bpf_obj_get_info_by_fd(program->program_fds[i], &info, &length) < 0)
             return -errno;
@@ -217,13 +239,18 @@ static int make_empty_btf(void)
     return fd < 0 ? -errno : fd;
 }
 
+static bool may_read_kernel(void)
+{
+    return capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON) ||
+           capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
+}
+
 /* Why the programs must do without the MTU of a packet's route; NULL: they may try. */
 static const char *without_path_mtu(void)
 {
     if (access(KERNEL_BTF, R_OK) < 0)
         return "this kernel does not describe its structures (" KERNEL_BTF ")";
-    if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON) &&
-        !capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+    if (!may_read_kernel())
         return "CAP_PERFMON is missing";
     return NULL;
 }
@@ -250,6 +277,7 @@ static void set_up(struct marker_bpf *skeleton, const struct marker_program_sett
 /* An object that is open with the settings in it, and the file that it needs (-1: none). */
 struct object {
     struct marker_bpf *skeleton;
+    struct pair chosen;
     int btf;
 };
 
@@ -265,6 +293,7 @@ static int open_object(struct object *object, const struct marker_program_settin
                        bool path_mtu, struct flowd_error *err)
 {
     LIBBPF_OPTS(bpf_object_open_opts, options);
+    struct bpf_program *program;
     char path[32];
 
     *object = (struct object){.btf = -1};
@@ -279,6 +308,9 @@ static int open_object(struct object *object, const struct marker_program_settin
     if (object->skeleton == NULL)
         return flowd_fail(err, errno, "opening the BPF object");
     set_up(object->skeleton, settings, path_mtu);
+    object->chosen = choose(object->skeleton, settings);
+    bpf_object__for_each_program(program, object->skeleton->obj) bpf_program__set_autoload(
+        program, program == object->chosen.programs[0] || program == object->chosen.programs[1]);
     return 0;
 }
 
@@ -302,7 +334,7 @@ static int load(struct marker_program *program, const struct marker_program_sett
     if (result < 0) {
         result = explain_load_failure(MARKER_STAGE_LOAD, result, settings, err);
     } else {
-        result = take_descriptors(&loaded, object.skeleton);
+        result = take_descriptors(&loaded, object.skeleton, &object.chosen);
         if (result < 0)
             result = explain_load_failure(MARKER_STAGE_MAP, result, settings, err);
     }
@@ -313,6 +345,24 @@ static int load(struct marker_program *program, const struct marker_program_sett
     else
         *program = loaded;
     return result;
+}
+
+/* Before Linux 6.17 the verifier may take a simpler program only, for want of CAP_PERFMON. */
+static int load_label(struct marker_program *program,
+                      const struct marker_program_settings *settings,
+                      const struct marker_pins *pins, struct flowd_error *err)
+{
+    struct marker_program_settings simpler = *settings;
+    struct flowd_error simpler_err;
+    int result = load(program, settings, false, pins, err);
+
+    if (result == 0 || settings->debug || may_read_kernel())
+        return result;
+    flowd_debug("marker", "%s; trying a simpler program", err->message);
+    simpler.plain = true;
+    if (load(program, &simpler, false, pins, &simpler_err) < 0)
+        return result;
+    return 0;
 }
 
 int marker_program_load(struct marker_program *program,
@@ -326,7 +376,7 @@ int marker_program_load(struct marker_program *program,
         return result;
     /* Only packets that become longer need it. */
     if (settings->strategy == FLOWD_MARKER_LABEL)
-        return load(program, settings, false, pins, err);
+        return load_label(program, settings, pins, err);
     no_path_mtu = without_path_mtu();
     if (no_path_mtu == NULL) {
         if (load(program, settings, true, pins, err) == 0)
@@ -367,9 +417,9 @@ static int load_spares(struct marker_program *program)
         result = marker_bpf__load(object.skeleton);
     if (result == 0) {
         program->spare_fds[MARKER_ETHERNET_HEADER] =
-            duplicate(bpf_program__fd(object.skeleton->progs.flowd_marker));
+            duplicate(bpf_program__fd(object.chosen.programs[MARKER_ETHERNET_HEADER]));
         program->spare_fds[MARKER_NO_LINK_HEADER] =
-            duplicate(bpf_program__fd(object.skeleton->progs.flowd_marker_l3));
+            duplicate(bpf_program__fd(object.chosen.programs[MARKER_NO_LINK_HEADER]));
     }
     close_object(&object);
     return result;

@@ -23,6 +23,7 @@ struct marker_program_settings {
     bool match_all;                   /* packets of no flow bear the general mark */
     struct flowd_marker_mark general; /* its label without entropy */
     unsigned mss_reduction;           /* bytes, 0..FLOWD_MARKER_ADDED_MAX */
+    bool plain;                       /* label: leave unusual packets as they are */
     bool forgetful;                   /* each packet asks the flow map, as where it is not safe */
     bool debug;
     uint32_t entries_max;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CAPABILITY(number) (UINT64_C(1) << (number))
@@ -15,3 +16,9 @@
  * to 99), or another number. Asserts that there is a child.
  */
 int capabilities_in_child(uint64_t capabilities, int (*function)(void));
+
+/*
+ * Whether this kernel's verifier, for who lacks CAP_PERFMON, also follows branches that are never
+ * taken, as the processor may, and refuses what it finds there (before Linux 6.17).
+ */
+bool capabilities_verifier_follows_all(void);
