@@ -432,6 +432,12 @@ void marker_entries_commit(struct marker_entries *entries)
     list_clear(&entries->dirty);
 }
 
+size_t marker_entries_written(const struct marker_entries *entries)
+{
+    /* Flows may have ended whose entry was to be tried again. */
+    return entries->keys > entries->failed.count ? entries->keys - entries->failed.count : 0;
+}
+
 bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key)
 {
     return find_winner(entries, key, flowd_marker_key_hash(key), NULL) != 0;

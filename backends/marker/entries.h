@@ -107,5 +107,7 @@ void marker_entries_commit(struct marker_entries *entries);
 /* Tries the failed ones again: a commit. */
 void marker_entries_retry(struct marker_entries *entries);
 
+/* How many entries the map has of live flows. */
+size_t marker_entries_written(const struct marker_entries *entries);
 /* Whether a live flow stands behind the key. */
 bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key);

@@ -524,9 +524,8 @@ static void marker_status(const void *instance, json_t *object)
     json_object_set_new(object, "matchAll", json_boolean(marker->config->match_all));
     json_object_set_new(object, "attach", json_string(marker->attach.tcx ? "tcx" : "tc"));
     json_object_set_new(object, "pinned", json_boolean(marker->pins.path != NULL));
-    json_object_set_new(
-        object, "entries",
-        json_integer((json_int_t)(marker->entries.keys - marker->entries.failed.count)));
+    json_object_set_new(object, "entries",
+                        json_integer((json_int_t)marker_entries_written(&marker->entries)));
     json_object_set_new(object, "entriesFailed",
                         json_integer((json_int_t)marker->entries.failed.count));
     json_object_set_new(object, "flowsForwarded",
@@ -557,7 +556,7 @@ static void marker_metrics(const void *instance, struct flowd_metrics *metrics)
     const struct marker *marker = instance;
 
     marker_attach_metrics(&marker->attach, metrics);
-    flowd_metrics_add(metrics, &entries, marker->entries.keys - marker->entries.failed.count, NULL);
+    flowd_metrics_add(metrics, &entries, marker_entries_written(&marker->entries), NULL);
     flowd_metrics_add(metrics, &failed, marker->entries.failed.count, NULL);
     flowd_metrics_add(metrics, &forwarded, marker->entries.forwarded, NULL);
 }

@@ -335,6 +335,26 @@ static void test_full_map(void **state)
     world_free(world);
 }
 
+/* Flows that end before their entry was tried again are not counted twice. */
+static void test_ends_in_a_full_map(void **state)
+{
+    struct world *world = world_new(false);
+
+    (void)state;
+    for (uint16_t i = 0; i < ENTRIES_MAX + 3; i++)
+        submit(world, FLOWD_EVENT_START, "fd00:1::1", (uint16_t)(100 + i), "fd00:9::1", 2, 9, 0);
+    flowd_hub_flush(world->hub);
+    assert_int_equal(marker_entries_written(&world->entries), ENTRIES_MAX);
+    for (uint16_t i = 0; i < ENTRIES_MAX + 3; i++)
+        submit(world, FLOWD_EVENT_END, "fd00:1::1", (uint16_t)(100 + i), "fd00:9::1", 2, 9, 0);
+    flowd_hub_flush(world->hub);
+    assert_int_equal(world->entries.failed.count, 3);
+    assert_int_equal(marker_entries_written(&world->entries), 0);
+    marker_entries_retry(&world->entries);
+    assert_int_equal(world->entries.failed.count, 0);
+    world_free(world);
+}
+
 /* Maps that an earlier process left: strange entries and bits go, those of live flows stay. */
 /* Returns how many entries were deleted. */
 static int64_t sweep(struct world *world)
@@ -507,12 +527,12 @@ static void test_not_for_labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_directions),     cmocka_unit_test(test_addresses_change),
-        cmocka_unit_test(test_shared_key),     cmocka_unit_test(test_one_turn),
-        cmocka_unit_test(test_full_map),       cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_adopted),        cmocka_unit_test(test_untold),
-        cmocka_unit_test(test_sweep_of_many),  cmocka_unit_test(test_generations),
-        cmocka_unit_test(test_not_for_labels),
+        cmocka_unit_test(test_directions),  cmocka_unit_test(test_addresses_change),
+        cmocka_unit_test(test_shared_key),  cmocka_unit_test(test_one_turn),
+        cmocka_unit_test(test_full_map),    cmocka_unit_test(test_ends_in_a_full_map),
+        cmocka_unit_test(test_sweep),       cmocka_unit_test(test_adopted),
+        cmocka_unit_test(test_untold),      cmocka_unit_test(test_sweep_of_many),
+        cmocka_unit_test(test_generations), cmocka_unit_test(test_not_for_labels),
     };
     const char *reason = marker_run_unavailable();
 
