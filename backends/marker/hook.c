@@ -168,8 +168,12 @@ int marker_hook_move_first(const struct marker_attach *attach, struct marker_int
     if (fd < 0)
         return fd;
     interface->runs_spare = !interface->runs_spare;
-    /* The pin first: a crash between the two leaves at least one of them on the interface. */
-    marker_pins_put_link(attach->pins, interface->index, fd);
+    /*
+     * The pin first: a crash between the two leaves at least one of them on the interface. A pin of
+     * the old one would pass for it: without one it is pinned when the interface is looked at.
+     */
+    if (marker_pins_put_link(attach->pins, interface->index, fd) < 0)
+        marker_pins_remove_link(attach->pins, interface->index);
     interface->link_fd = fd;
     marker_tcx_detach(old);
     return 0;

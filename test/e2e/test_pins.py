@@ -233,3 +233,18 @@ def test_a_link_that_was_not_yet_pinned_by_its_name(pair, make_flowd, directory,
     daemon.config = base_config(directory, pin_path, ["lo"], attach="tcx")
     daemon.start()
     until(lambda: not tcx_programs(pair.near, "veth0"), "the program to go")
+
+
+def test_a_moved_link_is_pinned_as_soon_as_it_can_be(pair, make_flowd, directory, pin_path):
+    """The pin of the link that it took the place of does not pass for its own."""
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, attach="tcx")).start()
+    path = pin_path / "links" / str(index_of(pair.near, "veth0"))
+    obstacle = path.with_name(f"{path.name}_fresh") / "obstacle"
+    obstacle.mkdir(parents=True)
+    with Tally(plain_udp(1)) as tally:
+        tally.attach_tcx(pair.near, "veth0", first=True)
+        until(lambda: tcx_programs(pair.near, "veth0")[0][1] == "flowd_marker", "the head")
+        obstacle.rmdir()
+        until(lambda: not obstacle.parent.exists() and path.exists(), "a pin")
+        daemon.kill()
+        assert tcx_programs(pair.near, "veth0")[0][1] == "flowd_marker"
