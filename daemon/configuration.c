@@ -5,15 +5,19 @@
 #include "daemon/configuration.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/flow_table.h"
 #include "daemon/log.h"
 
 #define PATH_SIZE FLOWD_MODULE_PATH_SIZE
+#define PIPE_WAIT_MS 1000
 #define NAMES_MAX (FLOWD_MODULES_MAX + 8)
 
 #define AT(field) offsetof(struct flowd_settings, field)
@@ -390,11 +394,40 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
     return 0;
 }
 
+/* Whether reading will not wait for ever: of a pipe, somebody has to write into it soon. */
+static bool is_readable(int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return false;
+    if (!S_ISFIFO(status.st_mode))
+        return true;
+    return poll(&ready, 1, PIPE_WAIT_MS) == 1 && (ready.revents & POLLIN) &&
+           fcntl(fd, F_SETFL, 0) == 0;
+}
+
+static json_t *load_file(const char *path, json_error_t *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    json_t *root = NULL;
+
+    *error = (json_error_t){0};
+    if (fd < 0)
+        snprintf(error->text, sizeof(error->text), "unable to open %s: %s", path, strerror(errno));
+    else if (is_readable(fd))
+        root = json_loadfd(fd, JSON_REJECT_DUPLICATES, error);
+    if (fd >= 0)
+        close(fd);
+    return root;
+}
+
 int flowd_configuration_read(const char *path, const struct flowd_module *const *modules,
                              struct flowd_configuration **out, struct flowd_options_report *report)
 {
     json_error_t error;
-    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = load_file(path, &error);
     struct stat status = {0};
     int result;
 

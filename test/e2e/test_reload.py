@@ -1,6 +1,8 @@
 """SIGHUP: what can change does, what can't is refused by name, and no flow is lost."""
 
 import copy
+import os
+import signal
 
 from api_client import Api, event, line
 from collector import Collector
@@ -127,3 +129,18 @@ def test_reload_while_events_come(plain):
         daemon.send_signal(1)
     until(lambda: daemon.api.live() == 5000, "all flows")
     assert daemon.api.status()["events"]["namedPipe"]["start"] == {"started": 5000}
+
+
+def test_a_fifo_in_the_place_of_a_file(plain, directory):
+    """Nobody writes into it: the start goes on without the pid file, the reload is refused, the loop goes on."""
+    pid = directory / "pid"
+    os.mkfifo(pid)
+    daemon = plain(pidPath=str(pid))
+    assert "write pidPath" in daemon.log()
+    daemon.config_path.unlink()
+    os.mkfifo(daemon.config_path)
+    since = daemon.log_size()
+    daemon.send_signal(signal.SIGHUP)
+    daemon.wait_log("reload: .*is not a file", since)
+    daemon.wait_log("reload refused: nothing was changed", since)
+    assert daemon.api.get("/healthz").status == 200
