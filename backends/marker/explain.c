@@ -200,7 +200,12 @@ static enum marker_reason verifier_reason(const struct marker_failure *failure,
         return MARKER_REASON_LOCKDOWN;
     if (is_old_for(verifier, surroundings))
         return old_kernel(failure, surroundings);
-    return surroundings->cap_perfmon ? MARKER_REASON_VERIFIER : MARKER_REASON_PERFMON;
+    if (surroundings->cap_perfmon)
+        return MARKER_REASON_VERIFIER;
+    /* With the capability, they would still lack what the strategy needs. */
+    if (failure->strategy != FLOWD_MARKER_LABEL && older(surroundings, options_kernel))
+        return MARKER_REASON_OLD_FOR_OPTIONS;
+    return MARKER_REASON_PERFMON;
 }
 
 static enum marker_reason load_reason(const struct marker_failure *failure,

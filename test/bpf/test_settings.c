@@ -24,6 +24,7 @@
 #include "kernel_lacks.h"
 #include "marker.skel.h"
 #include "marker_run.h"
+#include "recent.h"
 
 /* How many values each setting takes here: mssReduction, which is a constant, none and one. */
 #define STRATEGIES 4u
@@ -130,8 +131,9 @@ static bool is_right(const struct combination *combination, bool checks_mtu, boo
                      int result)
 {
     if (combination->strategy != FLOWD_MARKER_LABEL && !checks_mtu)
-        return result < 0 && (strstr(said, "unknown func") || strstr(said, "invalid func") ||
-                              strstr(said, "BPF_STX uses reserved fields"));
+        return result < 0 &&
+               (!privileged || strstr(said, "unknown func") || strstr(said, "invalid func") ||
+                strstr(said, "BPF_STX uses reserved fields"));
     if (combination->strategy != FLOWD_MARKER_LABEL && !privileged &&
         capabilities_verifier_follows_all())
         return true;
@@ -157,6 +159,9 @@ static void complain(const struct combination *combination, int result)
 static bool counts(const struct combination *combination, bool privileged)
 {
     if (label_only && combination->strategy != FLOWD_MARKER_LABEL)
+        return false;
+    /* flowd does not set it there. */
+    if (combination->remember && !marker_recent_is_safe())
         return false;
     if (combination->strategy == FLOWD_MARKER_LABEL &&
         (combination->encoding != 0 || combination->mss_reduction != 0 || combination->path_mtu))

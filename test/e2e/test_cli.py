@@ -101,7 +101,7 @@ def test_five_mistakes(flowd_command, make_flowd, single, directory):
     ('{"plugins": {"api": {"bindAddress": "localhost"}}}', ["plugins.api.bindAddress"]),
     ('{"backends": {"firefly": {"collectors": ["192.0.2.1:0"]}}}', ["backends.firefly.collectors"]),
     ('{"backends": {"firefly": {"collectors": [5]}}}', ["backends.firefly.collectors"]),
-    ('{"backends": {"marker": {"targetInterfaces": ["a-name-that-is-far-too-long"]}}}',
+    ('{"backends": {"marker": {"targetInterfaces": ["a-name-that-is-longer-than-the-127-characters-of-an-alternative-name-of-an-interface-which-are-many-more-than-the-fifteen-of-its-own-one"]}}}',
      ["backends.marker.targetInterfaces"]),
     ('{"backends": {"marker": {"markingStrategy": "sideways"}}}',
      ["backends.marker.markingStrategy", "sideways", "label"]),
