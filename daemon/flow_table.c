@@ -136,11 +136,6 @@ static uint32_t take_record(struct flowd_flow_table *table)
                                  : (uint32_t)table->records++;
 }
 
-static bool is_known(const struct flowd_flow_table *table, const struct flowd_flow_key *key)
-{
-    return flowd_flow_index_find(&table->index, table->file.records, key) != FLOWD_FLOW_INDEX_NONE;
-}
-
 /* Takes over a flow that a former process left. */
 static int adopt_record(struct flowd_flow_table *table, uint32_t number)
 {
@@ -165,6 +160,38 @@ static int adopt_record(struct flowd_flow_table *table, uint32_t number)
     return 0;
 }
 
+static void free_record(struct flowd_flow_table *table, uint32_t number)
+{
+    struct flowd_flow *flow = record_at(table, number);
+
+    if (flow->state != FLOWD_FLOW_FREE)
+        set_state(flow, FLOWD_FLOW_FREE);
+    if (flow->check != 0)
+        flow->check = 0;
+    push_free(table, number);
+}
+
+/*
+ * Takes over a live flow's record. A kill in the middle of a change of tag leaves a second one of
+ * the same key: the newer one counts.
+ */
+static int adopt_newer(struct flowd_flow_table *table, uint32_t number)
+{
+    struct flowd_flow *flow = record_at(table, number);
+    struct flowd_flow *other = flowd_flow_table_find(table, &flow->key);
+
+    if (other != NULL && flow->last_event_us < other->last_event_us) {
+        free_record(table, number);
+        return 0;
+    }
+    if (other != NULL) {
+        flowd_flow_index_remove(&table->index, &other->key, flowd_flow_index(other));
+        free_record(table, flowd_flow_index(other));
+        table->live--;
+    }
+    return adopt_record(table, number);
+}
+
 static int read_record(struct flowd_flow_table *table, uint32_t number,
                        struct flowd_flow_table_report *report)
 {
@@ -172,15 +199,11 @@ static int read_record(struct flowd_flow_table *table, uint32_t number,
 
     if (flow->id != 0 || flow->state != FLOWD_FLOW_FREE)
         table->reading.used = number + 1;
-    if (flowd_flow_record_is_live(flow, number, table->file.seed) && !is_known(table, &flow->key))
-        return adopt_record(table, number);
+    if (flowd_flow_record_is_live(flow, number, table->file.seed))
+        return adopt_newer(table, number);
     if (flow->state != FLOWD_FLOW_FREE && flow->state != FLOWD_FLOW_ENDED)
         report->damaged++;
-    if (flow->state != FLOWD_FLOW_FREE)
-        set_state(flow, FLOWD_FLOW_FREE);
-    if (flow->check != 0)
-        flow->check = 0;
-    push_free(table, number);
+    free_record(table, number);
     return 0;
 }
 
@@ -225,7 +248,9 @@ static int read_order(struct flowd_flow_table *table, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (!flowd_age_order_take(&table->reading.order, &number))
             return 0;
-        list_append(table, record_at(table, number));
+        /* An older record of a key has been freed. */
+        if (record_at(table, number)->state == FLOWD_FLOW_LIVE)
+            list_append(table, record_at(table, number));
     }
     return 1;
 }
@@ -414,8 +439,8 @@ struct flowd_flow *flowd_flow_table_next(const struct flowd_flow_table *table, u
     return flowd_flow_table_next_within(table, index, &budget);
 }
 
-int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow *prototype,
-                         struct flowd_flow **out)
+int flowd_flow_table_store(struct flowd_flow_table *table, const struct flowd_flow *prototype,
+                           struct flowd_flow **out)
 {
     struct flowd_flow *flow;
     uint64_t generation;
@@ -433,12 +458,26 @@ int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow
     flow->id = generation << 32 | (number + 1u);
     flow->older = flow->newer = 0;
     flow->check = flowd_flow_record_check(flow, table->file.seed);
-    flowd_flow_index_add(&table->index, &flow->key, number);
-    list_append(table, flow);
-    table->live++;
     set_state(flow, FLOWD_FLOW_LIVE);
     *out = flow;
     return 0;
+}
+
+void flowd_flow_table_enter(struct flowd_flow_table *table, struct flowd_flow *flow)
+{
+    flowd_flow_index_add(&table->index, &flow->key, flowd_flow_index(flow));
+    list_append(table, flow);
+    table->live++;
+}
+
+int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow *prototype,
+                         struct flowd_flow **out)
+{
+    int result = flowd_flow_table_store(table, prototype, out);
+
+    if (result == 0)
+        flowd_flow_table_enter(table, *out);
+    return result;
 }
 
 void flowd_flow_table_end(struct flowd_flow_table *table, struct flowd_flow *flow)

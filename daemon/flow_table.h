@@ -88,6 +88,14 @@ int flowd_flow_table_reserve(struct flowd_flow_table *table);
  */
 int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow *prototype,
                          struct flowd_flow **out);
+/*
+ * The two halves of that, for a flow whose key is live with another tag. Stored, its record is in
+ * the file, so that a kill leaves one of the two, and its predecessor is still the one to be found;
+ * once that has ended, the flow is entered. Of two records of a key reading takes the newer one.
+ */
+int flowd_flow_table_store(struct flowd_flow_table *table, const struct flowd_flow *prototype,
+                           struct flowd_flow **out);
+void flowd_flow_table_enter(struct flowd_flow_table *table, struct flowd_flow *flow);
 /* Takes the flow out of the index and the list and marks it ended; the record stays readable. */
 void flowd_flow_table_end(struct flowd_flow_table *table, struct flowd_flow *flow);
 /* Frees an ended flow's record. */

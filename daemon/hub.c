@@ -221,7 +221,7 @@ static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flo
 }
 
 static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
-                     const struct flowd_tcp_sample *last)
+                     const struct flowd_tcp_sample *last, int64_t now_us)
 {
     static struct flowd_log_limit limit;
 
@@ -231,9 +231,7 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
                           "out of memory: an ended flow's record is free after a restart only");
     take_last_sample(hub, flow, last);
     flowd_flow_table_end(hub->table, flow);
-    flow->end_us = flowd_timestamp_now_us();
-    if (flow->end_us < flow->start_us)
-        flow->end_us = flow->start_us;
+    flow->end_us = now_us < flow->start_us ? flow->start_us : now_us;
     flowd_audience_end(&hub->backends, flow);
     flowd_audience_end(&hub->enrichers, flow);
     hub->ended_total++;
@@ -241,13 +239,13 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
 }
 
 static void fill_prototype(struct flowd_flow *prototype, const struct flowd_source *source,
-                           const struct flowd_event *event)
+                           const struct flowd_event *event, int64_t now_us)
 {
     uint64_t hash = flowd_flow_key_hash(&event->key, 0);
 
     *prototype = (struct flowd_flow){
         .key = event->key,
-        .start_us = event->start_us != 0 ? event->start_us : flowd_timestamp_now_us(),
+        .start_us = event->start_us != 0 ? event->start_us : now_us,
         .last_event_us = flowd_timestamp_boot_us(),
         .experiment = event->experiment,
         .activity = event->activity,
@@ -273,17 +271,26 @@ static int refuse_full(int result, struct flowd_error *err)
     return flowd_fail(err, -result, "the state file can't take another flow");
 }
 
+/*
+ * Starts a flow in the place of known, the one of its key that is live with another tag; NULL:
+ * there is none. The new record is stored before the old one ends: neither a record that can't be
+ * stored nor a kill in between costs the flow that is live.
+ */
 static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
-                      const struct flowd_event *event, struct flowd_flow **flow,
-                      struct flowd_error *err)
+                      const struct flowd_event *event, struct flowd_flow *known,
+                      struct flowd_flow **flow, struct flowd_error *err)
 {
+    int64_t now_us = flowd_timestamp_now_us();
     struct flowd_flow prototype;
     int result;
 
-    fill_prototype(&prototype, source, event);
-    result = flowd_flow_table_add(hub->table, &prototype, flow);
+    fill_prototype(&prototype, source, event, now_us);
+    result = flowd_flow_table_store(hub->table, &prototype, flow);
     if (result < 0)
         return refuse_full(result, err);
+    if (known != NULL)
+        end_flow(hub, known, NULL, now_us);
+    flowd_flow_table_enter(hub->table, *flow);
     flowd_audience_start(&hub->backends, *flow, false);
     flowd_audience_start(&hub->enrichers, *flow, false);
     hub->started_total++;
@@ -318,13 +325,7 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
     if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
         return flowd_fail(err, -ENOSPC, "%zu flows are live, as many as flows.max allows",
                           flowd_flow_table_count(hub->table));
-    /* A change of tag that can't be made must not cost the flow that is live. */
-    result = flowd_flow_table_reserve(hub->table);
-    if (result < 0)
-        return refuse_full(result, err);
-    if (known != NULL)
-        end_flow(hub, known, NULL);
-    result = start_flow(hub, source, event, flow, err);
+    result = start_flow(hub, source, event, known, flow, err);
     if (result < 0)
         return result;
     return known != NULL ? FLOWD_RESTARTED : FLOWD_STARTED;
@@ -336,7 +337,7 @@ static int submit_end(struct flowd_hub *hub, const struct flowd_event *event,
     *flow = flowd_flow_table_find(hub->table, &event->key);
     if (*flow == NULL)
         return FLOWD_UNKNOWN;
-    end_flow(hub, *flow, NULL);
+    end_flow(hub, *flow, NULL, flowd_timestamp_now_us());
     return FLOWD_ENDED;
 }
 
@@ -375,7 +376,7 @@ void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct fl
 {
     if (flow->state != FLOWD_FLOW_LIVE)
         return;
-    end_flow(hub, flow, last);
+    end_flow(hub, flow, last, flowd_timestamp_now_us());
     source->events[FLOWD_EVENT_END][FLOWD_ENDED]++;
 }
 

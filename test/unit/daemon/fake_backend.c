@@ -61,6 +61,8 @@ static void flow_end(void *instance, struct flowd_flow *flow)
     assert_true(flow->end_us >= flow->start_us);
     flow->backend[fake->slot] = 2;
     note(fake, "end", flow);
+    if (fake->at_end != NULL)
+        fake->at_end();
 }
 
 static void flow_sample(void *instance, struct flowd_flow *flow,

@@ -17,6 +17,7 @@ struct fake_backend {
     unsigned commits;
     unsigned refuse_experiment; /* accept() refuses it; 0: none */
     bool quiet;                 /* only count */
+    void (*at_end)(void);       /* called at each end; NULL: nothing is */
 };
 
 extern const struct flowd_module fake_backend_module;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,6 +268,77 @@ static void test_reopened_records_are_reused(void **state)
     scratch_remove(&scratch);
 }
 
+static size_t count_live(const struct flowd_flow_table *table)
+{
+    size_t live = 0;
+
+    for (uint32_t index = 0; flowd_flow_table_next(table, &index) != NULL; index++)
+        live++;
+    return live;
+}
+
+/*
+ * A kill in the middle of a change of tag, with the old record still live or already ended; the new
+ * record is one behind the old one, or one before it that was free.
+ */
+static void cut_change_of_tag(bool ended, bool before)
+{
+    struct scratch scratch;
+    struct flowd_flow_table_report report;
+    struct flowd_flow_table *table;
+    struct flowd_flow *first, *old, *other, *flow;
+    struct flowd_flow prototypes[3] = {sample_flow(0), sample_flow(1), sample_flow(2)};
+    struct flowd_flow changed = sample_flow(1);
+
+    scratch_make(&scratch);
+    table = open_table(scratch.path, &report);
+    assert_int_equal(flowd_flow_table_add(table, &prototypes[0], &first), 0);
+    assert_int_equal(flowd_flow_table_add(table, &prototypes[1], &old), 0);
+    assert_int_equal(flowd_flow_table_add(table, &prototypes[2], &other), 0);
+    old->last_event_us = other->last_event_us - 1000;
+    if (before) {
+        flowd_flow_table_end(table, first);
+        flowd_flow_table_release(table, first);
+    }
+    changed.last_event_us = other->last_event_us;
+    changed.activity = 18;
+    changed.flow_label = flowd_flow_label(2, 18, 0);
+    assert_int_equal(flowd_flow_table_store(table, &changed, &flow), 0);
+    assert_int_equal(flowd_flow_index(flow) < flowd_flow_index(old), before);
+    assert_ptr_equal(flowd_flow_table_find(table, &changed.key), old);
+    if (ended)
+        flowd_flow_table_end(table, old);
+    flowd_flow_table_close(table);
+
+    table = open_table(scratch.path, &report);
+    assert_int_equal(report.damaged, 0);
+    assert_int_equal(report.restored, before ? 2 : 3);
+    assert_int_equal(count_live(table), report.restored);
+    flow = flowd_flow_table_find(table, &changed.key);
+    assert_non_null(flow);
+    assert_int_equal(flow->activity, 18);
+    /* Each is in the order of age once, and each free record is used again. */
+    while ((flow = flowd_flow_table_oldest(table)) != NULL)
+        flowd_flow_table_end(table, flow);
+    assert_int_equal(flowd_flow_table_count(table), 0);
+    assert_int_equal(flowd_flow_table_add(table, &changed, &flow), 0);
+    assert_int_equal(flowd_flow_table_records(table), before ? 3 : 4);
+    flowd_flow_table_close(table);
+    table = open_table(scratch.path, &report);
+    assert_int_equal(report.restored, 1);
+    flowd_flow_table_close(table);
+    scratch_remove(&scratch);
+}
+
+static void test_change_of_tag_cut_short(void **state)
+{
+    (void)state;
+    cut_change_of_tag(false, false);
+    cut_change_of_tag(false, true);
+    cut_change_of_tag(true, false);
+    cut_change_of_tag(true, true);
+}
+
 static void test_second_opener(void **state)
 {
     struct scratch scratch;
@@ -291,7 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_model), cmocka_unit_test(test_old_ids_find_nothing),
         cmocka_unit_test(test_reopened),      cmocka_unit_test(test_reopened_records_are_reused),
-        cmocka_unit_test(test_second_opener),
+        cmocka_unit_test(test_second_opener), cmocka_unit_test(test_change_of_tag_cut_short),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

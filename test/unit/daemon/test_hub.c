@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/flow_table.h"
@@ -372,6 +373,52 @@ static int unmount_small_disk(void **state)
     return 0;
 }
 
+static struct scratch killed_from, killed_to;
+
+/* What a kill at this moment leaves. */
+static void copy_state(void)
+{
+    static char bytes[1 << 20];
+    FILE *file = fopen(scratch_path(&killed_from, "flows.state"), "rbe");
+    size_t length;
+
+    assert_non_null(file);
+    length = fread(bytes, 1, sizeof(bytes), file);
+    fclose(file);
+    scratch_write(&killed_to, "flows.state", bytes, length);
+}
+
+/* Backends hear of the old flow's end first; the file has the new flow by then. */
+static void test_kill_in_a_change_of_tag(void **state)
+{
+    struct flowd_flow_table_report report;
+    struct flowd_flow_table *table;
+    struct hub_fixture fixture;
+    const struct flowd_flow *flow;
+    struct flowd_flow_key key = sample_key(1);
+
+    (void)state;
+    scratch_make(&killed_from);
+    scratch_make(&killed_to);
+    hub_fixture_open(&fixture, killed_from.path, 1);
+    assert_int_equal(hub_fixture_submit(&fixture, START, 1, 2, NULL), FLOWD_STARTED);
+    fixture.first.at_end = copy_state;
+    assert_int_equal(hub_fixture_submit(&fixture, START, 1, 3, NULL), FLOWD_RESTARTED);
+    hub_fixture_turn(&fixture);
+    fake_backend_expect(&fixture.first, "start 1025; end 1025; start 1025; commit; ");
+    hub_fixture_close(&fixture);
+
+    assert_int_equal(flowd_flow_table_open(killed_to.path, &table, &report, NULL), 0);
+    assert_int_equal(report.restored, 1);
+    assert_int_equal(report.damaged, 0);
+    flow = flowd_flow_table_find(table, &key);
+    assert_non_null(flow);
+    assert_int_equal(flow->experiment, 3);
+    flowd_flow_table_close(table);
+    scratch_remove(&killed_from);
+    scratch_remove(&killed_to);
+}
+
 /* A refused event is refused whole: another tag that finds no room leaves the old flow live. */
 static void test_full_disk(void **state)
 {
@@ -415,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_restore),
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_kill_in_a_change_of_tag),
         cmocka_unit_test_setup_teardown(test_full_disk, mount_small_disk, unmount_small_disk),
     };
 
