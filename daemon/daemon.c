@@ -325,24 +325,31 @@ static void on_user1(struct ev_loop *loop, struct ev_signal *watcher, int events
 }
 
 /* A state directory that somebody removes must not cost the flows at the next restart. */
-static void on_look(struct ev_loop *loop, struct ev_timer *watcher, int events)
+static void look_after_state(struct daemon *daemon)
 {
-    struct daemon *daemon = watcher->data;
     const char *directory = daemon->configuration->settings.state_dir;
     struct flowd_error err;
     int result = flowd_flow_table_restore_file(daemon->table, directory, &err);
 
-    (void)loop;
-    (void)events;
     if (result > 0)
-        flowd_warning("state",
-                      "somebody removed or moved the state file in %s; it was written again",
-                      directory);
+        flowd_warning("state", "somebody %s the state file in %s; it was written again%s",
+                      result > 1 ? "replaced" : "removed or moved", directory,
+                      result > 1 ? ", and the other file is kept as flows.state.unusable" : "");
     if (result < 0 && !daemon->state_lost)
         flowd_err("state",
-                  "somebody removed or moved the state file, and a restart will find no flows: %s",
+                  "somebody removed, moved or replaced the state file, and a restart will not find "
+                  "the flows: %s",
                   err.message);
     daemon->state_lost = result < 0;
+}
+
+static void on_look(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct daemon *daemon = watcher->data;
+
+    (void)loop;
+    (void)events;
+    look_after_state(daemon);
     flowd_service_tell(&daemon->service);
 }
 
@@ -489,6 +496,9 @@ static void take_down(struct daemon *daemon)
         flowd_hub_flush(daemon->context.hub);
     stop_modules(daemon, FLOWD_ENRICHER);
     stop_modules(daemon, FLOWD_BACKEND);
+    /* The last moment at which the flows are known. */
+    if (daemon->up)
+        look_after_state(daemon);
     flowd_hub_free(daemon->context.hub);
     flowd_host_free(daemon->context.host);
     flowd_registry_free(daemon->context.registry);

@@ -443,10 +443,41 @@ static bool is_in_place(const struct flowd_state_file *file, const char *directo
     return fstat(file->fd, &ours) == 0 && lstat(path, &theirs) == 0 && is_same_file(&ours, &theirs);
 }
 
+/*
+ * Opens the new file. A file that somebody put in the place of ours knows nothing of the flows of
+ * now, and a restart would believe it. *replaced says that there was one.
+ */
+static int open_anew(const char *directory, int directory_fd, int *fd, bool *replaced,
+                     struct flowd_error *err)
+{
+    bool made = false;
+    int stranger_fd;
+    int result = open_locked(directory, directory_fd, fd, &made, err);
+
+    *replaced = result == 0 && !made;
+    if (!*replaced)
+        return result;
+    /* Locked as long as it has our name: no other flowd takes it. */
+    stranger_fd = *fd;
+    *fd = -1;
+    if (renameat(directory_fd, FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
+        result =
+            flowd_fail(err, errno, "%s/%s is somebody else's; rename it", directory, FILE_NAME);
+    else
+        result = open_locked(directory, directory_fd, fd, &made, err);
+    if (result == 0 && !made) {
+        result = flowd_fail(err, -EEXIST, "%s/%s is somebody else's", directory, FILE_NAME);
+        close(*fd);
+        *fd = -1;
+    }
+    close(stranger_fd);
+    return result;
+}
+
 int flowd_state_file_restore(struct flowd_state_file *file, const char *directory,
                              struct flowd_error *err)
 {
-    bool made = false;
+    bool replaced = false;
     int directory_fd, fd = -1, result;
 
     if (file->fd < 0 || is_in_place(file, directory))
@@ -457,18 +488,17 @@ int flowd_state_file_restore(struct flowd_state_file *file, const char *director
     directory_fd = open_directory(directory, err);
     if (directory_fd < 0)
         return directory_fd;
-    result = open_locked(directory, directory_fd, &fd, &made, err);
-    if (result == 0 && !made)
-        result = flowd_fail(err, -EEXIST, "%s/%s is somebody else's", directory, FILE_NAME);
+    result = open_anew(directory, directory_fd, &fd, &replaced, err);
     if (result == 0)
         result = move_to(file, fd, err);
     if (result < 0 && fd >= 0) {
-        if (made)
-            unlinkat(directory_fd, FILE_NAME, 0);
+        unlinkat(directory_fd, FILE_NAME, 0);
         close(fd);
     }
     close(directory_fd);
-    return result < 0 ? result : 1;
+    if (result < 0)
+        return result;
+    return replaced ? 2 : 1;
 }
 
 int flowd_state_file_in_use(const char *directory, struct flowd_error *err)

@@ -38,7 +38,9 @@ int flowd_state_file_settle(struct flowd_state_file *file, size_t used, size_t l
                             struct flowd_flow_table_report *report, struct flowd_error *err);
 /*
  * Looks whether the file is still in its directory. If it was removed or moved, writes it anew, so
- * that a restart finds the flows. Returns 0 if it is there, 1 if it was written anew, or -errno.
+ * that a restart finds the flows; another file in its place is moved to "flows.state.unusable",
+ * unless another flowd has it. Returns 0 if the file is there, 1 if it was written anew, 2 if
+ * another one was moved for that, or -errno.
  */
 int flowd_state_file_restore(struct flowd_state_file *file, const char *directory,
                              struct flowd_error *err);

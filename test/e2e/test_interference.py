@@ -200,6 +200,51 @@ def test_state_directory_is_moved(make_flowd, single, directory):
     assert Api(single).live() == 1
 
 
+@pytest.mark.parametrize("what", ["backup", "junk"])
+def test_state_file_is_replaced(make_flowd, single, directory, what):
+    """Another file is moved aside: a restart finds the flows of now, not those of a backup."""
+    daemon = make_flowd(single, base_config(directory)).start()
+    path = directory / "state" / "flows.state"
+    api = Api(single)
+    api.post([event("2001:db8::1", port, "2001:db8::2", 2) for port in range(1, 51)]).expect(200)
+    other = path.read_bytes() if what == "backup" else b"junk"
+    for flow in api.flows():
+        if flow["srcPort"] <= 20:
+            api.delete(f"/v1/flows/{flow['id']}").expect(200, 204)
+    api.post([event("2001:db8::1", port, "2001:db8::2", 2)
+              for port in range(101, 111)]).expect(200)
+    wanted = {flow["id"] for flow in api.flows()}
+    for again in range(2):
+        mark = daemon.log_size()
+        (path.parent / "copy").write_bytes(other)
+        os.rename(path.parent / "copy", path)
+        daemon.wait_log("somebody replaced the state file .* it was written again", mark)
+        assert (path.parent / "flows.state.unusable").read_bytes() == other
+        daemon.kill() if again else daemon.stop()
+        daemon.start()
+        assert {flow["id"] for flow in Api(single).flows()} == wanted
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+def test_state_file_goes_before_a_stop(make_flowd, single, directory, what):
+    """A clean stop looks once more, whenever the last look was."""
+    daemon = make_flowd(single, base_config(directory)).start()
+    path = directory / "state" / "flows.state"
+    api = Api(single)
+    api.post([event("2001:db8::1", port, "2001:db8::2", 2) for port in range(1, 51)]).expect(200)
+    wanted = {flow["id"] for flow in api.flows()}
+    mark = daemon.log_size()
+    if what == "removed":
+        path.unlink()
+    else:
+        (path.parent / "copy").write_bytes(b"junk")
+        os.rename(path.parent / "copy", path)
+    daemon.stop()
+    assert "it was written again" in daemon.log(mark)
+    daemon.start()
+    assert {flow["id"] for flow in Api(single).flows()} == wanted
+
+
 def test_failed_start_leaves_marking_alone(pair, marking, pin_path):
     """After a crash, a start that fails (here: without its token file) takes nothing away."""
     daemon = marking()
