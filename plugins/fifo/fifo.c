@@ -51,11 +51,12 @@ struct fifo {
     struct ev_io readable;
     struct ev_stat path_watch;
     struct ev_timer look; /* for what is behind a symbolic link, which path_watch does not follow */
-    struct ev_timer retry; /* while the fifo can't be opened again */
-    size_t used;           /* bytes of an unfinished line at the start of buffer */
-    bool lost;             /* the path has no fifo of ours */
-    bool skipping;         /* inside a line that is too long */
-    uint64_t lines;        /* good and bad, empty ones not counted */
+    struct ev_timer retry;   /* while the fifo can't be opened again */
+    size_t used;             /* bytes of an unfinished line at the start of buffer */
+    bool lost;               /* the path has no fifo of ours */
+    struct flowd_error loss; /* why not */
+    bool skipping;           /* inside a line that is too long */
+    uint64_t lines;          /* good and bad, empty ones not counted */
     struct flowd_log_limit bad_lines;
     char buffer[READ_SIZE + FLOWD_FIFO_LINE_MAX + 2];
 };
@@ -196,6 +197,7 @@ static void restore(struct fifo *fifo)
     ev_timer_stop(loop, &fifo->retry);
     result = find_again(fifo, &again, &err);
     if (result < 0) {
+        fifo->loss = err;
         if (!fifo->lost)
             flowd_err("namedPipe",
                       "the fifo was removed or replaced, and can't be opened again: %s",
@@ -386,6 +388,14 @@ static void stop(void *instance)
     free(fifo);
 }
 
+static int ready(const void *instance, struct flowd_error *err)
+{
+    const struct fifo *fifo = instance;
+
+    return fifo->lost ? flowd_fail(err, -EAGAIN, "the fifo is not open: %s", fifo->loss.message)
+                      : 0;
+}
+
 static void status(const void *instance, json_t *object)
 {
     const struct fifo *fifo = instance;
@@ -454,5 +464,6 @@ const struct flowd_module flowd_plugin_fifo = {
     .start = start,
     .reload = reload,
     .stop = stop,
+    .ready = ready,
     .status = status,
 };

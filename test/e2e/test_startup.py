@@ -189,6 +189,29 @@ def test_fifo_path_is_something_else(make_flowd, single, directory, make):
     assert before[1] == after[1]
 
 
+def _dangling_link(path):
+    path.symlink_to(path.with_name("nowhere"))
+
+
+@pytest.mark.parametrize("make", [_file, _dangling_link])
+def test_fifo_path_becomes_something_else(make_flowd, single, directory, make):
+    """While flowd runs: it isn't ready until it can read its fifo again."""
+    daemon = make_flowd(single, base_config(directory)).start()
+    api = Api(single)
+    path = directory / "fifo"
+    make(directory / "other")
+    (directory / "other").rename(path)
+    until(lambda: api.get("/readyz").status == 503, "/readyz to say so")
+    until(lambda: not api.module("namedPipe")["open"], "the status to say so")
+    api.get("/readyz").problem(503, "plugins.namedPipe: the fifo is not open: ", str(directory))
+    path.rename(directory / "aside")
+    until(lambda: api.get("/readyz").status == 200, "/readyz after the path is free")
+    assert api.module("namedPipe")["open"]
+    daemon.write_fifo(line("start", "2001:db8::1", 1, "2001:db8::2", 2))
+    until(lambda: api.live() == 1, "a flow through the fifo")
+    assert daemon.log().count(" error ") == 1, daemon.log()
+
+
 def test_fifo_in_a_directory_that_is_not_there(make_flowd, single, directory):
     """The last directory is made, for everybody to pass; no others are."""
     config = base_config(directory)
