@@ -313,6 +313,23 @@ static void note_success(struct marker_entries *entries, struct flowd_flow *flow
         set_status(entries, flow, marked_status(flow));
 }
 
+static const char *explain_refusal(int error)
+{
+    return error == -E2BIG ? "the map is full" : strerror(-error);
+}
+
+/* Said once, until no entry waits any more. */
+static void note_refusal(struct marker_entries *entries, int error)
+{
+    static struct flowd_log_limit limit;
+
+    if (entries->refusal == 0)
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                          "an entry of the flow map can't be written: %s; trying again each second",
+                          explain_refusal(error));
+    entries->refusal = error;
+}
+
 static void update_failed(void *owner, void *context, int error)
 {
     static struct flowd_log_limit limit;
@@ -320,9 +337,7 @@ static void update_failed(void *owner, void *context, int error)
     struct marker_dirty *item = context;
 
     entries->update_failures++;
-    flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                      "an entry of the flow map can't be written: %s; trying again each second",
-                      error == -E2BIG ? "the map is full" : strerror(-error));
+    note_refusal(entries, error);
     find_winner(entries, &item->key, item->hash, note_failure);
     item->retried = true;
     if (list_add(&entries->failed, item) < 0)
@@ -453,4 +468,17 @@ void marker_entries_retry(struct marker_entries *entries)
             list_add(&entries->failed, &failed.items[i]);
     free(failed.items);
     marker_entries_commit(entries);
+    entries->refused_again = entries->failed.count > 0;
+    if (entries->refused_again || entries->refusal == 0)
+        return;
+    entries->refusal = 0;
+    flowd_info("marker", "no entry of the flow map waits any more");
+}
+
+int marker_entries_ready(const struct marker_entries *entries, struct flowd_error *err)
+{
+    if (!entries->refused_again)
+        return 0;
+    return flowd_fail(err, -EAGAIN, "%zu entries of the flow map can't be written: %s",
+                      entries->failed.count, explain_refusal(entries->refusal));
 }

@@ -71,6 +71,8 @@ struct marker_entries {
     size_t forwarded; /* live flows of which neither end is this host's */
     struct marker_dirty_list dirty;
     struct marker_dirty_list failed; /* updates to be tried again */
+    int refusal;                     /* why they failed: -errno; 0: none has */
+    bool refused_again;              /* a second try of some failed too */
     struct marker_batch *batch;      /* owned */
     uint64_t update_failures;
     uint64_t delete_failures;
@@ -106,6 +108,9 @@ enum marker_status marker_entries_status(const struct marker_entries *entries,
 void marker_entries_commit(struct marker_entries *entries);
 /* Tries the failed ones again: a commit. */
 void marker_entries_retry(struct marker_entries *entries);
+
+/* 0, or -EAGAIN with the reason why entries can't be written, for longer than a moment. */
+int marker_entries_ready(const struct marker_entries *entries, struct flowd_error *err);
 
 /* How many entries the map has of live flows. */
 size_t marker_entries_written(const struct marker_entries *entries);

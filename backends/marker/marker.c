@@ -504,10 +504,11 @@ static const struct flowd_backend_status *marker_show_status(const void *instanc
 static int marker_ready(const void *instance, struct flowd_error *err)
 {
     const struct marker *marker = instance;
+    int result = marker->published
+                     ? marker_entries_ready(&marker->entries, err)
+                     : flowd_fail(err, -EAGAIN, "flows of an earlier run are being restored");
 
-    if (!marker->published)
-        return flowd_fail(err, -EAGAIN, "flows of an earlier run are being restored");
-    return marker_attach_ready(&marker->attach, err);
+    return result < 0 ? result : marker_attach_ready(&marker->attach, err);
 }
 
 static void marker_status(const void *instance, json_t *object)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from api_client import Api
+from api_client import Api, event
 from conftest import base_config
 from kernel_bpf import Counter, Tally, clsact_filters, plain_udp, tcx_programs
 from netns import run
@@ -82,6 +82,32 @@ def test_a_map_that_cannot_serve(pair, make_flowd, directory, pin_path, flowd_co
     a_directory(pin_path / name)
     done = flowd_command("-c", daemon.config_path, "clean", prefix=["nsenter", f"--net={pair.near.path}"])
     assert done.returncode == 0 and not pin_path.exists(), done.stderr
+
+
+def test_a_map_that_is_frozen_while_flowd_runs(pair, make_flowd, directory, pin_path):
+    """What can't be marked then is said, once in the log, and for as long as it is so in /readyz."""
+    daemon = make_flowd(pair.near, base_config(directory, pin_path)).start()
+    api = Api(pair.near)
+    with Probe(pair) as probe:
+        frozen(pin_path / "flows")
+        api.post(event(*probe.flow)).problem(503)
+        until(lambda: api.get("/readyz").status == 503, "/readyz to say so")
+        api.get("/readyz").problem(503, "backends.marker: 1 entries of the flow map can't be written: ")
+        api.post(event(*probe.flow[:3], 1)).problem(503)
+        until(lambda: "2 entries" in api.get("/readyz").expect(503).json["detail"], "both in /readyz")
+        assert api.module("marker")["entriesFailed"] == 2
+        assert daemon.log().count(" error ") == 1, daemon.log()
+        # Nothing is left that would have to be marked.
+        for flow in api.flows():
+            api.delete("/v1/flows/" + flow["id"])
+        until(lambda: api.get("/readyz").status == 200, "/readyz after the flow")
+        daemon.wait_log(r"info +backends.marker: no entry of the flow map waits any more")
+        # Another start takes no map that is frozen.
+        daemon.stop()
+        daemon.start()
+        api = Api(pair.near)
+        probe.start(pair.near)
+        assert probe.marked() and api.get("/readyz").status == 200
 
 
 def anothers_link(path, tally):
