@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "daemon/attendance.h"
 #include "daemon/flow_socket.h"
 #include "daemon/host.h"
 #include "daemon/hub.h"
@@ -53,6 +54,7 @@ struct flowd_closures {
     struct ev_timer recover;
     struct flowd_recovery recovery;
     struct flowd_lingering lingering;
+    struct flowd_attendance attendance;
     struct doubt fresh;        /* of the delay that is under way */
     struct doubt ripe;         /* of the one before: the next walk is for it */
     struct flowd_ports walked; /* the ports of the walk that is under way */
@@ -180,10 +182,12 @@ static void note_loss(struct flowd_closures *closures)
 }
 
 static void walk(struct flowd_closures *closures, int64_t before_us,
-                 const struct flowd_ports *ports)
+                 const struct flowd_ports *ports, bool spare_waiting)
 {
-    const struct flowd_recovery_scope scope = {
-        .before_us = before_us, .ports = ports, .source = closures->recovered};
+    const struct flowd_recovery_scope scope = {.before_us = before_us,
+                                               .ports = ports,
+                                               .source = closures->recovered,
+                                               .spare_waiting = spare_waiting};
 
     flowd_recovery_start(&closures->recovery, &closures->lingering, &scope);
 }
@@ -201,7 +205,7 @@ static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int event
         if (closures->ripe.any) {
             closures->walked = closures->ripe.ports;
             walk(closures, flowd_timestamp_boot_us() - (int64_t)(RECOVERY_DELAY_S * US_PER_S),
-                 closures->ripe.all ? NULL : &closures->walked);
+                 closures->ripe.all ? NULL : &closures->walked, false);
         }
         closures->ripe = closures->fresh;
         closures->fresh = (struct doubt){0};
@@ -265,8 +269,8 @@ static int open_socket(struct flowd_closures *closures, struct flowd_error *err)
     return 0;
 }
 
-int flowd_closures_new(const struct flowd_context *context, struct flowd_closures **out,
-                       struct flowd_error *err)
+int flowd_closures_new(const struct flowd_context *context, bool restarted,
+                       struct flowd_closures **out, struct flowd_error *err)
 {
     struct flowd_closures *closures = calloc(1, sizeof(*closures));
     int result;
@@ -302,7 +306,8 @@ int flowd_closures_new(const struct flowd_context *context, struct flowd_closure
     ev_set_priority(&closures->readable, EV_MAXPRI);
     ev_io_start(context->loop, &closures->readable);
     /* What closed before. */
-    walk(closures, flowd_timestamp_boot_us(), NULL);
+    walk(closures, flowd_timestamp_boot_us(), NULL, restarted);
+    flowd_attendance_start(&closures->attendance, context, closures->diag, &closures->recovery);
     *out = closures;
     return 0;
 }
@@ -314,6 +319,7 @@ void flowd_closures_free(struct flowd_closures *closures)
     ev_io_stop(closures->context->loop, &closures->readable);
     ev_timer_stop(closures->context->loop, &closures->recover);
     flowd_recovery_stop(&closures->recovery);
+    flowd_attendance_stop(&closures->attendance);
     flowd_lingering_fini(&closures->lingering);
     flowd_sock_diag_free(closures->diag);
     nl_socket_free(closures->socket);
@@ -328,12 +334,12 @@ static uint64_t count_ended(const struct flowd_closures *closures)
 
 json_t *flowd_closures_status(const struct flowd_closures *closures)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "notifications",
-                     (json_int_t)closures->notifications, "losses", (json_int_t)closures->losses,
-                     "aborts", (json_int_t)closures->aborts, "ended",
-                     (json_int_t)count_ended(closures), "lingering",
-                     (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
-                     (json_int_t)closures->reused);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "notifications", (json_int_t)closures->notifications,
+        "losses", (json_int_t)closures->losses, "aborts", (json_int_t)closures->aborts, "ended",
+        (json_int_t)count_ended(closures), "lingering",
+        (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
+        (json_int_t)closures->reused, "waiting", (json_int_t)closures->attendance.waiting);
 }
 
 void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "daemon/error.h"
 
@@ -16,10 +17,13 @@ struct flowd_closures;
 struct flowd_context;
 struct flowd_metrics;
 
-/* Looks at the flows that are live, and begins to listen. Returns 0 and *out (owned), or -errno:
- * the kernel does not tell. */
-int flowd_closures_new(const struct flowd_context *context, struct flowd_closures **out,
-                       struct flowd_error *err);
+/*
+ * Looks at the flows that are live, and begins to listen. restarted: a process that listened too
+ * may have left flows that wait for their connection. Returns 0 and *out (owned), or -errno: the
+ * kernel does not tell.
+ */
+int flowd_closures_new(const struct flowd_context *context, bool restarted,
+                       struct flowd_closures **out, struct flowd_error *err);
 void flowd_closures_free(struct flowd_closures *closures);
 /* "closures" of the status. Returns owned or NULL. */
 json_t *flowd_closures_status(const struct flowd_closures *closures);

@@ -247,7 +247,7 @@ static void follow_closures(struct daemon *daemon)
     }
     if (daemon->closures != NULL)
         return;
-    if (flowd_closures_new(&daemon->context, &daemon->closures, &err) < 0)
+    if (flowd_closures_new(&daemon->context, !daemon->running.ready, &daemon->closures, &err) < 0)
         flowd_warning("flows.endOnClose", "flows do not end with their sockets: %s", err.message);
 }
 

@@ -70,7 +70,9 @@ struct flowd_flow {
     uint8_t activity;    /* 0-63 */
     uint8_t state;       /* enum flowd_flow_state; stored last */
     uint8_t directions;  /* the marker's: which directions have an entry in its map */
-    bool untold;         /* the hub's: restored, and the modules do not know of it yet */
+    bool untold : 1;     /* the hub's: restored, and the modules do not know of it yet */
+    bool looked_for : 1; /* TCP: whether it has a socket was asked (attendance.h) ... */
+    bool waits : 1;      /* ... and it never had one: its connection is yet to come */
     uint8_t backend[FLOWD_BACKENDS_MAX]; /* per backend slot: index into its statuses */
     uint32_t check; /* of what never changes while the flow is live: flow_record.h; else 0 */
     uint32_t older; /* neighbours in the order of last_event_us; record number + 1, 0: none */

@@ -75,6 +75,13 @@ static void look_at(struct flowd_recovery *recovery, struct flowd_flow *flow)
     if (!is_concerned(recovery, flow))
         return;
     life = life_of(recovery, flow);
+    /* Who had a socket does not wait for one any more. */
+    if (life == FLOWD_TCP_CONNECTED || life == FLOWD_TCP_LINGERS) {
+        flow->looked_for = true;
+        flow->waits = false;
+    }
+    if (life == FLOWD_TCP_GONE && recovery->scope.spare_waiting && flow->waits)
+        return;
     if (life == FLOWD_TCP_GONE) {
         flowd_hub_end(lingering->context->hub, recovery->scope.source, flow, NULL);
         recovery->ended++;

@@ -31,6 +31,8 @@ struct flowd_recovery_scope {
     struct flowd_source *source;     /* the ends are its */
     /* Only flows that it announced: their source is this host's whatever addresses it has. */
     bool own;
+    /* After a restart: those that were waiting for their connection go on waiting. */
+    bool spare_waiting;
 };
 
 /* Embedded in its owner; zero-initialised is idle. */

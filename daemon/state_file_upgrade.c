@@ -41,7 +41,7 @@ static void copy_records(const struct flowd_state_file *from, struct flowd_state
             continue;
         *flow = *old;
         flow->directions = 0;
-        flow->untold = false;
+        flow->untold = flow->looked_for = flow->waits = false;
         memset(flow->backend, 0, sizeof(flow->backend));
         flow->check = flowd_flow_record_check(flow, to->seed);
         flow->state = FLOWD_FLOW_LIVE;

@@ -140,6 +140,43 @@ def test_announced_before_the_socket_is_there(watching, pair):
     wait_gone(daemon, flow_id)
 
 
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_flow_that_waits_does_so_over_restarts(watching, pair, end):
+    """No restart takes it for one whose connection is over, and it ends with its own."""
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        flow_id = announce(daemon, key_of(connection))
+        for _ in range(2):
+            until(lambda: closures(daemon)["waiting"] == 1, "a flow that waits")
+            getattr(daemon, end)()
+            mark = daemon.log_size()
+            daemon.start()
+            daemon.wait_log("recovery: 1 flows looked at, 0 ended", mark)
+            daemon.api = Api(pair.near)
+        settle(daemon, pair)
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+        connection.connect().exchange()
+        until(lambda: closures(daemon)["waiting"] == 0, "no flow that waits")
+        settle(daemon, pair)
+        assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
+    wait_gone(daemon, flow_id)
+
+
+def test_a_flow_that_has_waited_ends_while_flowd_is_away(watching, pair):
+    """Once its connection was there, its end counts even if nobody listened."""
+    daemon = watching()
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+        flow_id = announce(daemon, key_of(connection))
+        until(lambda: closures(daemon)["waiting"] == 1, "a flow that waits")
+        connection.connect().exchange()
+        until(lambda: closures(daemon)["waiting"] == 0, "no flow that waits")
+        daemon.kill()
+    daemon.start()
+    daemon.api = Api(pair.near)
+    wait_gone(daemon, flow_id)
+    assert ended_by(daemon, "recovery") == 1
+
+
 def test_a_connection_that_is_refused_ends_its_flow(watching, pair):
     daemon = watching()
     with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:

@@ -13,6 +13,7 @@
 #include <ev.h>
 
 #include "daemon/flow_socket.h"
+#include "daemon/hub.h"
 #include "daemon/lingering.h"
 #include "daemon/recovery.h"
 #include "daemon/sock_diag.h"
@@ -131,6 +132,49 @@ static void test_what_is_said(void **state)
     assert_int_equal(recovery.found, 2 * FLOWS);
 }
 
+static struct flowd_flow *first_flow(void)
+{
+    uint32_t cursor = 0;
+
+    return flowd_hub_next(fixture.hub, &cursor);
+}
+
+/* After a restart a flow that waits for its connection goes on waiting, until it has had it. */
+static void test_flow_that_waits(void **state)
+{
+    uint64_t id = first_flow()->id;
+
+    (void)state;
+    first_flow()->looked_for = first_flow()->waits = true;
+    scope.spare_waiting = true;
+    life = FLOWD_TCP_GONE;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 1);
+    assert_int_equal(first_flow()->id, id);
+    assert_true(first_flow()->waits);
+
+    life = FLOWD_TCP_CONNECTED;
+    start();
+    turn();
+    assert_false(first_flow()->waits);
+    life = FLOWD_TCP_GONE;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 0);
+}
+
+/* Where a notification may have been lost, a flow that waits may have had its connection. */
+static void test_flow_that_waits_in_doubt(void **state)
+{
+    (void)state;
+    first_flow()->looked_for = first_flow()->waits = true;
+    life = FLOWD_TCP_GONE;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 0);
+}
+
 /* A flow of which the kernel says nothing is asked for again, and not for good. */
 static void test_no_answer(void **state)
 {
@@ -207,10 +251,8 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_said),
-        TEST(test_no_answer),
-        TEST(test_turns),
-        TEST(test_stop),
+        TEST(test_what_is_said), TEST(test_flow_that_waits), TEST(test_flow_that_waits_in_doubt),
+        TEST(test_no_answer),    TEST(test_turns),           TEST(test_stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
