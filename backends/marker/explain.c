@@ -192,12 +192,17 @@ static enum marker_reason verifier_reason(const struct marker_failure *failure,
 {
     const char *verifier = failure->evidence->verifier;
 
-    if (strstr(verifier, "bpf_trace_printk") != NULL)
+    /* Without CAP_PERFMON the verifier may find it where it is never reached, too. */
+    if (failure->debug && strstr(verifier, "bpf_trace_printk") != NULL)
         return surroundings->cap_perfmon ? MARKER_REASON_DEBUG_UNAVAILABLE
                                          : MARKER_REASON_DEBUG_PRIVILEGE;
     if (strstr(verifier, "bpf_probe_read") != NULL &&
         surroundings->lockdown == FLOWD_LOCKDOWN_CONFIDENTIALITY)
         return MARKER_REASON_LOCKDOWN;
+    if (!surroundings->cap_perfmon && !older(surroundings, options_kernel) &&
+        (strstr(verifier, "cannot use helper bpf_trace_printk") != NULL ||
+         strstr(verifier, "cannot use helper bpf_probe_read") != NULL))
+        return MARKER_REASON_PERFMON;
     if (is_old_for(verifier, surroundings))
         return old_kernel(failure, surroundings);
     if (surroundings->cap_perfmon)

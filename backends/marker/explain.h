@@ -31,6 +31,7 @@ struct marker_failure {
     enum flowd_marker_strategy strategy;
     uint32_t entries; /* of the flow map */
     uint32_t key_size;
+    bool debug; /* debugMode is on */
 };
 
 enum marker_reason {

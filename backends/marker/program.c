@@ -202,6 +202,7 @@ static int explain_load_failure(enum marker_stage stage, int result,
         .stage = stage,
         .error = -result,
         .strategy = settings->strategy,
+        .debug = settings->debug,
         .entries = settings->entries_max,
         .key_size = settings->match_source ? FLOWD_MARKER_KEY_SOURCE_SIZE : FLOWD_MARKER_KEY_SIZE,
     };
@@ -362,6 +363,9 @@ static int load_label(struct marker_program *program,
     simpler.plain = true;
     if (load(program, &simpler, false, pins, &simpler_err) < 0)
         return result;
+    flowd_warning("marker", "without CAP_PERFMON this kernel takes a simple program only: packets "
+                            "with VLAN tags in band or extension headers, and fragments, are not "
+                            "marked; give it to flowd beside CAP_BPF and CAP_NET_ADMIN");
     return 0;
 }
 

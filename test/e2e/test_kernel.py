@@ -114,7 +114,8 @@ def everything_is_marked(pair, api, directory, strategy):
 @pytest.mark.parametrize("attach", ["auto", "tc", "tcx"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_marks(pair, make_flowd, directory, pin_path, cell, strategy, attach):
-    daemon = make_flowd(pair.near, until_told(base_config(directory, pin_path, markingStrategy=strategy, attach=attach)))
+    daemon = make_flowd(pair.near, until_told(
+        base_config(directory, pin_path, markingStrategy=strategy, attach=attach)))
     if not start(daemon):
         cell(refusal(daemon))
         return
