@@ -45,7 +45,8 @@ def manual():
 
 def cells(line, share):
     """{row: cell} that a machine with this kernel says; {} with a reason printed where it says nothing."""
-    share.mkdir()
+    share.mkdir(exist_ok=True)
+    (share / "cells").unlink(missing_ok=True)
     began = time.monotonic()
     command = (f"/usr/bin/python3 -u {shlex.quote(str(HERE / 'matrix_inside.py'))} "
                f"{shlex.quote(str(TREE))} /share/cells >/share/output 2>&1")
