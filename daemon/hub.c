@@ -477,7 +477,8 @@ void flowd_hub_restore(struct flowd_hub *hub)
 
 bool flowd_hub_is_restoring(const struct flowd_hub *hub)
 {
-    return hub->introduction.running;
+    /* What was told of last is applied by the next commit. */
+    return hub->introduction.running || hub->dirty;
 }
 
 void flowd_hub_flush(struct flowd_hub *hub)

@@ -5,7 +5,7 @@
  * program, whatever happens. A packet of no flow is told by one bit of a bitmap; only where the bit
  * is set, the flow map is asked. Packets that are not plain "IPv6, TCP or UDP" with linear headers
  * take the slow way in marker_walk(). There is one program for devices with an Ethernet header and
- * one for those without any link header, in three kinds (enum marker_kind), and a plain one.
+ * one for those without any link header, in several kinds (enum marker_kind), and a plain one.
  *
  * Packets are read directly and written with a helper only: a program that writes directly would
  * make the kernel unclone every packet before the program runs, and drop it where memory is short.
@@ -24,9 +24,10 @@
  * lacks, and before Linux 6.17, to those without CAP_PERFMON, helpers that need it.
  */
 enum marker_kind {
-    KIND_LABEL,     /* writes labels and remembers */
-    KIND_LABEL_ASK, /* writes labels; without the atomic operations that remembering may need */
-    KIND_FULL,      /* whatever is set, tracing too */
+    KIND_LABEL,       /* writes labels and remembers */
+    KIND_LABEL_ASK,   /* writes labels; without the atomic operations that remembering may need */
+    KIND_LABEL_TRACE, /* the same, and traces */
+    KIND_FULL,        /* whatever is set */
 };
 
 /* ICMPv6 messages of the link itself: multicast listeners, routers, neighbours, redirects. */
@@ -67,7 +68,7 @@ static __always_inline int marker_write_label(struct __sk_buff *skb, __u32 netwo
     if (bpf_skb_store_bytes(skb, network + 1, bytes, sizeof(bytes), BPF_F_RECOMPUTE_CSUM) < 0)
         return marker_pass(skb, FLOWD_MARKER_ERROR);
 
-    if (kind == KIND_FULL && marker_debug)
+    if ((kind == KIND_FULL || kind == KIND_LABEL_TRACE) && marker_debug)
         bpf_printk("flowd: interface %d label %x", skb->ifindex, label);
     return marker_pass(skb, FLOWD_MARKER_MARKED);
 }
@@ -240,7 +241,8 @@ static __noinline int marker_walk_full(struct __sk_buff *skb, __u32 link)
 
 static __always_inline int marker_walk(struct __sk_buff *skb, __u32 link, enum marker_kind kind)
 {
-    return kind == KIND_FULL ? marker_walk_full(skb, link) : marker_walk_label(skb, link);
+    return kind == KIND_FULL || kind == KIND_LABEL_TRACE ? marker_walk_full(skb, link)
+                                                         : marker_walk_label(skb, link);
 }
 
 /* A plain packet that bears the general mark. */
@@ -280,7 +282,8 @@ static __always_inline int marker_run_no_flow(struct __sk_buff *skb, __u32 link,
 {
     if (!marker_match_all)
         return marker_pass_no_flow();
-    return kind == KIND_FULL ? marker_general_full(skb, link) : marker_general_label(skb, link);
+    return kind == KIND_FULL || kind == KIND_LABEL_TRACE ? marker_general_full(skb, link)
+                                                         : marker_general_label(skb, link);
 }
 
 static __always_inline int marker_run_flow(struct __sk_buff *skb, __u32 link,
@@ -325,7 +328,8 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link, enum ma
         return marker_run_no_flow(skb, link, kind);
 
     marker_key_fill(&key, ip6, header, *ports);
-    found = kind == KIND_LABEL_ASK ? marker_ask_map(&key, hash) : marker_find_mark(&key, hash);
+    found = kind == KIND_LABEL_ASK || kind == KIND_LABEL_TRACE ? marker_ask_map(&key, hash)
+                                                               : marker_find_mark(&key, hash);
     return found ? marker_run_flow(skb, link, ip6, found, kind)
                  : marker_run_no_flow(skb, link, kind);
 }
@@ -406,6 +410,18 @@ SEC("tc")
 int flowd_marker_plain_l3(struct __sk_buff *skb)
 {
     return marker_run_plain(skb, MARKER_NO_LINK_HEADER);
+}
+
+SEC("tc")
+int flowd_marker_trace(struct __sk_buff *skb)
+{
+    return marker_run(skb, ETH_HLEN, KIND_LABEL_TRACE);
+}
+
+SEC("tc")
+int flowd_marker_trace_l3(struct __sk_buff *skb)
+{
+    return marker_run(skb, MARKER_NO_LINK_HEADER, KIND_LABEL_TRACE);
 }
 
 SEC("tc")

@@ -150,7 +150,10 @@ struct pair {
 static struct pair choose(const struct marker_bpf *skeleton,
                           const struct marker_program_settings *settings)
 {
-    if (settings->strategy != FLOWD_MARKER_LABEL || settings->debug)
+    if (settings->strategy == FLOWD_MARKER_LABEL && settings->debug)
+        return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker_trace,
+                              [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_trace_l3}};
+    if (settings->strategy != FLOWD_MARKER_LABEL)
         return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker_full,
                               [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_full_l3}};
     if (settings->plain)

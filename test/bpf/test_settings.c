@@ -88,10 +88,13 @@ static bool is_chosen(const struct bpf_program *program, const struct combinatio
                       bool plain)
 {
     const char *name = bpf_program__name(program);
-    bool full = combination->strategy != FLOWD_MARKER_LABEL || combination->debug;
+    bool full = combination->strategy != FLOWD_MARKER_LABEL;
+    bool trace = !full && combination->debug;
 
     if (full || strstr(name, "_full") != NULL)
         return full && strstr(name, "_full") != NULL;
+    if (strstr(name, "_trace") != NULL || trace)
+        return trace && strstr(name, "_trace") != NULL;
     /* What flowd falls back to. */
     if (strstr(name, "_plain") != NULL || plain)
         return plain && strstr(name, "_plain") != NULL;
