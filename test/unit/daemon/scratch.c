@@ -1,5 +1,5 @@
 /*
- * Scratch directories of tests: one level deep, under $TMPDIR.
+ * Scratch directories of tests, with all that lies in them, under /tmp.
  */
 #include "scratch.h"
 
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
+#include <ftw.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,20 +38,18 @@ void scratch_make(struct scratch *scratch)
     made[made_count++] = *scratch;
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status;
+    (void)kind;
+    (void)place;
+    (void)remove(path);
+    return 0;
+}
+
 void scratch_remove(struct scratch *scratch)
 {
-    DIR *directory = opendir(scratch->path);
-    struct dirent *entry;
-
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        const char *path = scratch_path(scratch, entry->d_name);
-
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlink(path) < 0)
-            (void)rmdir(path);
-    }
-    if (directory != NULL)
-        closedir(directory);
-    (void)rmdir(scratch->path);
+    (void)nftw(scratch->path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 const char *scratch_path(const struct scratch *scratch, const char *name)
