@@ -4,7 +4,7 @@ The kernel matrix: boots each kernel, has matrix_inside.py try there what the ma
 promises, and compares cell by cell. The table in docs/operations.md is what is expected: there is no
 other list.
 
-    matrix.py [--save FILE] [KERNEL...]    (5.10, 6.1, 6.12, newest; default: all columns)
+    matrix.py [--save DIR] [KERNEL...]    (5.10, 6.1, 6.12, newest; default: all columns)
 
 Exit status 0: every cell is as the manual says. A kernel that does not boot, or a cell that nothing
 was said of, is a failure.
