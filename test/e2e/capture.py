@@ -1,9 +1,10 @@
 """
-Captures IPv6 packets where they arrive, with a packet socket that is listening before start()
-returns, and that tells how many packets the kernel had no room for.
+Captures what arrives at an interface with a packet socket that is listening before the `with` block
+begins, and that tells how much the kernel had no room for.
 """
 
 import collections
+import select
 import socket
 import struct
 import threading
@@ -14,27 +15,38 @@ _ETH_P_IPV6 = 0x86DD
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_OUTGOING = 263, 6, 4
 _SO_RCVBUFFORCE = 33
 _ROOM = 512 << 20
+_BATCH = 64
 
 Packet = collections.namedtuple("Packet", "src sport dst dport protocol label length payload")
 
 
-class Capture:
+class Arrivals:
     """
-    Packets that arrive at an interface (not those that leave it), oldest first. Only TCP and UDP;
-    `payload` is the first bytes behind the UDP header, b"" for TCP.
+    What arrives at an interface (not what leaves it) inside the `with` block, oldest first. A thread
+    reads it; whoever asks reads first what the thread has not come to, so that everything is there
+    that had arrived when he asked.
     """
 
-    def __init__(self, namespace, interface):
-        self._interface = interface
+    def __init__(self, namespace, interface, protocol, size):
         with namespace.entered():
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IPV6))
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
-        self._socket.bind((interface, _ETH_P_IPV6))
-        self._socket.settimeout(0.05)
-        self._packets = []
+        self.prepare(self._socket)
+        self._socket.bind((interface, protocol))
+        self._socket.setblocking(False)
+        self._buffer = bytearray(size)
+        self._arrived = []
+        self._lock = threading.Lock()
         self._ending = False
         self._failure = None
         self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def prepare(self, one):
+        """What the socket needs beside, before it is bound."""
+
+    def item(self, data, ancillary):
+        """What is kept of a frame; None: nothing."""
+        raise NotImplementedError
 
     def __enter__(self):
         self._thread.start()
@@ -43,6 +55,7 @@ class Capture:
     def __exit__(self, *_):
         self._ending = True
         self._thread.join()
+        self.arrived()
         statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self._socket.close()
         if self._failure is not None:
@@ -50,41 +63,68 @@ class Capture:
         received, dropped = struct.unpack("II", statistics)
         assert dropped == 0, f"the capture lost {dropped} of {received} packets"
 
+    def _take_one(self):
+        """Whether there was one."""
+        try:
+            size, ancillary, _, address = self._socket.recvmsg_into([self._buffer], 64)
+        except BlockingIOError:
+            return False
+        if address[2] != _PACKET_OUTGOING:
+            item = self.item(memoryview(self._buffer)[:size], ancillary)
+            if item is not None:
+                self._arrived.append(item)
+        return True
+
     def _read(self):
-        buffer = bytearray(160)
-        packets = self._packets
         try:
             while not self._ending:
-                try:
-                    size, address = self._socket.recvfrom_into(buffer)
-                except TimeoutError:
-                    continue
-                if address[2] != _PACKET_OUTGOING:
-                    packet = _dissect(buffer, size)
-                    if packet is not None:
-                        packets.append(packet)
+                select.select([self._socket], [], [], 0.05)
+                with self._lock:
+                    for _ in range(_BATCH):
+                        if not self._take_one():
+                            break
         except Exception as failure:  # pylint: disable=broad-except
             self._failure = failure
 
-    def __len__(self):
-        return len(self._packets)
+    def arrived(self):
+        """All items up to this moment; the list grows on."""
+        with self._lock:
+            while self._socket.fileno() >= 0 and self._take_one():
+                pass
+        return self._arrived
 
-    def packets(self, since=0):
-        return self._packets[since:]
+    def __len__(self):
+        return len(self.arrived())
 
     def wait(self, condition, what, since=0):
-        """Waits for a packet that fulfils the condition; returns the index behind it."""
+        """Waits for an item that fulfils the condition; returns the index behind it."""
         position = since
 
         def found():
             nonlocal position
-            while position < len(self._packets):
+            items = self.arrived()
+            while position < len(items):
                 position += 1
-                if condition(self._packets[position - 1]):
+                if condition(items[position - 1]):
                     return position
             return 0
 
-        return until(found, lambda: f"{what} among {len(self._packets) - since} captured packets")
+        return until(found, lambda: f"{what} among {len(self._arrived) - since} captured packets")
+
+
+class Capture(Arrivals):
+    """
+    IPv6 packets. Only TCP and UDP; `payload` is the first bytes behind the UDP header, b"" for TCP.
+    """
+
+    def __init__(self, namespace, interface):
+        super().__init__(namespace, interface, _ETH_P_IPV6, 160)
+
+    def item(self, data, ancillary):
+        return _dissect(data, len(data))
+
+    def packets(self, since=0):
+        return self.arrived()[since:]
 
 
 def _dissect(buffer, size):

@@ -6,16 +6,13 @@ mark looks like: computed here on its own, from RFC 8200 and the SciTags documen
 import collections
 import socket
 import struct
-import threading
 
+from capture import Arrivals
 from labels import TAG_MASK, tag_bits, tag_of
-from waiting import until
 
 _ETH_P_ALL, _ETH_P_IPV6 = 0x0003, 0x86DD
-_SOL_PACKET, _PACKET_STATISTICS, _PACKET_OUTGOING, _PACKET_AUXDATA = 263, 6, 4, 8
-_SO_RCVBUFFORCE = 33
+_SOL_PACKET, _PACKET_AUXDATA = 263, 8
 _STATUS_VLAN_VALID = 1 << 4
-_ROOM = 512 << 20
 _LARGEST = 256 << 10
 
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION, ICMPV6 = 0, 43, 44, 60, 58
@@ -29,75 +26,26 @@ OPTION_HEADERS = {"label": (), "hopByHop": (HOP_BY_HOP,), "destination": (DESTIN
                   "hopByHopDestination": (HOP_BY_HOP, DESTINATION)}
 
 
-class Frames:
+class Frames(Arrivals):
     """
-    Frames that arrive at an interface (not those that leave it) inside the `with` block, oldest
-    first, each as its bytes from the link header on. With `everything` not only those of IPv6.
+    Whole frames, each as its bytes from the link header on. With `everything` not only those of IPv6.
     """
 
     def __init__(self, namespace, interface, everything=False):
-        protocol = _ETH_P_ALL if everything else _ETH_P_IPV6
-        with namespace.entered():
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-        self._socket.bind((interface, protocol))
-        self._socket.settimeout(0.05)
-        self._frames = []
-        self._ending = False
-        self._failure = None
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        super().__init__(namespace, interface, _ETH_P_ALL if everything else _ETH_P_IPV6, _LARGEST)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
+    def prepare(self, one):
+        one.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
 
-    def __exit__(self, *_):
-        self._ending = True
-        self._thread.join()
-        statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-        self._socket.close()
-        if self._failure is not None:
-            raise self._failure
-        received, dropped = struct.unpack("II", statistics)
-        assert dropped == 0, f"the capture lost {dropped} of {received} frames"
-
-    def _read(self):
-        buffer = bytearray(_LARGEST)
-        try:
-            while not self._ending:
-                try:
-                    size, ancillary, _, address = self._socket.recvmsg_into([buffer], 64)
-                except TimeoutError:
-                    continue
-                if address[2] != _PACKET_OUTGOING:
-                    self._frames.append(_with_tag(bytes(buffer[:size]), ancillary))
-        except Exception as failure:  # pylint: disable=broad-except
-            self._failure = failure
-
-    def __len__(self):
-        return len(self._frames)
+    def item(self, data, ancillary):
+        return _with_tag(bytes(data), ancillary)
 
     def frames(self, since=0):
-        return self._frames[since:]
+        return self.arrived()[since:]
 
     def packets(self, since=0):
         """The IPv6 packets among them, dissected."""
-        return [dissect(one) for one in self._frames[since:] if one[12:14] == b"\x86\xdd"]
-
-    def wait(self, condition, what, since=0):
-        """Waits for a frame that fulfils the condition; returns the index behind it."""
-        position = since
-
-        def found():
-            nonlocal position
-            while position < len(self._frames):
-                position += 1
-                if condition(self._frames[position - 1]):
-                    return position
-            return 0
-
-        return until(found, lambda: f"{what} among {len(self._frames) - since} captured frames")
+        return [dissect(one) for one in self.arrived()[since:] if one[12:14] == b"\x86\xdd"]
 
 
 def _with_tag(frame, ancillary):

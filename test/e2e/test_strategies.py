@@ -120,8 +120,8 @@ def test_iperf3(pair, marker, offload, strategy):
         packets = frames.packets()
     marked, unmarked = split(of_flow(packets, sent.key), strategy, "scitags")
     carried = [sum(len(one.payload) for one in some) for some in (marked, unmarked)]
-    # iperf3 may end a slow transfer before its last block has gone out.
-    assert sum(carried) > (2 << 20 if offload == "single" else 3 << 20)
+    # iperf3 ends before the last of what it has written has gone out, on a slow machine more of it.
+    assert sum(carried) >= sent.received > 1 << 20
     if offload == "single" and strategy != "label":
         # Full segments that are sent one at a time have no room for a header; most are full.
         assert carried[1] > carried[0] > 0

@@ -17,7 +17,7 @@ PACE_BYTES = 60_000_000
 _SO_MAX_PACING_RATE = 47
 _TOTAL_RETRANSMISSIONS_AT = 100  # in struct tcp_info
 
-Sent = collections.namedtuple("Sent", "key retransmissions")
+Sent = collections.namedtuple("Sent", "key retransmissions received")
 
 
 def make_file(path, size):
@@ -59,7 +59,7 @@ def send_file(path, client, server, source, target, announce=None, prepare=None,
             connection.client.sendfile(file)
         connection.client.shutdown(socket.SHUT_WR)
         assert arrived.digest() == expected, "the file arrived with other bytes"
-        return Sent(key, retransmissions(connection.client))
+        return Sent(key, retransmissions(connection.client), path.stat().st_size)
 
 
 class _Arrival:
@@ -87,7 +87,10 @@ class _Arrival:
 
 
 def send_iperf3(client, server, source, target, sport, announce=None, size=3 << 20, rate="400M"):
-    """One iperf3 run whose data stream has a known port."""
+    """
+    One iperf3 run whose data stream has a known port. Its end drops what the sockets still hold, so
+    that they are kept small.
+    """
     with server.popen(["iperf3", "-s", "-1", "-B", target, "--forceflush"],
                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as listening:
         try:
@@ -98,11 +101,11 @@ def send_iperf3(client, server, source, target, sport, announce=None, size=3 << 
                 announce(key)
             report = json.loads(client.run(
                 "iperf3", "-J", "-c", target, "-B", source, "--cport", sport, "-n", size, "-b", rate,
-                "-l", "64K", timeout=DEADLINE_S).stdout)
+                "-l", "64K", "-w", "256K", timeout=DEADLINE_S).stdout)
             listening.wait(DEADLINE_S)
         finally:
             if listening.poll() is None:
                 listening.kill()
     sent = report["end"]["sum_sent"]
     assert sent["bytes"] == size, report["end"]
-    return Sent(key, sent["retransmits"])
+    return Sent(key, sent["retransmits"], report["end"]["sum_received"]["bytes"])
