@@ -10,12 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/configuration_warnings.h"
 #include "daemon/host.h"
 #include "daemon/log.h"
 #include "daemon/registry_file.h"
 #include "daemon/service.h"
 #include "daemon/state_file.h"
-#include "daemon/warnings.h"
 
 static const char *path_of(const struct flowd_command_line *line)
 {
@@ -88,7 +88,7 @@ static void find_warnings(const struct flowd_configuration *configuration,
     if (loop == NULL || flowd_host_new(loop, &host, &err) < 0)
         flowd_mistakes_add(warnings, "interfaces and addresses were not looked at: %s",
                            err.message);
-    flowd_warnings_find(configuration, host, warnings);
+    flowd_configuration_warnings(configuration, host, warnings);
     check_registry(configuration->settings.registry_path, warnings);
     flowd_host_free(host);
     if (loop != NULL)

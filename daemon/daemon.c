@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/closures.h"
+#include "daemon/configuration_warnings.h"
 #include "daemon/daemon_metrics.h"
 #include "daemon/descriptors.h"
 #include "daemon/flow_reading.h"
@@ -29,7 +30,6 @@
 #include "daemon/service.h"
 #include "daemon/status.h"
 #include "daemon/timestamp.h"
-#include "daemon/warnings.h"
 
 #define LOOK_INTERVAL_S 5.0
 /* Connections, and files that are read again. */
@@ -230,7 +230,7 @@ static void log_warnings(const struct daemon *daemon)
 {
     struct flowd_mistakes warnings = {0};
 
-    flowd_warnings_find(daemon->configuration, NULL, &warnings);
+    flowd_configuration_warnings(daemon->configuration, NULL, &warnings);
     log_lines(FLOWD_LOG_WARNING, &warnings, "");
     flowd_mistakes_fini(&warnings);
 }

@@ -1,6 +1,5 @@
 /*
- * Asks every module that is switched on for what looks unintended, and looks at what no module sees
- * by itself.
+ * What several modules warn of: a listener or a file that few or none of those reach who are to.
  */
 #include "daemon/warnings.h"
 
@@ -10,52 +9,8 @@
 #include <sys/stat.h>
 
 #include "daemon/address.h"
-
-static bool has_module(const struct flowd_configuration *configuration, enum flowd_module_kind kind)
-{
-    for (size_t i = 0; i < configuration->module_count; i++)
-        if (configuration->modules[i].enabled && configuration->modules[i].module->kind == kind)
-            return true;
-    return false;
-}
-
-/* Who waits for samples needs somebody who takes them. flowd-go takes such a configuration too. */
-static void check_samples(const struct flowd_module_settings *entry, const char *path,
-                          struct flowd_mistakes *warnings)
-{
-    const char *key = NULL;
-
-    if (entry->module->wants_samples != NULL)
-        key = entry->module->wants_samples(entry->values);
-    if (key != NULL)
-        flowd_mistakes_add(warnings,
-                           "%s.%s: does nothing without an enricher, which takes the samples: "
-                           "\"enrichers\": {\"netlink\": {}}",
-                           path, key);
-}
-
-void flowd_warnings_find(const struct flowd_configuration *configuration,
-                         const struct flowd_host *host, struct flowd_mistakes *warnings)
-{
-    const bool samples = has_module(configuration, FLOWD_ENRICHER);
-
-    if (!has_module(configuration, FLOWD_PLUGIN))
-        flowd_mistakes_add(warnings,
-                           "plugins: there is none, so flowd never hears of a flow; for example: "
-                           "\"plugins\": {\"namedPipe\": {}, \"api\": {}}");
-    for (size_t i = 0; i < configuration->module_count; i++) {
-        const struct flowd_module_settings *entry = &configuration->modules[i];
-        char path[FLOWD_MODULE_PATH_SIZE];
-
-        if (!entry->enabled)
-            continue;
-        flowd_module_path(entry->module, path);
-        if (!samples)
-            check_samples(entry, path, warnings);
-        if (entry->module->warn != NULL)
-            entry->module->warn(entry->values, path, host, warnings);
-    }
-}
+#include "daemon/host.h"
+#include "daemon/mistakes.h"
 
 void flowd_warnings_address(const char *address, const char *path, const struct flowd_host *host,
                             struct flowd_mistakes *warnings)

@@ -1,24 +1,13 @@
 /*
- * Warnings: what a configuration may hold, but hardly means. `flowd check` prints them, the daemon
- * logs those that the configuration alone shows.
- *
- * Each module finds its own (struct flowd_module's warn); here stands what concerns several of them
- * and what several of them ask.
+ * Options whose value is allowed and hardly meant, as several modules have them: each adds a line
+ * to warnings.
  */
 #pragma once
 
 #include <stdint.h>
 
-#include "daemon/configuration.h"
-#include "daemon/host.h"
-#include "daemon/mistakes.h"
-
-/*
- * Adds a line for each. host NULL: only what the configuration alone shows, because this host is
- * still starting and may have tomorrow what it has not today.
- */
-void flowd_warnings_find(const struct flowd_configuration *configuration,
-                         const struct flowd_host *host, struct flowd_mistakes *warnings);
+struct flowd_host;
+struct flowd_mistakes;
 
 /* For an option at path that names the numeric address of a listener. */
 void flowd_warnings_address(const char *address, const char *path, const struct flowd_host *host,
