@@ -6,8 +6,7 @@
 function(flowd_add_module kind name)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
   set(target flowd_${kind}_${name})
-  add_library(${target} STATIC ${arg_SOURCES})
-  target_link_libraries(${target} PUBLIC flowd_core ${arg_LIBRARIES} PRIVATE flowd_flags)
+  flowd_add_library(${target} SOURCES ${arg_SOURCES} USES flowd_rooms ${arg_LIBRARIES})
   # Log lines bear the module's path in the configuration.
   target_compile_definitions(${target} PRIVATE FLOWD_LOG_SECTION="${kind}s.")
   set_property(GLOBAL APPEND PROPERTY FLOWD_MODULES ${target})
@@ -37,10 +36,10 @@ function(flowd_add_daemon)
     CONFIGURE
     OUTPUT ${PROJECT_BINARY_DIR}/modules.c
     CONTENT
-      "#include \"daemon/module.h\"\n\n@declarations@\nconst struct flowd_module *const flowd_modules[] = {\n@entries@    NULL,\n};\n"
+      "#include \"daemon/hub/module.h\"\n\n@declarations@\nconst struct flowd_module *const flowd_modules[] = {\n@entries@    NULL,\n};\n"
     @ONLY)
   add_executable(flowd ${PROJECT_SOURCE_DIR}/daemon/main.c ${PROJECT_BINARY_DIR}/modules.c)
-  target_link_libraries(flowd PRIVATE flowd_core ${modules} flowd_flags)
+  target_link_libraries(flowd PRIVATE flowd_program ${modules} flowd_flags)
   if(FLOWD_STATIC)
     target_link_options(flowd PRIVATE -static)
   endif()

@@ -7,7 +7,7 @@ function(flowd_add_cmocka_test label name)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
   set(target test_${label}_${name})
   add_executable(${target} ${arg_SOURCES})
-  target_link_libraries(${target} PRIVATE flowd_core ${arg_LIBRARIES} PkgConfig::CMOCKA flowd_flags)
+  target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} PkgConfig::CMOCKA flowd_flags)
   target_compile_definitions(${target} PRIVATE FLOWD_TEST_DATA="${PROJECT_SOURCE_DIR}/test/data")
   add_test(NAME ${label}/${name} COMMAND ${target})
   set_tests_properties(${label}/${name} PROPERTIES LABELS ${label} TIMEOUT 300)
@@ -15,6 +15,7 @@ endfunction()
 
 function(flowd_add_unit_test name)
   flowd_add_cmocka_test(unit ${name} ${ARGN})
+  target_link_libraries(test_unit_${name} PRIVATE flowd_unit_lab)
 endfunction()
 
 # A test that needs root; it exits with 77 where it can't run, and says why.

@@ -10,12 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/base/log.h"
 #include "daemon/configuration_warnings.h"
-#include "daemon/host.h"
-#include "daemon/log.h"
-#include "daemon/registry_file.h"
+#include "daemon/flow/registry_file.h"
+#include "daemon/flow/state_file.h"
+#include "daemon/net/host.h"
 #include "daemon/service.h"
-#include "daemon/state_file.h"
 
 static const char *path_of(const struct flowd_command_line *line)
 {

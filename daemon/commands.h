@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "daemon/daemon.h"
-#include "daemon/option.h"
+#include "daemon/options/option.h"
 
 /* Exit statuses: the contract with scripts and service managers. */
 enum flowd_exit { FLOWD_EXIT_OK = 0, FLOWD_EXIT_FAILED = 1, FLOWD_EXIT_USAGE = 2 };

@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/flow_table.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "daemon/flow/flow_table.h"
 
 #define PATH_SIZE FLOWD_MODULE_PATH_SIZE
 #define PIPE_WAIT_MS 1000

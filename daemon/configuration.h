@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/error.h"
-#include "daemon/module.h"
-#include "daemon/option.h"
+#include "daemon/base/error.h"
+#include "daemon/hub/module.h"
+#include "daemon/options/option.h"
 
 #define FLOWD_MODULES_MAX 24
 #define FLOWD_CONFIGURATION_PATH "/etc/flowd/config.json"

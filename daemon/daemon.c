@@ -15,21 +15,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/closures.h"
+#include "daemon/base/descriptors.h"
+#include "daemon/base/log.h"
+#include "daemon/base/timestamp.h"
 #include "daemon/configuration_warnings.h"
 #include "daemon/daemon_metrics.h"
-#include "daemon/descriptors.h"
-#include "daemon/flow_reading.h"
-#include "daemon/flow_table.h"
-#include "daemon/host.h"
-#include "daemon/hub.h"
-#include "daemon/listen_fds.h"
-#include "daemon/log.h"
+#include "daemon/flow/flow_reading.h"
+#include "daemon/flow/flow_table.h"
+#include "daemon/flow/registry_file.h"
+#include "daemon/hub/hub.h"
+#include "daemon/liveness/closures.h"
+#include "daemon/net/host.h"
+#include "daemon/net/listen_fds.h"
 #include "daemon/privileges.h"
-#include "daemon/registry_file.h"
 #include "daemon/service.h"
 #include "daemon/status.h"
-#include "daemon/timestamp.h"
 
 #define LOOK_INTERVAL_S 5.0
 /* Connections, and files that are read again. */

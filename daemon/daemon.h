@@ -4,8 +4,8 @@
  */
 #pragma once
 
+#include "daemon/base/error.h"
 #include "daemon/configuration.h"
-#include "daemon/error.h"
 
 /* What the command line says; it goes before the configuration. -1: not given. */
 struct flowd_log_override {

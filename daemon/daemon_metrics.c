@@ -3,10 +3,10 @@
  */
 #include "daemon/daemon_metrics.h"
 
-#include "daemon/closures.h"
-#include "daemon/hub.h"
-#include "daemon/log.h"
-#include "daemon/metrics.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/hub.h"
+#include "daemon/liveness/closures.h"
+#include "daemon/metrics/metrics.h"
 #include "daemon/process.h"
 #include "daemon/status.h"
 

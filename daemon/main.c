@@ -10,8 +10,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "daemon/base/log.h"
 #include "daemon/commands.h"
-#include "daemon/log.h"
 
 enum {
     OPTION_LOG_LEVEL = 256,

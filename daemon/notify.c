@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
 
 void flowd_notify(const char *message)
 {

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 /*
  * Gives up every capability but those that marking needs while flowd runs (CAP_BPF, CAP_PERFMON,

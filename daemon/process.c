@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/integer.h"
-#include "daemon/metrics.h"
+#include "daemon/base/integer.h"
+#include "daemon/metrics/metrics.h"
 
 /* The next number of a line of numbers. False: there is none. */
 static bool take_number(const char **at, const char *end, uint64_t *out)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "daemon/hub.h"
+#include "daemon/hub/hub.h"
 #include "daemon/notify.h"
 
 static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)

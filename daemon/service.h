@@ -7,7 +7,7 @@
 #include <ev.h>
 #include <stdbool.h>
 
-#include "daemon/module.h"
+#include "daemon/hub/module.h"
 #include "daemon/status.h"
 
 #define FLOWD_SERVICE_TEXT_SIZE 512

@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "daemon/descriptors.h"
-#include "daemon/hub.h"
-#include "daemon/log.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/descriptors.h"
+#include "daemon/base/log.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/hub/hub.h"
 
 static const char *const kind_names[] = {
     [FLOWD_PLUGIN] = "plugin", [FLOWD_BACKEND] = "backend", [FLOWD_ENRICHER] = "enricher"};

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "daemon/configuration.h"
-#include "daemon/module.h"
+#include "daemon/hub/module.h"
 
 /* A module that is configured. */
 struct flowd_running_module {

@@ -84,7 +84,8 @@ struct flowd_sockops_head {
 };
 _Static_assert(sizeof(struct flowd_sockops_head) == 64, "no padding");
 
-/* struct tcp_info as Linux 6.18 has it: struct flowd_tcp_info (daemon/tcp_sample.h) says more. */
+/* struct tcp_info as Linux 6.18 has it: struct flowd_tcp_info (daemon/tcp/tcp_sample.h) says more.
+ */
 struct flowd_sockops_info {
     __u8 state, ca_state, retransmits, probes, backoff, options, wscale, flags;
     __u32 rto, ato, snd_mss, rcv_mss;

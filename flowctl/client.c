@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "daemon/address.h"
+#include "daemon/net/address.h"
 
 #define PORT_STANDARD 7777
 #define AUTHORITY_SIZE 128

@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
-#include "daemon/error.h"
-#include "daemon/text.h"
+#include "daemon/base/error.h"
+#include "daemon/base/text.h"
 
 struct client_endpoint {
     const char *url;       /* "http://127.0.0.1:7777"; NULL: unix_path is used */

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/flow.h"
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
+#include "daemon/flow/flow.h"
 #include "request.h"
 #include "table.h"
 #include "top.h"

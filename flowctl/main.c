@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
 
 #define URL_STANDARD "http://127.0.0.1:7777"
 #define TIMEOUT_MS 15000

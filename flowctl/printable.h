@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "daemon/text.h"
+#include "daemon/base/text.h"
 
 /*
  * Appends string, at most columns characters of it, with a "?" for each control character (which

@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/error.h"
-#include "daemon/text.h"
+#include "daemon/base/error.h"
+#include "daemon/base/text.h"
 
 enum screen_event { SCREEN_TIME, SCREEN_KEY, SCREEN_RESIZED, SCREEN_GONE };
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/tcp_field.h"
+#include "daemon/tcp/tcp_field.h"
 #include "printable.h"
 
 #define END_SIZE 64

@@ -8,7 +8,7 @@
 #include <poll.h>
 
 #include "clock.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
 #include "request.h"
 #include "screen.h"
 #include "top_rows.h"

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "daemon/flow.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/flow/flow.h"
 #include "top_view.h"
 
 static void put_text(struct flowd_text *text, const char *name, const char *value)

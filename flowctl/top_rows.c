@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/flow.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/flow/flow.h"
 
 /* A rate is shown for so many spans after the last sample; then the flow has no socket any more. */
 #define SPANS_SHOWN 3

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
-#include "daemon/address.h"
+#include "daemon/net/address.h"
 
 enum top_sort { TOP_SORT_RATE, TOP_SORT_RTT, TOP_SORT_RETRANSMISSIONS };
 

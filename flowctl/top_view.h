@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/text.h"
+#include "daemon/base/text.h"
 #include "top_rows.h"
 
 struct top_view {

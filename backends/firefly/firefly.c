@@ -11,16 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/firefly.h"
-#include "daemon/flow_socket.h"
-#include "daemon/hub.h"
-#include "daemon/log.h"
-#include "daemon/metrics.h"
-#include "daemon/module.h"
-#include "daemon/sock_diag.h"
-#include "daemon/tcp_field.h"
-#include "daemon/tcp_sample.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/log.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/firefly/firefly.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
+#include "daemon/metrics/metrics.h"
+#include "daemon/tcp/flow_socket.h"
+#include "daemon/tcp/sock_diag.h"
+#include "daemon/tcp/tcp_field.h"
+#include "daemon/tcp/tcp_sample.h"
 #include "sender.h"
 
 #define HOSTNAME_SIZE 256

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/text.h"
+#include "daemon/base/text.h"
 
 #define BATCH 256
 #define WAITING_MAX 65536

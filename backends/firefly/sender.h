@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 struct ev_loop;
 struct flowd_sender;

@@ -12,12 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/hub.h"
-#include "daemon/log.h"
-#include "daemon/metrics.h"
-#include "daemon/module.h"
-#include "daemon/text.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/log.h"
+#include "daemon/base/text.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
+#include "daemon/metrics/metrics.h"
 
 #define FLUSH_SIZE (1 << 20)
 /* Lines that wait for a full disk take no more memory than this. */

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/host.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "daemon/net/host.h"
 #include "hook.h"
 #include "tcx.h"
 

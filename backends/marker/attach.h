@@ -9,8 +9,8 @@
 #include <stddef.h>
 
 #include "config.h"
-#include "daemon/error.h"
-#include "daemon/link_names.h"
+#include "daemon/base/error.h"
+#include "daemon/net/link_names.h"
 #include "pins.h"
 #include "place.h"
 #include "program.h"

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "daemon/link_names.h"
+#include "daemon/net/link_names.h"
 #include "front.h"
 #include "hook.h"
 #include "pins.h"

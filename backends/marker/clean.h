@@ -4,8 +4,8 @@
 #pragma once
 
 #include "config.h"
-#include "daemon/error.h"
-#include "daemon/option.h"
+#include "daemon/base/error.h"
+#include "daemon/options/option.h"
 
 /*
  * Removes everything under pinPath, and flowd's filters from the interfaces (every one of this

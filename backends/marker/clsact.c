@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ebpf/loader/evidence.h"
 #include "explain.h"
-#include "loader/evidence.h"
 
 #define PRIORITY_LAST 8u
 /* More of flowd's filters than a crash can leave on an interface. */

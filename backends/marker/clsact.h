@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 #include "front.h"
 
 /* flowd's filter has one of two handles: while it moves, one is old and one is new. */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "daemon/link_names.h"
+#include "daemon/net/link_names.h"
 
 const char *const marker_strategy_names[] = {"label", "hopByHop", "destination",
                                              "hopByHopDestination", NULL};

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/flow.h"
-#include "daemon/host.h"
-#include "daemon/option.h"
+#include "daemon/flow/flow.h"
+#include "daemon/net/host.h"
+#include "daemon/options/option.h"
 #include "ebpf/marker.h"
 
 enum marker_attach_method { MARKER_ATTACH_AUTO, MARKER_ATTACH_TCX, MARKER_ATTACH_TC };

@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "batch.h"
-#include "daemon/flow_table.h"
-#include "daemon/host.h"
-#include "daemon/hub.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "daemon/flow/flow_table.h"
+#include "daemon/hub/hub.h"
+#include "daemon/net/host.h"
 
 /* Lists longer than this are given back after use. */
 #define LIST_KEPT 4096

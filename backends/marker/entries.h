@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/flow.h"
+#include "daemon/flow/flow.h"
 #include "ebpf/marker.h"
 #include "marks.h"
 

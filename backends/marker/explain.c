@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/descriptors.h"
+#include "daemon/base/descriptors.h"
 
 /* The kernel's own number for "not supported", which no header for programs has. */
 #define KERNEL_ENOTSUPP 524

@@ -10,10 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
+#include "ebpf/loader/evidence.h"
+#include "ebpf/loader/surroundings.h"
 #include "ebpf/marker.h"
-#include "loader/evidence.h"
-#include "loader/surroundings.h"
 
 enum marker_stage {
     MARKER_STAGE_LOAD,   /* maps and programs */

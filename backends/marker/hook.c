@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "clsact.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "ebpf/loader/evidence.h"
 #include "explain.h"
 #include "front.h"
-#include "loader/evidence.h"
 #include "tcx.h"
 
 /* The pinned link of the interface, or -ENOENT. What is pinned in its place is taken away. */

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "attach.h"
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 /*
  * Attaches to interface->index, or takes over what an earlier process left there and puts the

@@ -3,7 +3,7 @@
  */
 #include "attach.h"
 
-#include "daemon/metrics.h"
+#include "daemon/metrics/metrics.h"
 
 /* An attached interface whose packets do not reach the program, as far as is known. */
 #define STATE_SHADOWED (MARKER_INTERFACE_FAILED + 1)

@@ -13,8 +13,8 @@
 
 #include "attach.h"
 #include "clsact.h"
-#include "daemon/host.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "daemon/net/host.h"
 #include "front.h"
 #include "tcx.h"
 

@@ -18,7 +18,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
 
 #define BPFFS_MAGIC 0xcafe4a11
 #define LOCK_TRIES 5

@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 #define MARKER_PIN_FLOWS "flows"
 #define MARKER_PIN_BITMAP "bitmap"

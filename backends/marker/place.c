@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "attach.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 #include "hook.h"
 
 /* A return to the head that lasted this long counts as one that was accepted. */

@@ -16,9 +16,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "ebpf/loader/evidence.h"
 #include "explain.h"
-#include "loader/evidence.h"
 #include "marker.skel.h"
 #include "recent.h"
 

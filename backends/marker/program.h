@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 #include "ebpf/marker.h"
 #include "pins.h"
 

@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
-#include "daemon/host.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "daemon/net/host.h"
 #include "entries.h"
 
 /* Of one change, in looks at a record: the index of marks and the kernel's map. */

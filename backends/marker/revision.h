@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "daemon/walk.h"
+#include "daemon/hub/walk.h"
 
 struct marker_entries;
 

@@ -6,7 +6,7 @@
 
 #include <ev.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 struct nl_sock;
 

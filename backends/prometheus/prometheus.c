@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/address.h"
-#include "daemon/flow.h"
-#include "daemon/listen_fds.h"
-#include "daemon/log.h"
-#include "daemon/metrics.h"
-#include "daemon/warnings.h"
+#include "daemon/base/log.h"
+#include "daemon/flow/flow.h"
+#include "daemon/metrics/metrics.h"
+#include "daemon/net/address.h"
+#include "daemon/net/listen_fds.h"
+#include "daemon/options/warnings.h"
 
 extern const struct flowd_module flowd_backend_prometheus;
 

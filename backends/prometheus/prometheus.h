@@ -3,9 +3,9 @@
  */
 #pragma once
 
+#include "daemon/base/mistakes.h"
 #include "daemon/http/server.h"
-#include "daemon/mistakes.h"
-#include "daemon/module.h"
+#include "daemon/hub/module.h"
 
 /* Scrapes under way at once: each holds a copy of what it writes. */
 #define PROMETHEUS_SCRAPES_MAX 4

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/flow.h"
-#include "daemon/hub.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/flow/flow.h"
+#include "daemon/hub/hub.h"
 #include "prometheus.h"
 #include "selection.h"
 #include "series.h"

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/flow.h"
-#include "daemon/registry.h"
+#include "daemon/flow/flow.h"
+#include "daemon/flow/registry.h"
 
 #define PREFIX "flow_tcp_"
 #define TOTAL "_total"

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/metrics.h"
-#include "daemon/tcp_sample.h"
+#include "daemon/metrics/metrics.h"
+#include "daemon/tcp/tcp_sample.h"
 
 struct flowd_flow;
 struct flowd_registry;

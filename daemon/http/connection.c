@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
 
 /* Requests of one connection in a row. */
 #define REQUESTS_PER_RUN 16

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
 
 #define METHOD_MAX 32
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "daemon/address.h"
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
+#include "daemon/net/address.h"
 
 static bool equals_name(struct flowd_http_slice host, const char *name, size_t length)
 {

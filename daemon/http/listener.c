@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "daemon/address.h"
+#include "daemon/net/address.h"
 
 #define BACKLOG 1024
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 /* "127.0.0.1:7777". Returns 0, or -EINVAL: the address is not numeric. */
 int flowd_http_listener_name(const char *address, uint16_t port, char *name, size_t size,

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "connection.h"
-#include "daemon/log.h"
+#include "daemon/base/log.h"
 #include "listener.h"
 
 #define AGAIN_S 2.0

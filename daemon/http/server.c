@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "connection.h"
-#include "daemon/descriptors.h"
-#include "daemon/log.h"
-#include "daemon/metrics.h"
+#include "daemon/base/descriptors.h"
+#include "daemon/base/log.h"
+#include "daemon/metrics/metrics.h"
 
 #define ACCEPTS_PER_RUN 32
 /* With no descriptor left, trying at once again would only burn time. */

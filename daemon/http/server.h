@@ -13,9 +13,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
+#include "daemon/base/text.h"
 #include "daemon/http/target.h"
-#include "daemon/text.h"
 
 struct ev_loop;
 struct flowd_metrics;

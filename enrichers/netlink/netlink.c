@@ -16,14 +16,14 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 
-#include "daemon/flow_socket.h"
-#include "daemon/host.h"
-#include "daemon/hub.h"
-#include "daemon/log.h"
-#include "daemon/module.h"
-#include "daemon/sample_metrics.h"
-#include "daemon/sock_diag.h"
-#include "daemon/tcp_sample.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
+#include "daemon/metrics/sample_metrics.h"
+#include "daemon/net/host.h"
+#include "daemon/tcp/flow_socket.h"
+#include "daemon/tcp/sock_diag.h"
+#include "daemon/tcp/tcp_sample.h"
 
 #define TICKS_PER_PERIOD 50
 #define TICK_MIN_S 0.01

@@ -11,15 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/flow_socket.h"
-#include "daemon/host.h"
-#include "daemon/hub.h"
-#include "daemon/log.h"
-#include "daemon/module.h"
-#include "daemon/sample_metrics.h"
-#include "daemon/tcp_sample.h"
-#include "sockops/cgroup.h"
-#include "sockops/sockops.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
+#include "daemon/metrics/sample_metrics.h"
+#include "daemon/net/host.h"
+#include "daemon/tcp/flow_socket.h"
+#include "daemon/tcp/tcp_sample.h"
+#include "ebpf/sockops/cgroup.h"
+#include "ebpf/sockops/sockops.h"
 
 extern const struct flowd_module flowd_enricher_skops;
 

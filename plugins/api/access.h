@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 #include "daemon/http/server.h"
 
 struct api_tokens {

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "daemon/address.h"
-#include "daemon/listen_fds.h"
-#include "daemon/log.h"
-#include "daemon/warnings.h"
+#include "daemon/base/log.h"
+#include "daemon/net/address.h"
+#include "daemon/net/listen_fds.h"
+#include "daemon/options/warnings.h"
 
 extern const struct flowd_module flowd_plugin_api;
 

@@ -8,8 +8,8 @@
 
 #include "access.h"
 #include "daemon/http/server.h"
-#include "daemon/hub.h"
-#include "daemon/module.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
 #include "event_json.h"
 
 /* Most events in one request. */

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "daemon/integer.h"
-#include "daemon/registry.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/integer.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/flow/registry.h"
 #include "event_json.h"
 
 enum member {

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/option.h"
-#include "daemon/registry.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/flow/registry.h"
+#include "daemon/options/option.h"
 
 /* Clocks of two hosts differ a little; a start further ahead is a mistake. */
 #define FUTURE_MAX_US (60 * INT64_C(1000000))

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/flow.h"
-#include "daemon/text.h"
+#include "daemon/base/text.h"
+#include "daemon/flow/flow.h"
 #include "json_reader.h"
 
 struct flowd_registry;

@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-#include "daemon/hub.h"
-#include "daemon/tcp_field.h"
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
+#include "daemon/hub/hub.h"
+#include "daemon/tcp/tcp_field.h"
 #include "event_json.h"
 
 static void put_address(struct flowd_text *text, uint8_t family, const struct in6_addr *address)

@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
-#include "daemon/flow.h"
-#include "daemon/text.h"
+#include "daemon/base/text.h"
+#include "daemon/flow/flow.h"
 
 struct api_item;
 struct flowd_hub;

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/text.h"
+#include "daemon/base/text.h"
 
 #define DEPTH_MAX 32
 

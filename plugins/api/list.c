@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "api.h"
-#include "daemon/integer.h"
-#include "daemon/registry.h"
+#include "daemon/base/integer.h"
+#include "daemon/flow/registry.h"
 #include "flow_json.h"
 
 #define LIMIT_STANDARD 1000

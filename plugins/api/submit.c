@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
 #include "flow_json.h"
 #include "pending.h"
 

@@ -17,11 +17,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/hub.h"
-#include "daemon/listen_fds.h"
-#include "daemon/log.h"
-#include "daemon/module.h"
-#include "daemon/warnings.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
+#include "daemon/net/listen_fds.h"
+#include "daemon/options/warnings.h"
 #include "line.h"
 #include "place.h"
 

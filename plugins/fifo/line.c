@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "daemon/integer.h"
-#include "daemon/text.h"
+#include "daemon/base/integer.h"
+#include "daemon/base/text.h"
 
 enum field { STATE, PROTOCOL, SRC, SRC_PORT, DST, DST_PORT, EXPERIMENT, ACTIVITY, FIELDS };
 

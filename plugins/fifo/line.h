@@ -5,9 +5,9 @@
 
 #include <stddef.h>
 
-#include "daemon/error.h"
-#include "daemon/flow.h"
-#include "daemon/registry.h"
+#include "daemon/base/error.h"
+#include "daemon/flow/flow.h"
+#include "daemon/flow/registry.h"
 
 /* Longer lines are bad. */
 #define FLOWD_FIFO_LINE_MAX 4096

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 /*
  * Locks the file beside the fifo at path. Returns 0 with a descriptor in *lock (owned), or -1 there

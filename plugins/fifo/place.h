@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/error.h"
+#include "daemon/base/error.h"
 
 /* Who may write. */
 struct fifo_access {

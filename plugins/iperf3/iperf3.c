@@ -2,24 +2,24 @@
  * The iperf3 plugin: a flow for each TCP connection of certain ports, from the moment when it is
  * established until it is closed. It is for tools that announce nothing, such as iperf3.
  *
- * An sk_ops program tells (sockops/). The flow's source is the local end; of a connection between
- * two sockets of this host, the end that is established first, which is the client's. A flow that
- * somebody else announced is left alone.
+ * An sk_ops program tells (ebpf/sockops/). The flow's source is the local end; of a connection
+ * between two sockets of this host, the end that is established first, which is the client's. A
+ * flow that somebody else announced is left alone.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/flow_socket.h"
-#include "daemon/hub.h"
-#include "daemon/lingering.h"
-#include "daemon/log.h"
-#include "daemon/module.h"
-#include "daemon/recovery.h"
-#include "daemon/sock_diag.h"
-#include "daemon/source.h"
-#include "daemon/tcp_sample.h"
-#include "sockops/sockops.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
+#include "daemon/hub/source.h"
+#include "daemon/liveness/lingering.h"
+#include "daemon/liveness/recovery.h"
+#include "daemon/tcp/flow_socket.h"
+#include "daemon/tcp/sock_diag.h"
+#include "daemon/tcp/tcp_sample.h"
+#include "ebpf/sockops/sockops.h"
 #include "tags.h"
 
 extern const struct flowd_module flowd_plugin_iperf3;

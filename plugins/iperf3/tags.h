@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/flow.h"
-#include "daemon/option.h"
+#include "daemon/flow/flow.h"
+#include "daemon/options/option.h"
 
 struct iperf3_tags {
     const struct flowd_integers *experiments; /* borrowed; not empty, in range */

@@ -5,10 +5,10 @@
 
 #include <errno.h>
 
-#include "daemon/hub.h"
-#include "daemon/log.h"
-#include "daemon/source.h"
-#include "daemon/tcp_sample.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/source.h"
+#include "daemon/tcp/tcp_sample.h"
 
 /* Returns 0 and the flow's id, or 0 and id 0: it is refused for good; or -errno: try again. */
 static int start_flow(struct flowd_netlink_announcer *announcer, const struct flowd_flow_key *key,

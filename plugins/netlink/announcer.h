@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "connections.h"
-#include "daemon/flow.h"
+#include "daemon/flow/flow.h"
 
 struct flowd_context;
 struct flowd_source;

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/flow.h"
-#include "daemon/flow_index.h"
+#include "daemon/flow/flow.h"
+#include "daemon/flow/flow_index.h"
 
 struct flowd_connection {
     struct flowd_flow_key key; /* first, for the index; src is this host's end */

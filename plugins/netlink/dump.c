@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
 #include "filter.h"
 
 /* The most that the kernel gives at once; some 300 connections. */

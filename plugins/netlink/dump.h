@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "daemon/error.h"
-#include "daemon/tcp_sample.h"
+#include "daemon/base/error.h"
+#include "daemon/tcp/tcp_sample.h"
 
 struct ev_loop;
 struct flowd_netlink_dump;

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/network.h"
+#include "daemon/net/network.h"
 
 /*
  * The longest program: jumps are 16 bits wide and reach four bytes past its end, and the attribute

@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "daemon/error.h"
-#include "daemon/network.h"
-#include "daemon/option.h"
+#include "daemon/base/error.h"
+#include "daemon/net/network.h"
+#include "daemon/options/option.h"
 
 struct flowd_netlink_ignored {
     struct flowd_network *networks; /* owned; those of IPv4 come first */

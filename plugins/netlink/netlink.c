@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/log.h"
-#include "daemon/module.h"
-#include "daemon/network.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/module.h"
+#include "daemon/net/network.h"
 #include "scanner.h"
 
 extern const struct flowd_module flowd_plugin_netlink;

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/error.h"
-#include "daemon/option.h"
+#include "daemon/base/error.h"
+#include "daemon/options/option.h"
 
 struct flowd_context;
 struct flowd_metrics;

@@ -4,8 +4,8 @@
  * It announces no flow, so nothing is reported of it. It names the tag; the marker writes it into
  * packets that are of no live flow.
  */
-#include "daemon/log.h"
-#include "daemon/module.h"
+#include "daemon/base/log.h"
+#include "daemon/hub/module.h"
 
 extern const struct flowd_module flowd_plugin_perfsonar;
 

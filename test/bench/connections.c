@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
 
 #define EACH 15000u
 #define BACKLOG 4096

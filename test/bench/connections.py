@@ -2,7 +2,7 @@
 
 import subprocess
 
-from netns import Pair  # test/e2e is on the path of who imports this
+from lab.netns import Pair  # test/e2e is on the path of who imports this
 
 _DEADLINE_S = 60
 

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
 #include "ebpf/marker.h"
 
 #define LINE_MAX_SIZE 160

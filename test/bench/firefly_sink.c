@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
 
 #define BATCH 256
 #define DATAGRAM_SIZE 2048

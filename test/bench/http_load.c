@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/address.h"
-#include "daemon/integer.h"
+#include "daemon/base/integer.h"
+#include "daemon/net/address.h"
 
 #define CONNECTIONS_MAX 1024
 #define ARRAY_MAX 10000

@@ -30,9 +30,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "marker_run.h"
+#include "lab/marker_run.h"
+#include "lab/packet.h"
 #include "marker_turns.h"
-#include "packet.h"
 
 #define ROUNDS 11
 #define PACKETS_MAX 256

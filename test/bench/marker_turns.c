@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "marker_run.h"
+#include "lab/marker_run.h"
 #include "marker_turns_shared.h"
 
 #include "marker_turns.skel.h" /* uses the type above */

@@ -22,11 +22,11 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
-from api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
+from lab.api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
 from connections import Connections  # noqa: E402  pylint: disable=wrong-import-position
-from netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
+from lab.netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
 import turns  # noqa: E402  pylint: disable=wrong-import-position
-from waiting import until  # noqa: E402  pylint: disable=wrong-import-position
+from lab.waiting import until  # noqa: E402  pylint: disable=wrong-import-position
 
 DEADLINE_S = 60
 RESULTS = {}

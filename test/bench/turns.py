@@ -18,8 +18,8 @@ import tempfile
 import threading
 import time
 
-from api_client import Api, connect, event
-from waiting import until
+from lab.api_client import Api, connect, event
+from lab.waiting import until
 
 FLOWS = (262_144, 1_000_000)
 ROUNDS = 3

@@ -13,11 +13,11 @@
 
 #include <cmocka.h>
 
-#include "combination.h"
-#include "marker_run.h"
-#include "model.h"
-#include "stage.h"
-#include "without_btf.h"
+#include "lab/combination.h"
+#include "lab/marker_run.h"
+#include "lab/model.h"
+#include "lab/stage.h"
+#include "lab/without_btf.h"
 
 #define COMPLAINTS_MAX 10u
 

@@ -18,11 +18,11 @@
 #include <unistd.h>
 
 #include "batch.h"
-#include "daemon/flow_table.h"
-#include "daemon/host.h"
-#include "daemon/hub.h"
+#include "daemon/flow/flow_table.h"
+#include "daemon/hub/hub.h"
+#include "daemon/net/host.h"
 #include "entries.h"
-#include "marker_run.h"
+#include "lab/marker_run.h"
 #include "sweep.h"
 
 #define ENTRIES_MAX 8u

@@ -12,8 +12,8 @@
 #include <bpf/bpf.h>
 #include <cmocka.h>
 
-#include "kernel_lacks.h"
-#include "stage.h"
+#include "lab/kernel_lacks.h"
+#include "lab/stage.h"
 
 static struct stage stage;
 static struct model_settings settings = {.routes_read = true, .mtu = STAGE_MTU};

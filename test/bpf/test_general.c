@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "kernel_lacks.h"
-#include "stage.h"
+#include "lab/kernel_lacks.h"
+#include "lab/stage.h"
 
 #define ENTROPY 0xc0103u
 #define ENTROPY_VALUES 32u

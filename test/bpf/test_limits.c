@@ -15,8 +15,8 @@
 #include <net/ethernet.h>
 #include <unistd.h>
 
-#include "kernel_lacks.h"
-#include "stage.h"
+#include "lab/kernel_lacks.h"
+#include "lab/stage.h"
 
 #define LENGTH_FIELD_MAX 65535u
 #define SEGMENT_MIN 6u

@@ -12,12 +12,12 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "capabilities.h"
-#include "kernel_lacks.h"
-#include "marker_run.h"
-#include "model.h"
-#include "packet.h"
-#include "without_btf.h"
+#include "lab/capabilities.h"
+#include "lab/kernel_lacks.h"
+#include "lab/marker_run.h"
+#include "lab/model.h"
+#include "lab/packet.h"
+#include "lab/without_btf.h"
 
 #define STRATEGIES 4u
 #define MODES (STRATEGIES * 2 * 2)

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "model.h"
-#include "packet.h"
+#include "lab/model.h"
+#include "lab/packet.h"
 
 static const struct flowd_marker_mark mark = {
     .label = 0x3fefd, .experiment = 0x1ff, .activity = 0x3f};

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 #include <net/ethernet.h>
 
-#include "kernel_lacks.h"
-#include "stage.h"
+#include "lab/kernel_lacks.h"
+#include "lab/stage.h"
 
 #define MTU 9000u
 /* Longer than a page: a shorter packet is made linear whatever the virtio header says. */

@@ -14,8 +14,8 @@
 #include <cmocka.h>
 #include <net/ethernet.h>
 
-#include "marker_run.h"
-#include "packet.h"
+#include "lab/marker_run.h"
+#include "lab/packet.h"
 
 #define LABEL 0xabcde
 /* The interface of packets that BPF_PROG_TEST_RUN makes is the loopback device. */

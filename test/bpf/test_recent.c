@@ -16,8 +16,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "marker_run.h"
-#include "packet.h"
+#include "lab/marker_run.h"
+#include "lab/packet.h"
 #include "recent.h"
 
 #define ONE 0xabcdeu

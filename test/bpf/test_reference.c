@@ -13,10 +13,10 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "daemon/flow.h"
-#include "kernel_lacks.h"
-#include "marker_run.h"
-#include "packet.h"
+#include "daemon/flow/flow.h"
+#include "lab/kernel_lacks.h"
+#include "lab/marker_run.h"
+#include "lab/packet.h"
 
 #define FRAME_SIZE 256
 

@@ -19,11 +19,11 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 
-#include "capabilities.h"
 #include "ebpf/marker.h"
-#include "kernel_lacks.h"
+#include "lab/capabilities.h"
+#include "lab/kernel_lacks.h"
+#include "lab/marker_run.h"
 #include "marker.skel.h"
-#include "marker_run.h"
 #include "recent.h"
 
 /* How many values each setting takes here: mssReduction, which is a constant, none and one. */

@@ -28,10 +28,10 @@
 #include <unistd.h>
 
 #include "ebpf/sockops.h"
-#include "kernel_lacks.h"
+#include "ebpf/sockops/cgroup.h"
+#include "ebpf/sockops/sockops.h"
+#include "lab/kernel_lacks.h"
 #include "sockops.skel.h"
-#include "sockops/cgroup.h"
-#include "sockops/sockops.h"
 
 #define SETTINGS 32u
 /* More than find room in the ring buffer. */

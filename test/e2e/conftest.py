@@ -11,10 +11,10 @@ import tempfile
 
 import pytest
 
-import isolation
-from api_client import Api
-from flowd_process import FLOWCTL, FLOWD, Flowd, one_shot
-from netns import Namespace, Pair
+from lab import isolation
+from lab.api_client import Api
+from lab.flowd_process import FLOWCTL, FLOWD, Flowd, one_shot
+from lab.netns import Namespace, Pair
 
 STRICT = os.environ.get("FLOWD_TEST_STRICT") == "1"
 _pin_numbers = itertools.count()

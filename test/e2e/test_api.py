@@ -7,11 +7,11 @@ import stat
 import jsonschema
 import pytest
 
-from api_client import Api, event
-from collector import DATA, parse_time
+from lab.api_client import Api, event
+from lab.collector import DATA, parse_time
 from conftest import base_config
 from test_fifo import flow_set
-from waiting import until
+from lab.waiting import until
 
 FLOW = ("2001:db8::1", 1094, "2001:db8::2", 40000)
 SHOWN = {"id", "state", "protocol", "src", "srcPort", "dst", "dstPort", "experiment", "activity",

@@ -5,13 +5,13 @@ import pathlib
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from kernel_bpf import Counter, map_entries, pinned
-from labels import TAG_MASK, tag_bits
-from netns import Namespace, Pair, run
-from traffic import receive_label, udp_socket
-from waiting import until
+from lab.kernel_bpf import Counter, map_entries, pinned
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Namespace, Pair, run
+from lab.traffic import receive_label, udp_socket
+from lab.waiting import until
 
 
 def egress_filters(namespace, interface="veth0"):

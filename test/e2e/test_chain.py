@@ -8,14 +8,14 @@ import itertools
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from kernel_bpf import (TCX_EGRESS, TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp,
+from lab.kernel_bpf import (TCX_EGRESS, TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp,
                         tcx_programs)
-from labels import TAG_MASK, tag_bits
-from netns import Pair, run
-from traffic import udp_socket
-from waiting import until
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair, run
+from lab.traffic import udp_socket
+from lab.waiting import until
 
 PACKETS = 10
 ENDS, GOES_ON = 0, -1  # TC_ACT_OK, which is TCX_PASS, and TC_ACT_UNSPEC, which is TCX_NEXT

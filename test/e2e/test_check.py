@@ -6,7 +6,7 @@ import re
 import pytest
 
 from conftest import base_config
-from flowd_process import one_shot
+from lab.flowd_process import one_shot
 
 
 @pytest.fixture

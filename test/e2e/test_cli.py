@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from api_client import event
-from collector import DATA
+from lab.api_client import event
+from lab.collector import DATA
 from conftest import base_config
-from flowd_process import FLOWCTL, one_shot
+from lab.flowd_process import FLOWCTL, one_shot
 
 
 def write(directory, config):

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from api_client import Api, event, line
+from lab.api_client import Api, event, line
 from conftest import base_config
-from exposition import scrape
-from frames import Frames, of_flow
-from marker_run import Marker
-from netns import Namespace, Pair
-from traffic import Tcp
-from waiting import until
+from lab.exposition import scrape
+from lab.frames import Frames, of_flow
+from lab.marker_run import Marker
+from lab.netns import Namespace, Pair
+from lab.traffic import Tcp
+from lab.waiting import until
 
 RESET = struct.pack("ii", 1, 0)
 # Closed sockets that no buffer for notifications has room for.

@@ -8,15 +8,15 @@ import threading
 
 import pytest
 
-from api_client import Api, event, line
+from lab.api_client import Api, event, line
 from conftest import base_config
-from flood import Flood, TcpFlood
-from kernel_bpf import (IS_IPV6, TCX_INGRESS, Tally, extended_udp, label_is, map_entries, map_key,
+from lab.flood import Flood, TcpFlood
+from lab.kernel_bpf import (IS_IPV6, TCX_INGRESS, Tally, extended_udp, label_is, map_entries, map_key,
                         map_keys, plain_udp)
-from labels import TAG_MASK, tag_bits
-from netns import Pair, run
-from traffic import receive_label, udp_socket
-from waiting import until
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair, run
+from lab.traffic import receive_label, udp_socket
+from lab.waiting import until
 
 # How a daemon goes, and what the next one is configured with: all that is not named stays.
 ROUNDS = [

@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from devices import Tun
-from frames import Frames
-from labels import TAG_MASK, tag_bits
-from netns import Pair
-from waiting import DEADLINE_S, until
+from lab.devices import Tun
+from lab.frames import Frames
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair
+from lab.waiting import DEADLINE_S, until
 
 _TUNSETLINK = 0x400454CD
 _ETHER, _NONE = 1, 0xFFFE

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from api_client import Api
+from lab.api_client import Api
 from conftest import base_config
-from exposition import documented, scrape
-from prometheus_server import PROMTOOL
-from waiting import DEADLINE_S
+from lab.exposition import documented, scrape
+from lab.prometheus_server import PROMTOOL
+from lab.waiting import DEADLINE_S
 
 DASHBOARD = pathlib.Path(__file__).parents[2] / "docs" / "dashboards" / "flowd-grafana.json"
 

@@ -9,14 +9,14 @@ import threading
 
 import pytest
 
-from api_client import Api, event, line
-from collector import Collector
+from lab.api_client import Api, event, line
+from lab.collector import Collector
 from conftest import base_config
-from flowd_process import FLOWCTL, one_shot
-from long_path import LongPath
-from netns import Pair
-from traffic import Tcp
-from waiting import DEADLINE_S, until
+from lab.flowd_process import FLOWCTL, one_shot
+from lab.long_path import LongPath
+from lab.netns import Pair
+from lab.traffic import Tcp
+from lab.waiting import DEADLINE_S, until
 
 PERIOD_MS = 100
 COOKIE = 37  # bytes that iperf3 sends on each stream before the data

@@ -11,14 +11,14 @@ import sys
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from kernel_bpf import Counter
-from netns import Pair
+from lab.kernel_bpf import Counter
+from lab.netns import Pair
 from test_attach import Probe, egress_filters, qdiscs
-from waiting import until
+from lab.waiting import until
 
-REFUSE = [sys.executable, pathlib.Path(__file__).with_name("refuse_bpf.py")]
+REFUSE = [sys.executable, pathlib.Path(__file__).with_name("lab") / "refuse_bpf.py"]
 WITHOUT_PERFMON = ["setpriv", "--bounding-set=-perfmon,-sys_admin"]
 WITHOUT_BTF = ["unshare", "--mount", "--", "sh", "-c",
                'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]

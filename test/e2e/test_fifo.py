@@ -13,10 +13,10 @@ import threading
 
 import pytest
 
-from api_client import Api, event, line
-from collector import DATA
+from lab.api_client import Api, event, line
+from lab.collector import DATA
 from conftest import base_config
-from waiting import until
+from lab.waiting import until
 
 PIPE_BUF = 4096
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from api_client import Api, event
-from collector import Collector
+from lab.api_client import Api, event
+from lab.collector import Collector
 from conftest import base_config
-from flowd_process import one_shot
-from netns import Pair
+from lab.flowd_process import one_shot
+from lab.netns import Pair
 
 # Every old spelling, where it stands, and what it becomes (a path in `flowd conf` and its value).
 OLD = {

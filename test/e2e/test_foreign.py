@@ -4,13 +4,13 @@ import contextlib
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from devices import Tun
-from kernel_bpf import Tally, clsact_filters, extended_udp, label_is, plain_udp, tcx_programs
-from labels import TAG_MASK, tag_bits
-from netns import Pair
-from traffic import udp_socket
+from lab.devices import Tun
+from lab.kernel_bpf import Tally, clsact_filters, extended_udp, label_is, plain_udp, tcx_programs
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair
+from lab.traffic import udp_socket
 
 PACKETS = 20
 

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from api_client import Api, line
+from lab.api_client import Api, line
 from conftest import base_config
-from flowd_process import FLOWD, sanitizer_environment
-from waiting import DEADLINE_S, until
+from lab.flowd_process import FLOWD, sanitizer_environment
+from lab.waiting import DEADLINE_S, until
 
-HAND_OVER = pathlib.Path(__file__).with_name("hand_over.py")
+HAND_OVER = pathlib.Path(__file__).with_name("lab") / "hand_over.py"
 
 
 class Manager:

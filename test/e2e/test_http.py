@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from api_client import Api, connect, event
-from waiting import DEADLINE_S, until
+from lab.api_client import Api, connect, event
+from lab.waiting import DEADLINE_S, until
 
 BODY = json.dumps(event("2001:db8::1", 1, "2001:db8::2", 2)).encode()
 

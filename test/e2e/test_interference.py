@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from api_client import Api, connect, event, line
+from lab.api_client import Api, connect, event, line
 from conftest import base_config
-from kernel_bpf import map_entries
-from netns import Pair
-from waiting import until
+from lab.kernel_bpf import map_entries
+from lab.netns import Pair
+from lab.waiting import until
 
 
 @pytest.mark.parametrize("group", ["", "nogroup"])

@@ -5,17 +5,17 @@ import struct
 
 import pytest
 
-from api_client import Api, event
-from cgroups import inside, made, mount_point, sockops_programs
+from lab.api_client import Api, event
+from lab.cgroups import inside, made, mount_point, sockops_programs
 from conftest import base_config
-from flowd_process import sanitizer_environment
-from frames import Frames, of_flow
-from kernel_bpf import ConnectionCounter, watched_in_kernel
-from marker_run import Marker
-from netns import Pair
+from lab.flowd_process import sanitizer_environment
+from lab.frames import Frames, of_flow
+from lab.kernel_bpf import ConnectionCounter, watched_in_kernel
+from lab.marker_run import Marker
+from lab.netns import Pair
 from test_failures import REFUSE, WITHOUT_PERFMON, detail, holds
-from traffic import Iperf3, Tcp
-from waiting import until
+from lab.traffic import Iperf3, Tcp
+from lab.waiting import until
 
 PORT = 5201
 LISTENERS = {"minDestinationPort": 8000, "maxDestinationPort": 9000}

@@ -2,9 +2,9 @@
 
 import pytest
 
-import isolation
+from lab import isolation
 from conftest import base_config
-from flowd_process import one_shot
+from lab.flowd_process import one_shot
 
 REFUSED = ("unshare", "--no-such-namespace")
 

@@ -13,14 +13,14 @@ import re
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from frames import Frames, of_flow, split
-from netns import Pair
+from lab.frames import Frames, of_flow, split
+from lab.netns import Pair
 from test_failures import WITHOUT_PERFMON
-from traffic import Tcp, udp_socket
-from transfer import ended, make_file, send_file
-from waiting import until
+from lab.traffic import Tcp, udp_socket
+from lab.transfer import ended, make_file, send_file
+from lab.waiting import until
 
 STRATEGIES = ("label", "hopByHop", "destination", "hopByHopDestination")
 DATAGRAMS = 20

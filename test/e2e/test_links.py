@@ -9,17 +9,17 @@ import tempfile
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from devices import Tun
-from flood import Flood
-from frames import MARKS, Frames, dissect, is_marked
-from kernel_bpf import TCX_INGRESS, Tally, clsact_filters, label_is, map_entries, plain_udp, tcx_programs
-from labels import TAG_MASK, tag_bits
-from links import BridgePort, Link, Macvlan, Tap, TunLink, Veth, Vxlan, bears, marks_of, wants_options
-from netns import Namespace, Pair, run
-from traffic import udp_socket
-from waiting import until
+from lab.devices import Tun
+from lab.flood import Flood
+from lab.frames import MARKS, Frames, dissect, is_marked
+from lab.kernel_bpf import TCX_INGRESS, Tally, clsact_filters, label_is, map_entries, plain_udp, tcx_programs
+from lab.labels import TAG_MASK, tag_bits
+from lab.links import BridgePort, Link, Macvlan, Tap, TunLink, Veth, Vxlan, bears, marks_of, wants_options
+from lab.netns import Namespace, Pair, run
+from lab.traffic import udp_socket
+from lab.waiting import until
 
 
 def interfaces(api):

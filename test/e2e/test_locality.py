@@ -4,13 +4,13 @@ import socket
 
 import pytest
 
-from api_client import Api, event
-from capture import Capture
+from lab.api_client import Api, event
+from lab.capture import Capture
 from conftest import base_config
-from labels import TAG_MASK, tag_bits
-from netns import Namespace, Pair, run
-from traffic import Tcp, udp_socket
-from waiting import until
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Namespace, Pair, run
+from lab.traffic import Tcp, udp_socket
+from lab.waiting import until
 
 TAG = tag_bits(2, 17)
 _IPV6_FREEBIND = 78

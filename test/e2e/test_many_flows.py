@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from api_client import Api, connect, event
+from lab.api_client import Api, connect, event
 from conftest import base_config
-from netns import Pair
-from waiting import until
+from lab.netns import Pair
+from lab.waiting import until
 
 PAGE_RECORDS = 65536
 MANY = PAGE_RECORDS + 2000

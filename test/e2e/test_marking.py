@@ -6,15 +6,15 @@ import socket
 
 import pytest
 
-from api_client import Api, event, line
-from capture import Capture
-from collector import Collector, now
+from lab.api_client import Api, event, line
+from lab.capture import Capture
+from lab.collector import Collector, now
 from conftest import base_config
-from flood import Flood
-from labels import TAG_MASK, tag_bits
-from netns import Pair
-from traffic import Iperf3, Tcp, on_one_cpu, receive_label, receive_longer, udp_socket
-from waiting import until
+from lab.flood import Flood
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair
+from lab.traffic import Iperf3, Tcp, on_one_cpu, receive_label, receive_longer, udp_socket
+from lab.waiting import until
 
 EXPERIMENT, ACTIVITY = 2, 17
 SERVER_PORT, CLIENT_PORT = 5201, 45001

@@ -9,13 +9,13 @@ import threading
 import pytest
 
 from conftest import _stop_daemons
-from frames import ADDED, FRAGMENT, OPTION_HEADERS, Frames, is_marked, of_flow, split
-from labels import TAG_MASK, tag_bits
-from marker_run import Marker, set_offload
-from netns import Pair, Path
-from traffic import Tcp, on_one_cpu, udp_socket
-from transfer import ended, make_file, send_file
-from waiting import DEADLINE_S, until
+from lab.frames import ADDED, FRAGMENT, OPTION_HEADERS, Frames, is_marked, of_flow, split
+from lab.labels import TAG_MASK, tag_bits
+from lab.marker_run import Marker, set_offload
+from lab.netns import Pair, Path
+from lab.traffic import Tcp, on_one_cpu, udp_socket
+from lab.transfer import ended, make_file, send_file
+from lab.waiting import DEADLINE_S, until
 
 OPTION_STRATEGIES = ("hopByHop", "destination", "hopByHopDestination")
 STRATEGIES = tuple(OPTION_HEADERS)

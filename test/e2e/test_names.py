@@ -2,13 +2,13 @@
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from flood import Flood
-from kernel_bpf import TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp, tcx_programs
-from links import Link, Veth
-from traffic import udp_socket
-from waiting import until
+from lab.flood import Flood
+from lab.kernel_bpf import TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp, tcx_programs
+from lab.links import Link, Veth
+from lab.traffic import udp_socket
+from lab.waiting import until
 
 SHORT = "enp3s0f0"
 LONG = "enx" + "0123456789" * 12 + "abcd"

@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from kernel_bpf import BlackHole
-from netns import Pair
-from traffic import Tcp, on_one_cpu
-from waiting import DEADLINE_S
+from lab.kernel_bpf import BlackHole
+from lab.netns import Pair
+from lab.traffic import Tcp, on_one_cpu
+from lab.waiting import DEADLINE_S
 
 LARGEST = 3000  # bytes of an Ethernet frame that gets through
 MTU = 9000

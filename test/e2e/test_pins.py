@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from kernel_bpf import Counter, Tally, clsact_filters, plain_udp, tcx_programs
-from netns import run
+from lab.kernel_bpf import Counter, Tally, clsact_filters, plain_udp, tcx_programs
+from lab.netns import run
 from test_attach import Probe
 from test_continuity import Guarded
 from test_links import index_of
-from waiting import until
+from lab.waiting import until
 
 BPFTOOL = "/usr/sbin/bpftool"
 MAPS = ["flows", "bitmap", "counters", "fragments"]

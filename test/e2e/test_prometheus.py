@@ -9,14 +9,14 @@ import socket
 
 import pytest
 
-from api_client import Api, connect, event
+from lab.api_client import Api, connect, event
 from conftest import base_config
-from exposition import OPENMETRICS, TYPES, Metrics, documented, scrape
-from netns import Pair
-from prometheus_server import Prometheus, check_metrics
+from lab.exposition import OPENMETRICS, TYPES, Metrics, documented, scrape
+from lab.netns import Pair
+from lab.prometheus_server import Prometheus, check_metrics
 from test_sampling import connected
-from traffic import Tcp, receive_label, udp_socket
-from waiting import until
+from lab.traffic import Tcp, receive_label, udp_socket
+from lab.waiting import until
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
 PERIOD_MS = 100

@@ -6,8 +6,8 @@ import pathlib
 import shutil
 import subprocess
 
-from flowd_process import FLOWCTL, FLOWD
-from waiting import until
+from lab.flowd_process import FLOWCTL, FLOWD
+from lab.waiting import until
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,13 +8,13 @@ import re
 
 import pytest
 
-from api_client import Api, event, line
-from collector import Collector
+from lab.api_client import Api, event, line
+from lab.collector import Collector
 from conftest import base_config
-from exposition import Metrics
-from netns import Pair
-from traffic import Tcp
-from waiting import until
+from lab.exposition import Metrics
+from lab.netns import Pair
+from lab.traffic import Tcp
+from lab.waiting import until
 
 COLLECTOR_PORT = 10515
 FOUND_PORT = 5201  # of connections that the plugins find by themselves

@@ -4,12 +4,12 @@ import copy
 import os
 import signal
 
-from api_client import Api, event, line
-from collector import Collector
-from labels import TAG_MASK, tag_bits
-from netns import Pair
-from traffic import receive_label, udp_socket
-from waiting import until
+from lab.api_client import Api, event, line
+from lab.collector import Collector
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair
+from lab.traffic import receive_label, udp_socket
+from lab.waiting import until
 
 
 def test_reload(pair, marking):

@@ -6,15 +6,15 @@ import threading
 
 import pytest
 
-from api_client import Api, event, line
-from capture import Capture
-from collector import Collector
+from lab.api_client import Api, event, line
+from lab.capture import Capture
+from lab.collector import Collector
 from conftest import base_config
-from kernel_bpf import add_map_entry, map_entries, pinned
-from labels import TAG_MASK, tag_bits
-from netns import Pair
-from traffic import Stream, Tcp, number_of, udp_socket
-from waiting import until
+from lab.kernel_bpf import add_map_entry, map_entries, pinned
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair
+from lab.traffic import Stream, Tcp, number_of, udp_socket
+from lab.waiting import until
 
 
 def by_key(flows):

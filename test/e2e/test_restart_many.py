@@ -5,10 +5,10 @@ import signal
 
 import pytest
 
-from api_client import Api, event, line
-from kernel_bpf import map_keys
-from netns import Pair
-from waiting import until
+from lab.api_client import Api, event, line
+from lab.kernel_bpf import map_keys
+from lab.netns import Pair
+from lab.waiting import until
 
 FLOWS = 12000
 

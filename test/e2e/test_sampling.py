@@ -5,11 +5,11 @@ import socket
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from netns import Pair
-from traffic import Tcp
-from waiting import until
+from lab.netns import Pair
+from lab.traffic import Tcp
+from lab.waiting import until
 
 PERIOD_MS = 200
 

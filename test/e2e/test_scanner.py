@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from api_client import Api, event
-from collector import Collector
+from lab.api_client import Api, event
+from lab.collector import Collector
 from conftest import base_config
-from flowd_process import one_shot
-from netns import Pair
-from traffic import Tcp
-from waiting import until
+from lab.flowd_process import one_shot
+from lab.netns import Pair
+from lab.traffic import Tcp
+from lab.waiting import until
 
 PERIOD_MS = 100
 TAG = {"experiment": 9, "activity": 4}

@@ -8,11 +8,11 @@ import socket
 
 import pytest
 
-from api_client import Api, connect, event, line
-from collector import Collector, parse_time
+from lab.api_client import Api, connect, event, line
+from lab.collector import Collector, parse_time
 from conftest import base_config
-from netns import Pair, run
-from waiting import DEADLINE_S, until
+from lab.netns import Pair, run
+from lab.waiting import DEADLINE_S, until
 
 
 @pytest.fixture

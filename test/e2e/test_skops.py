@@ -4,13 +4,13 @@ import socket
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from kernel_bpf import watched_in_kernel
-from netns import Pair
+from lab.kernel_bpf import watched_in_kernel
+from lab.netns import Pair
 from test_failures import WITHOUT_PERFMON, detail, holds
-from traffic import Tcp
-from waiting import until
+from lab.traffic import Tcp
+from lab.waiting import until
 
 MOMENTARY = {"lastsnd", "lastrcv", "lastack", "state", "time"}
 

@@ -11,12 +11,12 @@ import stat
 
 import pytest
 
-from api_client import Api, event, line
-from collector import DATA, Collector
+from lab.api_client import Api, event, line
+from lab.collector import DATA, Collector
 from conftest import base_config
-from flowd_process import FLOWD
-from netns import Pair
-from waiting import until
+from lab.flowd_process import FLOWD
+from lab.netns import Pair
+from lab.waiting import until
 
 
 def fails(daemon, *words, status=1):

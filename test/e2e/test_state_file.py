@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from waiting import until
+from lab.waiting import until
 
 HEADER, RECORD = 4096, 160
 KEPT = ("id", "startTime", "experiment", "activity", "application", "plugin", "protocol", "src",

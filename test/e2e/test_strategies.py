@@ -10,18 +10,18 @@ import struct
 
 import pytest
 
-from api_client import event
-from collector import Collector
+from lab.api_client import event
+from lab.collector import Collector
 from conftest import base_config
-from dissection import CHECKSUM_GOOD, tshark
-from frames import (ADDED, DESTINATION, HOP_BY_HOP, ICMPV6, MARKS, OPTION_HEADERS, ROUTING, Frames, dissect,
+from lab.dissection import CHECKSUM_GOOD, tshark
+from lab.frames import (ADDED, DESTINATION, HOP_BY_HOP, ICMPV6, MARKS, OPTION_HEADERS, ROUTING, Frames, dissect,
                     frame_of, is_marked, of_flow, option_of, split, udp_of)
-from labels import TAG_MASK, tag_bits
-from marker_run import OFFLOADS, Marker, set_offload
-from netns import Pair
-from traffic import on_one_cpu, udp_socket
-from transfer import ended, make_file, send_file, send_iperf3
-from waiting import until
+from lab.labels import TAG_MASK, tag_bits
+from lab.marker_run import OFFLOADS, Marker, set_offload
+from lab.netns import Pair
+from lab.traffic import on_one_cpu, udp_socket
+from lab.transfer import ended, make_file, send_file, send_iperf3
+from lab.waiting import until
 
 STRATEGIES = tuple(OPTION_HEADERS)
 FILE_SIZE = 1_000_000

@@ -5,13 +5,13 @@ import termios
 
 import pytest
 
-from api_client import Api, event
+from lab.api_client import Api, event
 from conftest import base_config
-from flowd_process import FLOWCTL
-from netns import Pair
-from terminal import LEAVE, Terminal
-from traffic import Tcp
-from waiting import until
+from lab.flowd_process import FLOWCTL
+from lab.netns import Pair
+from lab.terminal import LEAVE, Terminal
+from lab.traffic import Tcp
+from lab.waiting import until
 
 FLOWS = 40
 

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from flowd_process import BIN_DIR, FLOWD
-from netns import run
+from lab.flowd_process import BIN_DIR, FLOWD
+from lab.netns import run
 
 UNITS = pathlib.Path(__file__).parents[2] / "packaging/systemd"
 

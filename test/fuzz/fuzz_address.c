@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/address.h"
+#include "daemon/net/address.h"
 #include "fuzz_target.h"
 
 static void check_endpoint(const char *text)

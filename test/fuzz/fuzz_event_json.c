@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/registry_file.h"
+#include "daemon/flow/registry_file.h"
 #include "event_json.h"
 #include "fuzz_target.h"
 

@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "daemon/registry_file.h"
+#include "daemon/flow/registry_file.h"
 #include "fuzz_target.h"
 #include "line.h"
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/metrics.h"
+#include "daemon/metrics/metrics.h"
 #include "fuzz_target.h"
 
 #define MORE " ,nonsense, "

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/flow_record.h"
-#include "daemon/flow_table.h"
-#include "daemon/state_file_header.h"
+#include "daemon/flow/flow_record.h"
+#include "daemon/flow/flow_table.h"
+#include "daemon/flow/state_file_header.h"
 #include "fuzz_target.h"
 
 #define HEADER_SIZE 4096

@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "daemon/tcp_field.h"
+#include "daemon/tcp/tcp_field.h"
 #include "fuzz_target.h"
 
 static void check_object(const struct flowd_tcp_sample *sample, unsigned set, size_t room)

@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "daemon/timestamp.h"
+#include "daemon/base/timestamp.h"
 #include "fuzz_target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

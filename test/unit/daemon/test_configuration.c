@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "daemon/configuration.h"
-#include "scratch.h"
+#include "lab/scratch.h"
 
 struct module_config {
     int64_t port;

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/address.h"
+#include "daemon/net/address.h"
 #include "sender.h"
 
 #define WAIT_MS 5000

@@ -13,14 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/flow_table.h"
-#include "daemon/hub.h"
-#include "daemon/metrics.h"
-#include "daemon/registry.h"
-#include "daemon/tcp_sample.h"
-#include "http_fixture.h"
+#include "daemon/flow/flow_table.h"
+#include "daemon/flow/registry.h"
+#include "daemon/hub/hub.h"
+#include "daemon/metrics/metrics.h"
+#include "daemon/tcp/tcp_sample.h"
+#include "lab/http_fixture.h"
+#include "lab/sample_flow.h"
 #include "prometheus.h"
-#include "sample_flow.h"
 #include "series.h"
 
 #define FLOWS 2200 /* more than are looked at in a turn */

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-#include "sample_flow.h"
+#include "lab/sample_flow.h"
 #include "selection.h"
 
 #define FLOWS 500

@@ -13,10 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/flow.h"
-#include "daemon/registry_file.h"
-#include "sample_flow.h"
-#include "scratch.h"
+#include "daemon/flow/flow.h"
+#include "daemon/flow/registry_file.h"
+#include "lab/sample_flow.h"
+#include "lab/scratch.h"
 #include "series.h"
 
 #define LABELS "a=\"b\""

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "chunks.h"
+#include "daemon/http/chunks.h"
 
 #define TEXT(literal) literal, sizeof(literal) - 1
 #define LIMIT 1000

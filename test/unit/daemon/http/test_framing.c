@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "framing.h"
+#include "daemon/http/framing.h"
 
 #define TEXT(literal) literal, sizeof(literal) - 1
 /* A request line and a Host in front of the lines that a row is about. */

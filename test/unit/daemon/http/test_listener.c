@@ -19,8 +19,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "../scratch.h"
-#include "http_fixture.h"
+#include "lab/http_fixture.h"
+#include "lab/scratch.h"
 
 #define REQUEST "GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #define SURPLUS 80 /* connections past the limit: more than are told so */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http_fixture.h"
+#include "lab/http_fixture.h"
 
 #define HOST "Host: localhost\r\n"
 #define SHORT_MS 20

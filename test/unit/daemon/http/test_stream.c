@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http_fixture.h"
+#include "lab/http_fixture.h"
 
 #define HOST "Host: localhost\r\n"
 #define SHORT_MS 20

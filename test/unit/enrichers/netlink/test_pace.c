@@ -16,10 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/flow_table.h"
-#include "daemon/host.h"
-#include "daemon/hub.h"
-#include "daemon/module.h"
+#include "daemon/flow/flow_table.h"
+#include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
+#include "daemon/net/host.h"
 
 #define FLOWS 20000u
 #define MOST_AT_ONCE 4096

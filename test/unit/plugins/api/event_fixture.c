@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/registry_file.h"
+#include "daemon/flow/registry_file.h"
 
 void event_fixture_begin(struct event_fixture *fixture, event_reader *read, bool with_registry)
 {

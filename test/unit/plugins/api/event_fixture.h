@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "daemon/registry.h"
+#include "daemon/flow/registry.h"
 #include "event_json.h"
 
 /* 2026-01-01T00:00:00Z */

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../../daemon/scratch.h"
 #include "access.h"
+#include "lab/scratch.h"
 
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 

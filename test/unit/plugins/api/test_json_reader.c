@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/text.h"
+#include "daemon/base/text.h"
 #include "json_reader.h"
 
 #define TEXT(literal)                                                                              \

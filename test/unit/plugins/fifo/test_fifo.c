@@ -18,11 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
-#include "daemon/registry.h"
-#include "hub_fixture.h"
-#include "sample_flow.h"
-#include "scratch.h"
+#include "daemon/base/log.h"
+#include "daemon/flow/registry.h"
+#include "lab/hub_fixture.h"
+#include "lab/sample_flow.h"
+#include "lab/scratch.h"
 
 extern const struct flowd_module flowd_plugin_fifo;
 

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/registry_file.h"
+#include "daemon/flow/registry_file.h"
 #include "line.h"
 
 #define TEXT(literal) literal, sizeof(literal) - 1

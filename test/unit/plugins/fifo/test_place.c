@@ -16,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
+#include "daemon/base/log.h"
+#include "lab/scratch.h"
 #include "place.h"
-#include "scratch.h"
 
 #define NOBODY 65534
 

@@ -1,0 +1,20 @@
+# cmake -DFILES=A,B -DFOLDERS=C,D -DSTAMP=E -P CheckIncludes.cmake: fails if one of the files includes
+# a header by a path from the root whose folder is not among the folders, and writes E if none does.
+cmake_minimum_required(VERSION 3.25)
+
+string(REPLACE "," ";" files "${FILES}")
+string(REPLACE "," ";" folders "${FOLDERS}")
+set(wrong "")
+foreach(file ${files})
+  file(STRINGS ${file} lines REGEX "^#include \"[^\"]*/[^\"]*\"")
+  foreach(line ${lines})
+    string(REGEX REPLACE "^#include \"(.*)/[^/]*\".*" "\\1" folder "${line}")
+    if(NOT folder IN_LIST folders)
+      string(APPEND wrong "\n  ${file}: ${line}")
+    endif()
+  endforeach()
+endforeach()
+if(wrong)
+  message(FATAL_ERROR "includes that the library's USES and NEEDS do not cover:${wrong}")
+endif()
+file(WRITE ${STAMP} "")

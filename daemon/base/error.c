@@ -1,0 +1,60 @@
+/*
+ * Error messages: formatted once where the failure is seen, with words put before on the way up.
+ */
+#include "daemon/base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Appends ": " and words behind the first length bytes of err's message, as far as they fit. */
+static void append(struct flowd_error *err, int length, const char *words)
+{
+    size_t at = length > 0 ? (size_t)length : 0;
+    size_t count = strlen(words);
+
+    if (at + 3 > sizeof(err->message))
+        return;
+    if (count > sizeof(err->message) - at - 3)
+        count = sizeof(err->message) - at - 3;
+    memcpy(err->message + at, ": ", 2);
+    memcpy(err->message + at + 2, words, count);
+    err->message[at + 2 + count] = '\0';
+}
+
+int flowd_fail(struct flowd_error *err, int errnum, const char *format, ...)
+{
+    int result = errnum > 0 ? -errnum : errnum;
+    va_list arguments;
+    int length;
+
+    if (err == NULL)
+        return result;
+    va_start(arguments, format);
+    length = vsnprintf(err->message, sizeof(err->message), format, arguments);
+    va_end(arguments);
+    if (errnum > 0) {
+        char text[96];
+
+        append(err, length, strerror_r(errnum, text, sizeof(text)));
+    }
+    return result;
+}
+
+int flowd_error_wrap(struct flowd_error *err, int result, const char *format, ...)
+{
+    char inner[FLOWD_ERROR_SIZE];
+    va_list arguments;
+    int length;
+
+    if (err == NULL)
+        return result;
+    memcpy(inner, err->message, sizeof(inner));
+    va_start(arguments, format);
+    length = vsnprintf(err->message, sizeof(err->message), format, arguments);
+    va_end(arguments);
+    append(err, length, inner);
+    return result;
+}

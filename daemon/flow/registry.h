@@ -1,0 +1,54 @@
+/*
+ * The SciTags registry: names of experiments and of their activities, read from `api.json`.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/error.h"
+#include "daemon/base/mistakes.h"
+
+struct flowd_registry;
+
+/* An empty registry. Returns owned, NULL: no memory. */
+struct flowd_registry *flowd_registry_new(void);
+void flowd_registry_free(struct flowd_registry *registry);
+
+/*
+ * Replaces the contents by those of the text (size bytes of JSON). An entry that is no good is left
+ * out, and one whose name others have is not found by it: each adds a line to skipped. On failure
+ * the old contents stay. Returns 0 or -errno.
+ */
+int flowd_registry_read(struct flowd_registry *registry, const char *text, size_t size,
+                        struct flowd_mistakes *skipped, struct flowd_error *err);
+void flowd_registry_clear(struct flowd_registry *registry);
+
+size_t flowd_registry_count(const struct flowd_registry *registry);
+
+/*
+ * Finds a name of len bytes, without regard to blanks, "_", "-" and case. Of several, the one that
+ * is written like it counts. Returns 0, -ENOENT, or -ENOTUNIQ: it may be one or another. An
+ * activity's name belongs to its experiment.
+ */
+int flowd_registry_experiment(const struct flowd_registry *registry, const char *name, size_t len,
+                              uint16_t *experiment);
+int flowd_registry_activity(const struct flowd_registry *registry, uint16_t experiment,
+                            const char *name, size_t len, uint8_t *activity);
+
+/* The registry's name for a number; NULL: none. Borrowed until the next load. */
+const char *flowd_registry_experiment_name(const struct flowd_registry *registry,
+                                           uint16_t experiment);
+const char *flowd_registry_activity_name(const struct flowd_registry *registry, uint16_t experiment,
+                                         uint8_t activity);
+
+/*
+ * Reads "a number or, where a registry is loaded, a name". Returns 0; -ERANGE for a number outside
+ * 0-FLOWD_EXPERIMENT_MAX / 0-FLOWD_ACTIVITY_MAX; -ENOENT for an unknown name; -ENOTUNIQ for one
+ * that several have; with the reason.
+ */
+int flowd_registry_read_experiment(const struct flowd_registry *registry, const char *text,
+                                   size_t len, uint16_t *experiment, struct flowd_error *err);
+int flowd_registry_read_activity(const struct flowd_registry *registry, uint16_t experiment,
+                                 const char *text, size_t len, uint8_t *activity,
+                                 struct flowd_error *err);

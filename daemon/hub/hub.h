@@ -1,0 +1,131 @@
+/*
+ * The hub: validates flow events, keeps the table of live flows, and turns each loop turn's events
+ * into one commit of every backend.
+ *
+ * Plugins submit while they read; nothing is promised yet. Just before the loop would block
+ * (ev_prepare) the hub commits: each backend sends its batch, then those who wait for the commit
+ * (flowd_hub_wait) are told, then the records of flows that ended are freed.
+ *
+ * Samples of the flows' sockets pass the hub too: it keeps the last one of each flow and shows it
+ * to the backends.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/base/error.h"
+#include "daemon/flow/flow.h"
+#include "daemon/hub/module.h"
+#include "daemon/hub/source.h"
+#include "daemon/hub/waiters.h"
+
+struct flowd_flow_table;
+struct flowd_tcp_sample;
+
+struct flowd_hub_limits {
+    size_t flows_max;
+    int64_t timeout_s;        /* end a flow this long after its last event; 0: never */
+    int64_t sample_period_ms; /* enrichers.period */
+};
+
+/* Takes table. Returns owned, NULL: no memory. */
+struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *table,
+                                const struct flowd_hub_limits *limits);
+/* Frees the hub and closes the table; live flows stay in the state file. */
+void flowd_hub_free(struct flowd_hub *hub);
+
+void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *limits);
+
+/* Adds a started backend. Returns its slot, or -ENOSPC. */
+int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *module, void *instance);
+/* Adds a started enricher. Returns 0, or -ENOSPC. */
+int flowd_hub_add_enricher(struct flowd_hub *hub, const struct flowd_module *module,
+                           void *instance);
+/*
+ * Tells every backend and enricher of the flows that the state file brought: of the first of them
+ * at once, with a commit, and of some thousand more in each loop turn.
+ */
+void flowd_hub_restore(struct flowd_hub *hub);
+/* Whether there are flows left that the backends do not know of. */
+bool flowd_hub_is_restoring(const struct flowd_hub *hub);
+/* Commits what is queued, outside of the loop: the last thing before the backends stop. */
+void flowd_hub_flush(struct flowd_hub *hub);
+/* Starts to commit on each loop turn. */
+void flowd_hub_begin(struct flowd_hub *hub);
+
+/* The source named name, made if it is not there. Borrowed from the hub; NULL: no memory. */
+struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name);
+const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub);
+
+/*
+ * Submits one event. Returns an enum flowd_result (never FLOWD_REFUSED) and sets *flow (may be
+ * NULL) to the flow it concerns, or to NULL for FLOWD_UNKNOWN; or refuses with a negative errno and
+ * the reason in err:
+ *   -EINVAL, -ERANGE  the event itself is wrong; the reason names the field
+ *   -ENOSPC           flows.max flows are live
+ *   other             a backend refused it, or the state file could not grow
+ * The pointer is good until the commit of this loop turn.
+ */
+int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
+                     const struct flowd_event *event, struct flowd_flow **flow,
+                     struct flowd_error *err);
+
+/*
+ * Ends a live flow (a DELETE, a time-out, a socket that is gone). last (borrowed) is the socket's
+ * last sample where the caller has it; NULL: the enrichers are asked; &flowd_tcp_sample_unknown:
+ * whatever was or can be sampled is another socket's.
+ */
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                   const struct flowd_tcp_sample *last);
+
+/* Notes that a live flow is known to go on, so that it does not time out; nobody is told. */
+void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow);
+
+/*
+ * Takes a sample (copied) of a live flow's socket. Backends are told, unless they were less than
+ * half a period (enrichers.period) ago.
+ */
+void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
+                      const struct flowd_tcp_sample *sample);
+/* The same without telling anybody: the socket is gone, and the flow goes on for the time being. */
+void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
+                           const struct flowd_tcp_sample *sample);
+/* The last sample of a flow that is live or ended in this turn; NULL: none. Borrowed. */
+const struct flowd_tcp_sample *flowd_hub_sample_of(const struct flowd_hub *hub,
+                                                   const struct flowd_flow *flow);
+
+/* Tells waiter after this turn's commit. A waiter waits once; waiting again is an error. */
+void flowd_hub_wait(struct flowd_hub *hub, struct flowd_waiter *waiter);
+void flowd_hub_unwait(struct flowd_hub *hub, struct flowd_waiter *waiter);
+
+/* Live flows. The pointers are good until the end of the loop turn. */
+size_t flowd_hub_live(const struct flowd_hub *hub);
+size_t flowd_hub_max(const struct flowd_hub *hub);
+/* Records of the state file that were dropped at the start. */
+size_t flowd_hub_damaged(const struct flowd_hub *hub);
+/* Flows that have started and ended since this process did. */
+void flowd_hub_totals(const struct flowd_hub *hub, uint64_t *started, uint64_t *ended);
+/* The flow with this id if it is live or ended in this turn, else NULL. */
+struct flowd_flow *flowd_hub_find(struct flowd_hub *hub, uint64_t id);
+/* The flow in record index (flowd_flow_index) if it is live or ended in this turn, else NULL. */
+struct flowd_flow *flowd_hub_at(struct flowd_hub *hub, uint32_t index);
+struct flowd_flow *flowd_hub_find_key(struct flowd_hub *hub, const struct flowd_flow_key *key);
+/*
+ * Walks live flows in the order of their records. Start with *cursor 0; returns NULL at the end.
+ * A cursor may be kept between turns: flows that start or end meanwhile may or may not be seen, the
+ * others are seen once.
+ */
+struct flowd_flow *flowd_hub_next(struct flowd_hub *hub, uint32_t *cursor);
+/*
+ * The same for who does not go through all of them in one turn: it looks at *budget records at
+ * most, of live flows or not, and lowers it by one for each. NULL with a budget left: the end.
+ */
+struct flowd_flow *flowd_hub_next_within(struct flowd_hub *hub, uint32_t *cursor, uint32_t *budget);
+
+/* What backend slot says of the flow; NULL: no such backend. *failed may be NULL. */
+const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct flowd_flow *flow,
+                                     unsigned slot, const char **backend_name, bool *failed);
+/* "events" and "flows" of the status. Returns owned or NULL. */
+json_t *flowd_hub_status(const struct flowd_hub *hub);

@@ -1,0 +1,65 @@
+/*
+ * A walk over the records of the table, bounded by records in each turn.
+ */
+#include "daemon/hub/introduction.h"
+
+#include "daemon/flow/flow.h"
+#include "daemon/flow/flow_table.h"
+
+#define RECORDS_PER_TURN 2048
+
+void flowd_introduce(struct flowd_introduction *introduction, struct flowd_flow *flow)
+{
+    if (!flow->untold)
+        return;
+    flow->untold = false;
+    flowd_audience_start(introduction->backends, flow, true);
+    flowd_audience_start(introduction->enrichers, flow, true);
+    *introduction->dirty = true;
+}
+
+static void go_on(struct flowd_introduction *introduction)
+{
+    size_t records = flowd_flow_table_records(introduction->table);
+
+    for (int i = 0; i < RECORDS_PER_TURN && introduction->next < records; i++) {
+        struct flowd_flow *flow = flowd_flow_table_at(introduction->table, introduction->next++);
+
+        if (flow != NULL)
+            flowd_introduce(introduction, flow);
+    }
+    introduction->running = introduction->next < records;
+    /* The commit after the last flow is what backends wait for. */
+    *introduction->dirty = true;
+    if (introduction->running)
+        ev_timer_start(introduction->loop, &introduction->turn);
+}
+
+static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    go_on(watcher->data);
+}
+
+void flowd_introduction_init(struct flowd_introduction *introduction, struct ev_loop *loop,
+                             const struct flowd_flow_table *table,
+                             const struct flowd_audience *backends,
+                             const struct flowd_audience *enrichers, bool *dirty)
+{
+    *introduction = (struct flowd_introduction){
+        .loop = loop, .table = table, .backends = backends, .enrichers = enrichers, .dirty = dirty};
+    ev_timer_init(&introduction->turn, on_turn, 0, 0);
+    introduction->turn.data = introduction;
+}
+
+void flowd_introduction_begin(struct flowd_introduction *introduction)
+{
+    go_on(introduction);
+}
+
+void flowd_introduction_stop(struct flowd_introduction *introduction)
+{
+    ev_timer_stop(introduction->loop, &introduction->turn);
+    introduction->running = false;
+}

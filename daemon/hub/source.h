@@ -1,0 +1,43 @@
+/*
+ * Where flow events come from, and what became of them: one source for each plugin, and for what
+ * flowd finds itself (time-outs, sockets that are gone).
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/flow/flow.h"
+
+struct flowd_metrics;
+
+/* What became of an event. */
+enum flowd_result {
+    FLOWD_STARTED,   /* a new flow */
+    FLOWD_KNOWN,     /* a live flow with the same tag: nothing changed */
+    FLOWD_RESTARTED, /* it was live with another tag: that one ended, this one began */
+    FLOWD_ENDED,
+    FLOWD_UNKNOWN, /* an end for a flow that is not live: ignored */
+    FLOWD_REFUSED, /* not valid, or a backend or a limit refused it */
+};
+#define FLOWD_RESULTS 6
+extern const char *const flowd_result_names[FLOWD_RESULTS];
+
+/* Where events come from, with its counters. One for each plugin; lives as long as the hub. */
+struct flowd_source {
+    char name[FLOWD_SOURCE_SIZE]; /* a longer name is cut */
+    uint64_t events[FLOWD_EVENT_STATES][FLOWD_RESULTS];
+    uint64_t malformed; /* input that was no event at all */
+    struct flowd_source *next;
+};
+
+/* The source named name in the list, made if it is not there. Borrowed; NULL: no memory. */
+struct flowd_source *flowd_source_find(struct flowd_source **list, const char *name);
+void flowd_source_free_all(struct flowd_source **list);
+/* Whether it announced the flow, in this process or an earlier one. */
+bool flowd_source_announced(const struct flowd_source *source, const struct flowd_flow *flow);
+/* "events" of the status. Returns owned or NULL. */
+json_t *flowd_source_json(const struct flowd_source *list);
+/* The same as metrics. */
+void flowd_source_metrics(const struct flowd_source *list, struct flowd_metrics *metrics);

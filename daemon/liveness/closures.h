@@ -1,0 +1,31 @@
+/*
+ * The kernel's notifications of TCP sockets that are gone (SKNLGRP_INET_TCP_DESTROY and its IPv6
+ * sister, since Linux 4.1): they end flows (flows.endOnClose) and bring the final counts.
+ *
+ * A flow lives while a connection with its 5-tuple exists: where ports are used again at once, the
+ * end of the former connection does not end it. Notifications that the kernel drops are made good
+ * by a walk over all flows. Sockets of other network namespaces are not heard of.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "daemon/base/error.h"
+
+struct flowd_closures;
+struct flowd_context;
+struct flowd_metrics;
+
+/*
+ * Looks at the flows that are live, and begins to listen. restarted: a process that listened too
+ * may have left flows that wait for their connection. Returns 0 and *out (owned), or -errno: the
+ * kernel does not tell.
+ */
+int flowd_closures_new(const struct flowd_context *context, bool restarted,
+                       struct flowd_closures **out, struct flowd_error *err);
+void flowd_closures_free(struct flowd_closures *closures);
+/* "closures" of the status. Returns owned or NULL. */
+json_t *flowd_closures_status(const struct flowd_closures *closures);
+/* The same as metrics. */
+void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics);

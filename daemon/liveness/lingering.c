@@ -1,0 +1,198 @@
+/*
+ * One queue for each delay, so that the next to be looked at is always in front of one of them.
+ */
+#include "daemon/liveness/lingering.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Where memory is short HASH_ADD() leaves the entry out, and its hh.tbl NULL. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <utlist.h>
+
+#include "daemon/base/timestamp.h"
+#include "daemon/hub/hub.h"
+#include "daemon/tcp/flow_socket.h"
+#include "daemon/tcp/sock_diag.h"
+#include "daemon/tcp/tcp_sample.h"
+
+#define DELAY_S 0.1
+#define RECENT_US 2000000
+#define LOOKS_PER_TURN 1024
+
+struct flowd_lingering_entry {
+    uint64_t id;               /* of the flow when it was last looked at */
+    struct flowd_flow_key key; /* its flow may end and begin anew with another tag */
+    uint32_t interface;
+    unsigned level;
+    double due; /* the loop's time */
+    struct flowd_lingering_entry *prev, *next;
+    UT_hash_handle hh;
+};
+
+static struct flowd_lingering_entry *find(const struct flowd_lingering *lingering, uint64_t id)
+{
+    struct flowd_lingering_entry *entry;
+
+    HASH_FIND(hh, lingering->entries, &id, sizeof(id), entry);
+    return entry;
+}
+
+static void take_out(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry)
+{
+    HASH_DEL(lingering->entries, entry);
+    DL_DELETE(lingering->levels[entry->level], entry);
+}
+
+/* Owns the entry, whose id no other one has. Returns 0 or -ENOMEM: it is the caller's still. */
+static int put(struct flowd_lingering *lingering, unsigned level,
+               struct flowd_lingering_entry *entry)
+{
+    HASH_ADD(hh, lingering->entries, id, sizeof(entry->id), entry);
+    if (entry->hh.tbl == NULL)
+        return -ENOMEM;
+    entry->level = level;
+    entry->due = ev_now(lingering->context->loop) + DELAY_S * (1 << level);
+    DL_APPEND(lingering->levels[level], entry);
+    return 0;
+}
+
+static void set_timer(struct flowd_lingering *lingering)
+{
+    struct ev_loop *loop = lingering->context->loop;
+    double due = 0;
+    double after;
+
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        const struct flowd_lingering_entry *first = lingering->levels[i];
+
+        if (first != NULL && (due == 0 || first->due < due))
+            due = first->due;
+    }
+    if (due == 0)
+        return;
+    /* Those that follow within some milliseconds are taken along. */
+    after = due > ev_now(loop) ? due - ev_now(loop) + 0.01 : 0.01;
+    /* It may run for one that waits long already. */
+    if (ev_is_active(&lingering->timer) && ev_timer_remaining(loop, &lingering->timer) <= after)
+        return;
+    ev_timer_stop(loop, &lingering->timer);
+    ev_timer_set(&lingering->timer, after, 0);
+    ev_timer_start(loop, &lingering->timer);
+}
+
+/* A flow with the same key that has just been announced may be of a connection yet to come. */
+static bool is_recent(const struct flowd_flow *flow)
+{
+    return flowd_timestamp_boot_us() - flow->last_event_us < RECENT_US;
+}
+
+/* Whether the flow of an entry that is taken out goes on waiting; it ends if it is over. */
+static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry)
+{
+    const struct flowd_context *context = lingering->context;
+    struct flowd_flow *flow = flowd_hub_find_key(context->hub, &entry->key);
+    unsigned level = entry->level;
+    bool over;
+    int life;
+
+    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
+        return false;
+    life = flowd_flow_socket_life(lingering->diag, context->host, &entry->key, entry->interface);
+    if (life == FLOWD_TCP_CONNECTED)
+        return false;
+    /* The kernel did not say; if it never does, the flow ends as if it had. */
+    if (life < 0 && life != -EADDRNOTAVAIL && level + 1 < FLOWD_LINGERING_LEVELS)
+        life = FLOWD_TCP_LINGERS;
+    over = life != FLOWD_TCP_LINGERS && (entry->id == flow->id || !is_recent(flow));
+    if (life == FLOWD_TCP_LINGERS) {
+        /* Another tag has made it another flow, which may have been told to wait itself. */
+        if (entry->id != flow->id && find(lingering, flow->id) != NULL)
+            return false;
+        entry->id = flow->id;
+        level = level + 1 < FLOWD_LINGERING_LEVELS ? level + 1 : level;
+    }
+    if (!over && put(lingering, level, entry) == 0)
+        return true;
+    lingering->ended++;
+    flowd_hub_end(context->hub, lingering->source, flow, NULL);
+    return false;
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    struct flowd_lingering *lingering = watcher->data;
+    uint32_t before = flowd_sock_diag_asked(lingering->diag);
+    int budget = LOOKS_PER_TURN;
+
+    (void)events;
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        struct flowd_lingering_entry *entry;
+
+        while (budget > 0 && (entry = lingering->levels[i]) != NULL && entry->due <= ev_now(loop) &&
+               !flowd_sock_diag_turn_over(lingering->diag, before)) {
+            budget--;
+            take_out(lingering, entry);
+            if (!look(lingering, entry))
+                free(entry);
+        }
+    }
+    set_timer(lingering);
+}
+
+void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
+                          struct flowd_sock_diag *diag, struct flowd_source *source)
+{
+    *lingering = (struct flowd_lingering){.context = context, .diag = diag, .source = source};
+    ev_timer_init(&lingering->timer, on_timer, DELAY_S, 0);
+    lingering->timer.data = lingering;
+}
+
+void flowd_lingering_fini(struct flowd_lingering *lingering)
+{
+    if (lingering->context == NULL)
+        return;
+    ev_timer_stop(lingering->context->loop, &lingering->timer);
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        struct flowd_lingering_entry *entry;
+
+        while ((entry = lingering->levels[i]) != NULL) {
+            take_out(lingering, entry);
+            free(entry);
+        }
+    }
+    *lingering = (struct flowd_lingering){0};
+}
+
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
+                         uint32_t interface)
+{
+    struct flowd_lingering_entry *entry;
+
+    if (flowd_lingering_has(lingering, flow))
+        return;
+    entry = calloc(1, sizeof(*entry));
+    if (entry != NULL) {
+        entry->id = flow->id;
+        entry->key = flow->key;
+        entry->interface = interface;
+        if (put(lingering, 0, entry) == 0) {
+            set_timer(lingering);
+            return;
+        }
+        free(entry);
+    }
+    lingering->ended++;
+    flowd_hub_end(lingering->context->hub, lingering->source, flow, NULL);
+}
+
+bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow)
+{
+    return find(lingering, flow->id) != NULL;
+}
+
+size_t flowd_lingering_count(const struct flowd_lingering *lingering)
+{
+    return HASH_COUNT(lingering->entries);
+}

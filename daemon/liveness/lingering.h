@@ -1,0 +1,51 @@
+/*
+ * Flows whose socket was closed at this end only.
+ *
+ * Nobody has such a socket any more, and the kernel does not tell when it goes, but it still
+ * acknowledges the other end's last segment. Until then its flow goes on: the other end is mostly
+ * milliseconds late, at most net.ipv4.tcp_fin_timeout.
+ */
+#pragma once
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/flow/flow.h"
+#include "daemon/hub/module.h"
+
+struct flowd_sock_diag;
+struct flowd_source;
+
+/* A flow is looked at again after 0.1 s, then after twice as long each time, at most after 12.8 s.
+ */
+#define FLOWD_LINGERING_LEVELS 8
+
+struct flowd_lingering_entry;
+
+/* Embedded in its owner. */
+struct flowd_lingering {
+    const struct flowd_context *context;
+    struct flowd_sock_diag *diag; /* borrowed */
+    struct flowd_source *source;  /* of the ends; borrowed */
+    struct ev_timer timer;
+    /* Queues, one for each delay: those in front have waited the longest. Entries are owned. */
+    struct flowd_lingering_entry *levels[FLOWD_LINGERING_LEVELS];
+    struct flowd_lingering_entry *entries; /* of all queues, by the flow's id */
+    uint64_t ended;
+};
+
+void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
+                          struct flowd_sock_diag *diag, struct flowd_source *source);
+void flowd_lingering_fini(struct flowd_lingering *lingering);
+/*
+ * interface as flowd_flow_socket_life() takes it. A flow that waits already goes on waiting;
+ * without memory it ends at once.
+ */
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
+                         uint32_t interface);
+/* Whether this flow waits, and no former one with its key. */
+bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow);
+/* Flows that wait. */
+size_t flowd_lingering_count(const struct flowd_lingering *lingering);

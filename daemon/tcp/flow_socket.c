@@ -1,0 +1,164 @@
+/*
+ * The local end's socket stands for the flow; with both ends on this host, the source's does, and
+ * the flow lives while either of them is there.
+ *
+ * The kernel finds a socket that is bound to an interface only for who names the interface.
+ */
+#include "daemon/tcp/flow_socket.h"
+
+#include <errno.h>
+
+#include "daemon/net/host.h"
+#include "daemon/tcp/sock_diag.h"
+#include "daemon/tcp/tcp_sample.h"
+
+unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flowd_flow_key *key)
+{
+    unsigned ends = 0;
+
+    if (key->protocol != IPPROTO_TCP)
+        return 0;
+    if (flowd_host_is_local(host, key->family, &key->src))
+        ends |= FLOWD_LOCAL_SRC;
+    if (flowd_host_is_local(host, key->family, &key->dst))
+        ends |= FLOWD_LOCAL_DST;
+    return ends;
+}
+
+/* The answers to a question for each interface. */
+struct search {
+    int error; /* 0: found */
+    struct flowd_tcp_socket *out;
+};
+
+/*
+ * A listener is what the kernel finds where there is no connection. Of two sockets with the same
+ * addresses and ports on two interfaces, any will do.
+ */
+static void take_answer(void *context, size_t index, int error,
+                        const struct flowd_tcp_socket *socket)
+{
+    struct search *search = context;
+
+    (void)index;
+    if (error < 0) {
+        if (error != -ENOENT && search->error != 0)
+            search->error = error;
+    } else if (search->error != 0 || flowd_tcp_socket_life(socket) != FLOWD_TCP_GONE) {
+        search->error = 0;
+        *search->out = *socket;
+    }
+}
+
+static int search_interfaces(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                             struct flowd_sock_diag_query query, struct flowd_tcp_socket *out)
+{
+    struct flowd_sock_diag_query queries[FLOWD_SOCK_DIAG_BATCH];
+    const struct flowd_interface *interface = flowd_host_next(host, 0);
+    struct search search = {.error = -ENOENT, .out = out};
+
+    while (interface != NULL && search.error != 0) {
+        size_t count = 0;
+
+        for (; interface != NULL && count < FLOWD_SOCK_DIAG_BATCH;
+             interface = flowd_host_next(host, interface->index)) {
+            query.interface = (uint32_t)interface->index;
+            queries[count++] = query;
+        }
+        flowd_sock_diag_ask(diag, queries, count, take_answer, &search);
+    }
+    return search.error;
+}
+
+int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key, bool local_is_src, uint32_t interface,
+                           struct flowd_tcp_socket *out)
+{
+    struct flowd_sock_diag_query query = {.key = key, .local_is_src = local_is_src};
+    struct search search = {.error = -ENOENT, .out = out};
+    struct flowd_tcp_socket other;
+    int result;
+
+    if (interface != FLOWD_ANY_INTERFACE)
+        query.interface = interface;
+    flowd_sock_diag_ask(diag, &query, 1, take_answer, &search);
+    if (interface != FLOWD_ANY_INTERFACE ||
+        (search.error != -ENOENT &&
+         (search.error < 0 || flowd_tcp_socket_life(out) != FLOWD_TCP_GONE)))
+        return search.error;
+    result = search_interfaces(diag, host, query, &other);
+    if (result == -ENOENT)
+        return search.error;
+    if (result == 0)
+        *out = other;
+    return result;
+}
+
+int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                             const struct flowd_flow_key *key, uint32_t interface,
+                             struct flowd_tcp_sample *out)
+{
+    unsigned ends = flowd_flow_socket_ends(host, key);
+    struct flowd_tcp_socket socket;
+    int result;
+
+    if (ends == 0)
+        return -ENOENT;
+    result =
+        flowd_flow_socket_find(diag, host, key, (ends & FLOWD_LOCAL_SRC) != 0, interface, &socket);
+    if (result == 0 && flowd_tcp_socket_life(&socket) != FLOWD_TCP_CONNECTED)
+        result = -ENOENT;
+    if (result == 0)
+        *out = socket.sample;
+    return result;
+}
+
+int flowd_flow_socket_end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                               const struct flowd_flow_key *key, bool local_is_src,
+                               uint32_t interface, uint64_t *cookie)
+{
+    struct flowd_tcp_socket socket;
+    int result = flowd_flow_socket_find(diag, host, key, local_is_src, interface, &socket);
+
+    *cookie = result == 0 ? socket.sample.cookie : 0;
+    if (result == -ENOENT)
+        return FLOWD_TCP_GONE;
+    return result < 0 ? result : (int)flowd_tcp_socket_life(&socket);
+}
+
+static int end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                    const struct flowd_flow_key *key, bool local_is_src, uint32_t interface)
+{
+    uint64_t cookie;
+
+    return flowd_flow_socket_end_life(diag, host, key, local_is_src, interface, &cookie);
+}
+
+int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key, uint32_t interface)
+{
+    unsigned ends = flowd_flow_socket_ends(host, key);
+    int life = FLOWD_TCP_GONE;
+    int other;
+
+    if (ends == 0)
+        return -EADDRNOTAVAIL;
+    if (ends & FLOWD_LOCAL_SRC)
+        life = end_life(diag, host, key, true, interface);
+    if (life < 0 || life == FLOWD_TCP_CONNECTED || !(ends & FLOWD_LOCAL_DST))
+        return life;
+    other = end_life(diag, host, key, false, interface);
+    return other < 0 || other > life ? other : life;
+}
+
+int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                                  const struct flowd_flow_key *key, uint32_t interface)
+{
+    int life = end_life(diag, host, key, true, interface);
+    int other;
+
+    if (life != FLOWD_TCP_LINGERS || !(flowd_flow_socket_ends(host, key) & FLOWD_LOCAL_DST))
+        return life;
+    other = end_life(diag, host, key, false, interface);
+    return other == FLOWD_TCP_CONNECTED ? FLOWD_TCP_GONE : life;
+}

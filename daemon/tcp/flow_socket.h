@@ -1,0 +1,66 @@
+/*
+ * Which socket of this host a flow is about, and whether it is there.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/flow/flow.h"
+
+struct flowd_host;
+struct flowd_sock_diag;
+struct flowd_tcp_sample;
+struct flowd_tcp_socket;
+
+/* Which ends of a flow are addresses of this host. */
+enum {
+    FLOWD_LOCAL_SRC = 1,
+    FLOWD_LOCAL_DST = 2,
+};
+
+/* 0: neither end, or the kernel can't be asked: no TCP. */
+unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flowd_flow_key *key);
+
+/* Instead of an interface's index: sockets that are bound to any of them, or to none. */
+#define FLOWD_ANY_INTERFACE UINT32_MAX
+
+/*
+ * Asks for the socket of one end. interface as in struct flowd_sock_diag_query, or
+ * FLOWD_ANY_INTERFACE: where there is no socket this costs a question for each interface of the
+ * host. Returns 0 and *out, or -errno: -ENOENT: there is none; another one: the kernel did not say.
+ */
+int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key, bool local_is_src, uint32_t interface,
+                           struct flowd_tcp_socket *out);
+
+/*
+ * What the flow's connection is like at this moment. Returns 0 and *out, or -errno: -ENOENT: there
+ * is none (any more), or neither end is this host's.
+ */
+int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                             const struct flowd_flow_key *key, uint32_t interface,
+                             struct flowd_tcp_sample *out);
+
+/*
+ * How one end of the flow fares: an enum flowd_tcp_life, or -errno: the kernel did not say. *cookie
+ * is that of the socket that is there; 0: there is none, or it has none.
+ */
+int flowd_flow_socket_end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                               const struct flowd_flow_key *key, bool local_is_src,
+                               uint32_t interface, uint64_t *cookie);
+
+/*
+ * How the flow's connection fares in this network namespace: an enum flowd_tcp_life, the best of
+ * its local ends', or -errno (the kernel did not say, or can't be asked). interface as above.
+ */
+int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key, uint32_t interface);
+
+/*
+ * The same for who knows the source's socket to be this host's, whatever addresses the host has
+ * now, and takes its close for the flow's end: the other end's socket, if it is here too, only lets
+ * a flow linger whose source does.
+ */
+int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                                  const struct flowd_flow_key *key, uint32_t interface);

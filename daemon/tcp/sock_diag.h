@@ -1,0 +1,65 @@
+/*
+ * Questions to the kernel about single TCP sockets, by sock_diag(7).
+ *
+ * The requests are exact: the kernel finds the socket by its hash, so an answer costs the same
+ * however many sockets the host has. Many go in one system call, and the answers are there when it
+ * returns. Only sockets of flowd's own network namespace are found.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/error.h"
+#include "daemon/flow/flow.h"
+#include "daemon/tcp/tcp_sample.h"
+
+struct flowd_sock_diag;
+
+/* Most questions in one call. */
+#define FLOWD_SOCK_DIAG_BATCH 32
+
+struct flowd_sock_diag_query {
+    const struct flowd_flow_key *key; /* borrowed */
+    bool local_is_src;                /* which end is this host's */
+    /*
+     * An index: a socket that is bound to this interface (or its VRF) is found too. 0: only those
+     * that are bound to none.
+     */
+    uint32_t interface;
+};
+
+/*
+ * What became of the query at index: error 0 with the socket (borrowed for the call), -ENOENT:
+ * there is none, or another negative errno: the kernel did not say. A listener on the local port is
+ * answered where there is no connection (state TCP_LISTEN).
+ */
+typedef void (*flowd_sock_diag_answer)(void *context, size_t index, int error,
+                                       const struct flowd_tcp_socket *socket);
+
+/*
+ * extensions: a bit (1 << (INET_DIAG_... - 1)) for each attribute that is wanted. Returns 0 and
+ * *out (owned), or -errno: -EOPNOTSUPP where the kernel does not find TCP sockets (no tcp_diag).
+ */
+int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct flowd_error *err);
+void flowd_sock_diag_free(struct flowd_sock_diag *diag);
+
+/*
+ * For who asks many in one loop turn: how many questions were asked so far, modulo 2^32, and
+ * whether those since then are as many as a turn has time for. A flow may take hundreds, one for
+ * each interface.
+ */
+uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag);
+#define FLOWD_SOCK_DIAG_PER_TURN 512u
+static inline bool flowd_sock_diag_turn_over(const struct flowd_sock_diag *diag, uint32_t since)
+{
+    return flowd_sock_diag_asked(diag) - since >= FLOWD_SOCK_DIAG_PER_TURN;
+}
+
+/*
+ * Asks count (at most FLOWD_SOCK_DIAG_BATCH) questions; answer is called once for each of them, in
+ * any order, before this returns.
+ */
+void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_diag_query *queries,
+                         size_t count, flowd_sock_diag_answer answer, void *context);

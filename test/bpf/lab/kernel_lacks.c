@@ -1,0 +1,53 @@
+/*
+ * See kernel_lacks.h.
+ */
+#include "lab/kernel_lacks.h"
+
+#include <bpf/libbpf.h>
+#include <stdio.h>
+
+#define STRATEGIES 4u
+
+/* The first text is what the manual's table says of such a kernel. */
+static const struct {
+    const char *what;
+    const char *why;
+} lacks[KERNEL_LACKS] = {
+    [KERNEL_NO_OPTIONS] = {"extension headers",
+                           "this kernel's programs can't write them (Linux 5.12: bpf_check_mtu)"},
+    [KERNEL_NO_DATAGRAMS] = {"UDP to be cut", "this kernel can't be handed UDP datagrams that are "
+                                              "still to be cut (Linux 6.2)"},
+    [KERNEL_NO_COOKIES] = {"namespace cookies",
+                           "this kernel's sk_ops programs can't ask for them (Linux 5.15)"},
+    [KERNEL_NO_CALLBACKS] = {"callbacks of existing connections",
+                             "this kernel's iterators can't ask for them (Linux 5.15)"},
+};
+
+bool kernel_writes_options(void)
+{
+    static int probed = -1;
+
+    /* Where it can't be found out, loading says so. */
+    if (probed < 0)
+        probed = libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_check_mtu, NULL) != 0;
+    return probed;
+}
+
+unsigned kernel_strategies(void)
+{
+    static bool said;
+
+    if (kernel_writes_options())
+        return STRATEGIES;
+    if (!said)
+        kernel_leave_out(KERNEL_NO_OPTIONS, "");
+    said = true;
+    return 1;
+}
+
+void kernel_leave_out(enum kernel_lack lack, const char *how_much)
+{
+    printf("left out: %s: %s%s%s\n", lacks[lack].what, lacks[lack].why, *how_much ? ": " : "",
+           how_much);
+    fflush(stdout);
+}

@@ -1,0 +1,122 @@
+/*
+ * When flows whose socket was closed at this end are looked at again.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ev.h>
+
+#include "daemon/liveness/lingering.h"
+#include "daemon/tcp/sock_diag.h"
+#include "lab/hub_fixture.h"
+
+/* The first look comes after 0.1 s, and others that are due by then are taken along. */
+#define FIRST_LOOK_S 0.12
+#define LONG_S 10.0
+
+static struct hub_fixture fixture;
+static struct flowd_context context;
+static struct flowd_lingering lingering;
+static struct flowd_sock_diag *diag;
+
+static int open_lingering(void **state)
+{
+    (void)state;
+    hub_fixture_open(&fixture, "", 10);
+    fixture.first.quiet = fixture.second.quiet = true;
+    context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
+    if (flowd_sock_diag_new(0, &diag, NULL) < 0)
+        return -1;
+    flowd_lingering_init(&lingering, &context, diag, fixture.source);
+    return 0;
+}
+
+static int close_lingering(void **state)
+{
+    (void)state;
+    flowd_lingering_fini(&lingering);
+    flowd_sock_diag_free(diag);
+    hub_fixture_close(&fixture);
+    return 0;
+}
+
+static struct flowd_flow *linger(uint32_t number)
+{
+    struct flowd_flow *flow;
+
+    assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, number, 2, &flow),
+                     FLOWD_STARTED);
+    flowd_lingering_add(&lingering, flow, 0);
+    assert_true(flowd_lingering_has(&lingering, flow));
+    return flow;
+}
+
+static double remaining(void)
+{
+    assert_true(ev_is_active(&lingering.timer));
+    return ev_timer_remaining(fixture.loop, &lingering.timer);
+}
+
+static void test_first_look(void **state)
+{
+    (void)state;
+    linger(1);
+    assert_true(remaining() < FIRST_LOOK_S);
+    linger(2);
+    assert_true(remaining() < FIRST_LOOK_S);
+    assert_int_equal(flowd_lingering_count(&lingering), 2);
+}
+
+/* The timer runs for a flow that has been looked at often. */
+static void test_next_to_one_that_waits_long(void **state)
+{
+    (void)state;
+    ev_timer_set(&lingering.timer, LONG_S, 0);
+    ev_timer_start(fixture.loop, &lingering.timer);
+    linger(1);
+    assert_true(remaining() < FIRST_LOOK_S);
+}
+
+/* Told of the same flow again and again, it waits once. */
+static void test_told_twice(void **state)
+{
+    struct flowd_flow *flow = linger(1);
+
+    (void)state;
+    flowd_lingering_add(&lingering, flow, 0);
+    assert_int_equal(flowd_lingering_count(&lingering), 1);
+    linger(2);
+    assert_int_equal(flowd_lingering_count(&lingering), 2);
+}
+
+/* Its key waits, and nobody has the flow any more. */
+static void test_flow_that_has_ended(void **state)
+{
+    struct flowd_flow *flow;
+
+    (void)state;
+    flow = linger(1);
+    flowd_hub_end(fixture.hub, fixture.source, flow, NULL);
+    while (flowd_lingering_count(&lingering) > 0)
+        ev_run(fixture.loop, EVRUN_ONCE);
+    assert_int_equal(lingering.ended, 0);
+    assert_false(ev_is_active(&lingering.timer));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_lingering, close_lingering)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_first_look),
+        TEST(test_next_to_one_that_waits_long),
+        TEST(test_told_twice),
+        TEST(test_flow_that_has_ended),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

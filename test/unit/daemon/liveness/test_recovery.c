@@ -1,0 +1,259 @@
+/*
+ * The walk over live flows that ends those whose sockets have gone: what follows from what the
+ * kernel says of them, which is the test's word here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <ev.h>
+
+#include "daemon/hub/hub.h"
+#include "daemon/liveness/lingering.h"
+#include "daemon/liveness/recovery.h"
+#include "daemon/tcp/flow_socket.h"
+#include "daemon/tcp/sock_diag.h"
+#include "daemon/tcp/tcp_sample.h"
+#include "lab/hub_fixture.h"
+
+#define FLOWS 3u
+
+static struct hub_fixture fixture;
+static struct flowd_context context;
+static struct flowd_lingering lingering;
+static struct flowd_recovery recovery;
+static struct flowd_recovery_scope scope;
+
+static int life;        /* what is said of every flow */
+static uint32_t asked;  /* how many questions */
+static uint32_t weight; /* how many one flow takes */
+
+uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag)
+{
+    (void)diag;
+    return asked;
+}
+
+int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                           const struct flowd_flow_key *key, uint32_t interface)
+{
+    (void)diag;
+    (void)host;
+    (void)key;
+    (void)interface;
+    asked += weight;
+    return life;
+}
+
+int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
+                                  const struct flowd_flow_key *key, uint32_t interface)
+{
+    return flowd_flow_socket_life(diag, host, key, interface);
+}
+
+static int open_recovery(void **state)
+{
+    (void)state;
+    hub_fixture_open(&fixture, "", 10);
+    fixture.first.quiet = fixture.second.quiet = true;
+    context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
+    flowd_lingering_init(&lingering, &context, NULL, fixture.source);
+    recovery = (struct flowd_recovery){0};
+    scope = (struct flowd_recovery_scope){.before_us = INT64_MAX, .source = fixture.source};
+    asked = 0;
+    weight = 1;
+    for (uint32_t number = 1; number <= FLOWS; number++)
+        assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, number, 2, NULL),
+                         FLOWD_STARTED);
+    return 0;
+}
+
+static int close_recovery(void **state)
+{
+    (void)state;
+    flowd_recovery_stop(&recovery);
+    flowd_lingering_fini(&lingering);
+    hub_fixture_close(&fixture);
+    return 0;
+}
+
+static void turn(void)
+{
+    ev_run(fixture.loop, EVRUN_NOWAIT);
+}
+
+/* Has a walk that waits for its time begin now. */
+static void hasten(void)
+{
+    assert_true(ev_is_active(&recovery.walk.turn));
+    assert_true(ev_timer_remaining(fixture.loop, &recovery.walk.turn) > 1);
+    ev_timer_stop(fixture.loop, &recovery.walk.turn);
+    ev_timer_set(&recovery.walk.turn, 0, 0);
+    ev_timer_start(fixture.loop, &recovery.walk.turn);
+}
+
+static void start(void)
+{
+    flowd_recovery_start(&recovery, &lingering, &scope);
+    assert_true(flowd_recovery_is_running(&recovery));
+}
+
+static void test_what_is_said(void **state)
+{
+    (void)state;
+    life = FLOWD_TCP_CONNECTED;
+    start();
+    turn();
+    assert_false(flowd_recovery_is_running(&recovery));
+    assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+    assert_int_equal(recovery.found, 0);
+
+    life = -EADDRNOTAVAIL; /* between other hosts */
+    start();
+    turn();
+    assert_false(flowd_recovery_is_running(&recovery));
+    assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+
+    life = FLOWD_TCP_LINGERS;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+    assert_int_equal(flowd_lingering_count(&lingering), FLOWS);
+    assert_int_equal(recovery.found, FLOWS);
+
+    life = FLOWD_TCP_GONE;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 0);
+    assert_int_equal(recovery.found, 2 * FLOWS);
+}
+
+static struct flowd_flow *first_flow(void)
+{
+    uint32_t cursor = 0;
+
+    return flowd_hub_next(fixture.hub, &cursor);
+}
+
+/* After a restart a flow that waits for its connection goes on waiting, until it has had it. */
+static void test_flow_that_waits(void **state)
+{
+    uint64_t id = first_flow()->id;
+
+    (void)state;
+    first_flow()->looked_for = first_flow()->waits = true;
+    scope.spare_waiting = true;
+    life = FLOWD_TCP_GONE;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 1);
+    assert_int_equal(first_flow()->id, id);
+    assert_true(first_flow()->waits);
+
+    life = FLOWD_TCP_CONNECTED;
+    start();
+    turn();
+    assert_false(first_flow()->waits);
+    life = FLOWD_TCP_GONE;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 0);
+}
+
+/* Where a notification may have been lost, a flow that waits may have had its connection. */
+static void test_flow_that_waits_in_doubt(void **state)
+{
+    (void)state;
+    first_flow()->looked_for = first_flow()->waits = true;
+    life = FLOWD_TCP_GONE;
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 0);
+}
+
+/* A flow of which the kernel says nothing is asked for again, and not for good. */
+static void test_no_answer(void **state)
+{
+    (void)state;
+    life = -EAGAIN;
+    start();
+    for (unsigned walk = 1; walk <= 3; walk++) {
+        turn();
+        assert_int_equal(asked, walk * FLOWS);
+        assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+        assert_int_equal(flowd_recovery_is_running(&recovery), walk < 3);
+        if (walk < 3)
+            hasten();
+    }
+    start();
+    turn();
+    life = FLOWD_TCP_GONE;
+    hasten();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 0);
+    assert_false(flowd_recovery_is_running(&recovery));
+}
+
+/* A turn ends after so many questions; the walk goes on in the next one, and another follows it. */
+static void test_turns(void **state)
+{
+    (void)state;
+    life = FLOWD_TCP_CONNECTED;
+    weight = 1000;
+    start();
+    turn();
+    assert_int_equal(asked, weight);
+    start();
+    for (unsigned i = 0; i < 2 * (FLOWS + 1) && flowd_recovery_is_running(&recovery); i++)
+        turn();
+    assert_false(flowd_recovery_is_running(&recovery));
+    assert_int_equal(asked, 2 * FLOWS * weight);
+}
+
+static void stop_before_it_is_served(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    assert_true(ev_is_pending(&recovery.walk.turn));
+    assert_false(ev_is_active(&recovery.walk.turn));
+    assert_true(flowd_recovery_is_running(&recovery));
+    flowd_recovery_stop(&recovery);
+    assert_false(flowd_recovery_is_running(&recovery));
+}
+
+/* By what is served before it in the same turn, as signals are. */
+static void test_stop(void **state)
+{
+    struct ev_timer earlier;
+
+    (void)state;
+    life = FLOWD_TCP_GONE;
+    start();
+    ev_timer_init(&earlier, stop_before_it_is_served, 0, 0);
+    ev_set_priority(&earlier, EV_MAXPRI);
+    ev_timer_start(fixture.loop, &earlier);
+    turn();
+    assert_false(flowd_recovery_is_running(&recovery));
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+    start();
+    turn();
+    assert_int_equal(flowd_hub_live(fixture.hub), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_recovery, close_recovery)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_is_said), TEST(test_flow_that_waits), TEST(test_flow_that_waits_in_doubt),
+        TEST(test_no_answer),    TEST(test_turns),           TEST(test_stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

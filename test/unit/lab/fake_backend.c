@@ -1,0 +1,105 @@
+/*
+ * The recording backend. Flows are named by their source port, so that tests read well.
+ */
+#include "lab/fake_backend.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "daemon/flow/flow.h"
+
+static void note(struct fake_backend *fake, const char *what, const struct flowd_flow *flow)
+{
+    int length;
+
+    if (fake->quiet)
+        return;
+    length = flow != NULL ? snprintf(fake->calls + fake->length, FAKE_CALLS_SIZE - fake->length,
+                                     "%s %u; ", what, flow->key.src_port)
+                          : snprintf(fake->calls + fake->length, FAKE_CALLS_SIZE - fake->length,
+                                     "%s; ", what);
+    assert_in_range(length, 1, FAKE_CALLS_SIZE - 1 - fake->length);
+    fake->length += (size_t)length;
+}
+
+void fake_backend_expect(struct fake_backend *fake, const char *calls)
+{
+    fake->calls[fake->length] = '\0';
+    assert_string_equal(fake->calls, calls);
+    fake->length = 0;
+}
+
+static int accept_event(void *instance, const struct flowd_event *event, struct flowd_error *err)
+{
+    const struct fake_backend *fake = instance;
+
+    if (fake->refuse_experiment != 0 && event->experiment == fake->refuse_experiment)
+        return flowd_fail(err, -ERANGE, "experiment: %u is refused", event->experiment);
+    return 0;
+}
+
+static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+{
+    struct fake_backend *fake = instance;
+
+    assert_int_equal(flow->state, FLOWD_FLOW_LIVE);
+    flow->backend[fake->slot] = 1;
+    note(fake, restored ? "restored" : "start", flow);
+}
+
+static void flow_end(void *instance, struct flowd_flow *flow)
+{
+    struct fake_backend *fake = instance;
+
+    assert_int_equal(flow->state, FLOWD_FLOW_ENDED);
+    assert_true(flow->end_us >= flow->start_us);
+    flow->backend[fake->slot] = 2;
+    note(fake, "end", flow);
+    if (fake->at_end != NULL)
+        fake->at_end();
+}
+
+static void flow_sample(void *instance, struct flowd_flow *flow,
+                        const struct flowd_tcp_sample *sample)
+{
+    assert_non_null(sample);
+    note(instance, "sample", flow);
+}
+
+static void commit(void *instance)
+{
+    struct fake_backend *fake = instance;
+
+    fake->commits++;
+    note(fake, "commit", NULL);
+}
+
+static void set_slot(void *instance, unsigned slot)
+{
+    struct fake_backend *fake = instance;
+
+    fake->slot = slot;
+}
+
+static const struct flowd_backend_status statuses[] = {
+    {"off", false}, {"on", false}, {"gone", true}};
+
+const struct flowd_module fake_backend_module = {
+    .kind = FLOWD_BACKEND,
+    .name = "fake",
+    .summary = "records what the hub tells it",
+    .statuses = statuses,
+    .status_count = 3,
+    .accept = accept_event,
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+    .flow_sample = flow_sample,
+    .commit = commit,
+    .set_slot = set_slot,
+};

@@ -1,0 +1,26 @@
+/*
+ * A backend that writes down what the hub tells it: "start 1", "end 1", "commit", ...
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "daemon/hub/module.h"
+
+#define FAKE_CALLS_SIZE 4096
+
+struct fake_backend {
+    char calls[FAKE_CALLS_SIZE]; /* one word group for each call, with "; " between */
+    size_t length;
+    unsigned slot;
+    unsigned commits;
+    unsigned refuse_experiment; /* accept() refuses it; 0: none */
+    bool quiet;                 /* only count */
+    void (*at_end)(void);       /* called at each end; NULL: nothing is */
+};
+
+extern const struct flowd_module fake_backend_module;
+
+/* Compares the calls so far and forgets them. */
+void fake_backend_expect(struct fake_backend *fake, const char *calls);
