@@ -1,5 +1,6 @@
 /*
- * Asks the core and each module for theirs, as status.c does for the status.
+ * The metrics of the whole daemon: asks the core and each module for theirs, as status.c does for
+ * the status, and adds what /proc says of the process.
  */
 #include "daemon/daemon_metrics.h"
 

@@ -1,5 +1,6 @@
 /*
- * The command line of flowd.
+ * The command line of flowd: reads the options, picks the command, and makes sure that the standard
+ * descriptors are open before anything else is. The commands are in commands.c.
  */
 #include <fcntl.h>
 #include <getopt.h>

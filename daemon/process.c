@@ -1,5 +1,6 @@
 /*
- * Read from /proc and by system calls each time that somebody asks.
+ * What this process uses (CPU, memory, descriptors, start time), read from /proc and by system
+ * calls each time that somebody asks.
  */
 #include "daemon/process.h"
 

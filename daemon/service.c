@@ -1,4 +1,6 @@
 /*
+ * Keeps the service manager informed: readiness, a status text, reloads, the watchdog.
+ *
  * The text is what an administrator sees first (systemctl status), so it says whether flowd does
  * what it is configured for. That is what readiness says (status.c), which /readyz shows too.
  */

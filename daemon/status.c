@@ -1,5 +1,6 @@
 /*
- * Puts the status together from the hub's counters and what each module adds.
+ * Puts the status together from the hub's counters and what each module adds, decides whether flowd
+ * is ready, and writes the summary in the log.
  */
 #include "daemon/status.h"
 

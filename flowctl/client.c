@@ -1,5 +1,6 @@
 /*
- * The HTTP client of flowctl: connect, send, and let llhttp read the answer until it is complete.
+ * The HTTP client of flowctl: connects within a time limit, sends one request, and lets llhttp read
+ * the answer until it is complete. Blocking, because flowctl has nothing else to do meanwhile.
  */
 #include "client.h"
 

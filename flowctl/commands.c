@@ -1,5 +1,6 @@
 /*
- * From words on the command line to requests, and from answers to what is printed.
+ * The commands of flowctl but for `top`: from words on the command line to requests, and from
+ * answers to what is printed and to the exit status.
  */
 #include "commands.h"
 

@@ -1,5 +1,6 @@
 /*
- * The command line of flowctl, a thin client of flowd's HTTP API.
+ * The command line of flowctl, a thin client of flowd's HTTP API: reads the options, finds the
+ * API's address or socket, and picks the command (commands.c).
  */
 #include <errno.h>
 #include <fcntl.h>

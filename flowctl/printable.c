@@ -1,5 +1,6 @@
 /*
- * Terminals obey control characters: C0, DEL and C1, the latter also where UTF-8 encodes them.
+ * Makes text from elsewhere fit for a terminal. Terminals obey control characters: C0, DEL and C1,
+ * the latter also where UTF-8 encodes them.
  */
 #include "printable.h"
 

@@ -1,5 +1,6 @@
 /*
- * Rounds to three digits; what rounds up to 1000 takes the next prefix.
+ * Writes numbers with a prefix (k, M, G, ...) in three digits; what rounds up to 1000 takes the
+ * next prefix, so that a column never gets wider.
  */
 #include "quantity.h"
 

@@ -1,5 +1,6 @@
 /*
- * One exchange with the API: the client fetches, jansson reads, and a refusal gives its reason.
+ * One exchange with the API: the client fetches, jansson reads, and a refusal gives the reason that
+ * the API put into its answer.
  */
 #include "request.h"
 

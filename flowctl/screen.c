@@ -1,6 +1,7 @@
 /*
- * Signals that would end or stop the program put the terminal back first and then do what they
- * always do, so that Ctrl-C works at any moment, also while flowd does not answer.
+ * The terminal as a screen. Signals that would end or stop the program put the terminal back first
+ * and then do what they always do, so that Ctrl-C works at any moment, also while flowd does not
+ * answer.
  */
 #include "screen.h"
 

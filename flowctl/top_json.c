@@ -1,5 +1,6 @@
 /*
- * One refresh of `flowctl top` for programs: whole numbers of bytes, bits a second and ms.
+ * One refresh of `flowctl top` for programs, as a JSON document: whole numbers of bytes, bits a
+ * second and ms. What is not known of a flow is left out.
  */
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * A hash table by flow id that lives from one refresh to the next, and an array of its rows to be
- * sorted.
+ * The rows of `flowctl top`: a hash table by flow id that lives from one refresh to the next, and
+ * an array of its rows to be sorted.
  */
 #include "top_rows.h"
 

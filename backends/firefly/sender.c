@@ -1,5 +1,6 @@
 /*
- * One queue and one unconnected UDP socket for each address family; sendmmsg(2) in batches.
+ * The sender of fireflies: one queue and one unconnected UDP socket for each address family,
+ * emptied by sendmmsg(2) in batches.
  *
  * A datagram that the kernel refuses (no route, wrong scope) is reported and passed over: it never
  * holds up those behind it. A full socket buffer stops the queue until it is writable.

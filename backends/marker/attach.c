@@ -1,5 +1,7 @@
 /*
- * The set of target interfaces: see attach.h. How one interface is attached to is in hook.c.
+ * The set of target interfaces: which of the configured names are there, what is attached to each,
+ * and what has to be tried again. It follows the host's notifications of interfaces and asks hook.c
+ * to attach to one, and to let go of it.
  */
 #include "attach.h"
 

@@ -1,6 +1,6 @@
 /*
- * Runs a batch to its end: the kernel stops at the first element that fails and says how many it
- * did, so the rest is sent again behind that element.
+ * Batches of updates and deletions, run to their end: the kernel stops at the first element that
+ * fails and says how many it did, so the rest is sent again behind that element.
  */
 #include "batch.h"
 

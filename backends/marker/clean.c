@@ -1,6 +1,7 @@
 /*
- * Cleaning needs neither a host nor a loop: it reads the pins and the interfaces once. Links go
- * first, then filters with the qdiscs that flowd made, then the maps and directories.
+ * `flowd clean` for the marker. It needs neither a host nor a loop: it reads the pins and the
+ * interfaces once. Links go first, then filters with the qdiscs that flowd made, then the maps and
+ * directories.
  */
 #include "clean.h"
 

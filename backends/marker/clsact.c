@@ -1,6 +1,6 @@
 /*
- * Filters are attached through libbpf and listed through rtnetlink (RTM_GETTFILTER), since libbpf
- * can only ask for a filter whose place is known.
+ * The program as a filter of clsact. Filters are attached through libbpf and listed through
+ * rtnetlink (RTM_GETTFILTER), since libbpf can only ask for a filter whose place is known.
  */
 #include "clsact.h"
 

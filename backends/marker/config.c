@@ -1,5 +1,6 @@
 /*
- * The marker's option table, and the mistakes that no single row shows.
+ * The marker's options: their table, the mistakes and warnings that no single row shows, the older
+ * spellings that are translated, and the tag for packets of no flow that a plugin may name.
  */
 #include "config.h"
 

@@ -1,5 +1,6 @@
 /*
- * The flow callbacks' and the commit's half of the marker: see entries.h.
+ * The entries of the flow map: what the flow callbacks note, and the commit that brings the map to
+ * it. Which flows stand behind a key is looked up in marks.c, and the system calls are batch.c's.
  */
 #include "entries.h"
 

@@ -1,6 +1,7 @@
 /*
- * The most probable reason of a failure and its words: see explain.h. Everything but the last
- * function is pure.
+ * The reasons for which the kernel refuses the marker: finds the most probable one from the errno,
+ * from what libbpf said and from what surrounds the process, and puts it into words. Everything but
+ * the last function is pure.
  */
 #include "explain.h"
 

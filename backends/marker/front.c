@@ -1,5 +1,6 @@
 /*
- * What stands before flowd's program, in words for users: see front.h.
+ * Notes what stands before flowd's program at an interface, in words for users: the first of the
+ * programs and filters there with its number and name, and how many there are.
  */
 #include "front.h"
 

@@ -1,5 +1,6 @@
 /*
- * What the status and the metrics say of the target interfaces.
+ * What users see of the target interfaces: the state of each and what became of its packets, in the
+ * status and in the metrics, from the set of attach.c and the counters that the program keeps.
  */
 #include "attach.h"
 

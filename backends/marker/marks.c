@@ -1,6 +1,6 @@
 /*
- * Open addressing with linear probing, at most 5/8 full, and deletion that closes the gap, so there
- * are no tombstones and a probe ends at the first free slot.
+ * The index of marks, a hash table: open addressing with linear probing, at most 5/8 full, and
+ * deletion that closes the gap, so there are no tombstones and a probe ends at the first free slot.
  *
  * A slot's home is given by the high bits of its hash. The bitmap's bit is given by the high bits
  * too, so marks on one bit have one home or neighbouring ones and are found by one probe.

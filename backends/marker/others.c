@@ -1,5 +1,6 @@
 /*
- * Whose program it is follows from its name and its maps: see others.h.
+ * Finds programs of another flowd on the target interfaces. Whose program it is follows from its
+ * name and its maps: one with a name of flowd's that uses none of the pinned maps is another's.
  */
 #include "others.h"
 

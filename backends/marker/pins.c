@@ -1,6 +1,6 @@
 /*
- * The directory on bpffs: see pins.h. Every object is reached by its full path, as the bpf(2)
- * commands want it.
+ * The directory of pins on bpffs: makes, locks, fills and reads it. Every object is reached by its
+ * full path, as the bpf(2) commands want it.
  */
 #include "pins.h"
 

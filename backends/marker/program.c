@@ -1,6 +1,7 @@
 /*
- * Loading: open the object, choose sizes, put pinned maps of the same layout in the place of new
- * ones, load, keep file descriptors and let go of everything else that libbpf allocated.
+ * The loading of the marker: opens the object, chooses sizes and kinds, puts pinned maps of the
+ * same layout in the place of new ones, loads, keeps the file descriptors and lets go of everything
+ * else that libbpf allocated.
  */
 #include "program.h"
 

@@ -1,7 +1,9 @@
 /*
- * Not where one packet's way through a program may be interrupted by another's on the same CPU, nor
- * where the atomic operations that keep loads in order are not compiled: arm64 does since Linux
- * 5.18, and a program that is not compiled is interpreted as a whole, or refused.
+ * Decides whether the programs may remember marks.
+ *
+ * They may not where one packet's way through a program may be interrupted by another's on the same
+ * CPU, nor where the atomic operations that keep loads in order are not compiled: arm64 compiles
+ * them since Linux 5.18, and a program that is not compiled is interpreted as a whole, or refused.
  */
 #include "recent.h"
 

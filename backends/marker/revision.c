@@ -1,6 +1,6 @@
 /*
- * See revision.h. A change of a mark weighs as much as some looks at flows, so that a turn is about
- * as long whether no flow is concerned or each.
+ * The walk that revises all marks, in turns. A change of a mark weighs as much as some looks at
+ * flows, so that a turn is about as long whether no flow is concerned or each.
  */
 #include "revision.h"
 

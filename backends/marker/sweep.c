@@ -1,6 +1,7 @@
 /*
- * The kernel hands out the entries bucket by bucket, so that those which stay are seen once,
- * whatever else comes and goes. That takes Linux 5.6.
+ * The sweep over maps that an earlier process left. The kernel hands out the entries bucket by
+ * bucket, so that those which stay are seen once, whatever else comes and goes. That takes Linux
+ * 5.6.
  */
 #include "sweep.h"
 

@@ -1,7 +1,7 @@
 /*
- * A socket of its own, so that a host whose filters change all the time (hardware offload) does not
- * drown the notifications of interfaces and addresses: see watch.h. What the kernel drops puts
- * every interface in doubt, which costs one look at each.
+ * The socket that hears of changed qdiscs and filters. It is one of its own, so that a host whose
+ * filters change all the time (hardware offload) does not drown the notifications of interfaces and
+ * addresses. What the kernel drops puts every interface in doubt, which costs one look at each.
  */
 #include "watch.h"
 

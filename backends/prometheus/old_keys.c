@@ -1,6 +1,6 @@
 /*
- * flowd-go served the metrics of each of its enrichers on a port of its own. Here one port has all
- * of them.
+ * The configuration keys of flowd-go's metrics, accepted and translated. It served those of each of
+ * its enrichers on a port of its own; here one port has all of them.
  */
 #include <stdint.h>
 

@@ -1,5 +1,6 @@
 /*
- * What is at which path: /metrics, and a page that says so.
+ * The paths of the metrics' server: /metrics, which begins a scrape, and a page at / that links
+ * to it, for whoever opens the address in a browser.
  */
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /*
- * From the table of TCP quantities to metrics. Names, types and units are flowd 1.1's.
+ * The flows' series: from the table of TCP quantities (tcp_field.h) to metrics, written straight
+ * into a text. Names, types and units are flowd 1.1's.
  */
 #include "series.h"
 

@@ -1,5 +1,6 @@
 /*
- * Error messages: formatted once where the failure is seen, with words put before on the way up.
+ * Error messages: formatted once where the failure is seen, with words put before on the way up. A
+ * message that is too long for its place is cut, so that reporting a failure can't fail.
  */
 #include "daemon/base/error.h"
 

@@ -1,5 +1,6 @@
 /*
- * Decimal integers, strictly: every number that a user or a peer writes goes through here.
+ * Decimal integers, read strictly: every number that a user or a peer writes goes through here, so
+ * that no two places differ in what they take for one.
  */
 #include "daemon/base/integer.h"
 

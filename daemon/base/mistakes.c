@@ -1,5 +1,6 @@
 /*
- * The list grows by one line at a time; configurations have few mistakes.
+ * The list of lines that are reported at once. It grows by one line at a time; configurations have
+ * few mistakes.
  */
 #include "daemon/base/mistakes.h"
 

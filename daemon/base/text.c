@@ -1,5 +1,6 @@
 /*
- * A growing byte string with what JSON needs: numbers without printf, escaped strings, UTF-8.
+ * A growing byte string with what JSON needs: numbers without printf, escaped strings, and the
+ * check whether bytes are UTF-8.
  */
 #include "daemon/base/text.h"
 

@@ -1,6 +1,6 @@
 /*
- * A merge sort whose runs are sorted as they fill, and which are merged through a heap of their
- * heads, one number for each call.
+ * The order of age, made a little at a time: a merge sort whose runs are sorted as they fill, and
+ * which are merged through a heap of their heads, one number for each call.
  */
 #include "daemon/flow/age_order.h"
 

@@ -1,5 +1,6 @@
 /*
- * Flow keys, tags and events: pure functions, no state.
+ * Flow keys, tags, ids and events as values: checked, hashed, compared, and turned into text and
+ * back. Pure functions; nothing here knows of the table of flows.
  */
 #include "daemon/flow/flow.h"
 

@@ -1,6 +1,7 @@
 /*
- * Open addressing with linear probing and backward-shift deletion: no tombstones, so the cost of a
- * look-up does not grow with the number of flows that have come and gone.
+ * The hash index of the flow table. Open addressing with linear probing and backward-shift
+ * deletion: no tombstones, so the cost of a look-up does not grow with the number of flows that
+ * have come and gone.
  */
 #include "daemon/flow/flow_index.h"
 

@@ -1,6 +1,7 @@
 /*
- * The turns serve signals: nobody else is there yet, for what has not been read can't be looked up.
- * What an earlier process left in the kernel goes on marking meanwhile.
+ * The turns in which the flow table is read from its file. They serve signals: nobody else is there
+ * yet, for what has not been read can't be looked up. What an earlier process left in the kernel
+ * goes on marking meanwhile.
  */
 #include "daemon/flow/flow_reading.h"
 

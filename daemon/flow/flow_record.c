@@ -1,5 +1,6 @@
 /*
- * The check word and the checks of members: pure functions over one record.
+ * Flow records, judged one by one: the check word over what stays the same while a flow lives, and
+ * the checks of the members that it does not cover. Pure functions.
  */
 #include "daemon/flow/flow_record.h"
 

@@ -1,5 +1,5 @@
 /*
- * Reads, judges and writes the header.
+ * The header page: written for this boot and version, read and judged at the start.
  *
  * The boot id is in it, because a reboot ends every connection, and the time at which the host
  * started, for when the boot id can't be read.

@@ -1,7 +1,7 @@
 /*
- * A record of format 1 has its members where format 2 has them, but for what stands between the
- * state and the order of age: notes of modules, which nobody reads from a file. Its state is
- * another number, and nothing proves it: what makes no sense is left out.
+ * Reads state files of format 1. A record of it has its members where format 2 has them, but for
+ * what stands between the state and the order of age: notes of modules, which nobody reads from a
+ * file. Its state is another number, and nothing proves it: what makes no sense is left out.
  */
 #include "daemon/flow/state_file_upgrade.h"
 

@@ -1,5 +1,6 @@
 /*
- * Whether the host that a request names is this machine. Pure.
+ * Decides whether the host that a request names is this machine: "localhost", this machine's own
+ * name, or any numeric address, because rebinding takes a name. Pure functions over the bytes.
  */
 #include "daemon/http/host.h"
 

@@ -1,5 +1,6 @@
 /*
- * Query strings: cut at "&" and "=", then decoded, in this order, so that an encoded "&" is data.
+ * Query strings of request targets: cut at "&" and "=", then decoded, in this order, so that an
+ * encoded "&" is data.
  */
 #include "target.h"
 

@@ -1,3 +1,8 @@
+/*
+ * Passes what happens to flows on to every member that has a function for it, in the order in which
+ * the members were added. Only accept() can refuse; the first refusal counts. A last sample is
+ * taken from the first that has one.
+ */
 #include "daemon/hub/audience.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /*
- * The hub's part of the status.
+ * The hub's part of the status: how many flows there are and may be, and what became of the events
+ * of each source.
  */
 #include "daemon/hub/hub.h"
 

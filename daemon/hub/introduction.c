@@ -1,5 +1,6 @@
 /*
- * A walk over the records of the table, bounded by records in each turn.
+ * Tells backends and enrichers of restored flows: a walk over the records of the table, bounded by
+ * records in each turn, that passes over those which have been told of already.
  */
 #include "daemon/hub/introduction.h"
 

@@ -1,6 +1,6 @@
 /*
- * An array of pointers that grows with the highest record that is sampled; its entries are
- * allocated with a flow's first sample and freed with the flow.
+ * The last samples, in an array of pointers that grows with the highest record that is sampled; its
+ * entries are allocated with a flow's first sample and freed with the flow.
  */
 #include "daemon/hub/sample_store.h"
 

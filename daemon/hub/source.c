@@ -1,5 +1,6 @@
 /*
- * A short list: there are as many sources as plugins, and a few more.
+ * The sources of flow events and their counters, in a list that is walked to find one: there are as
+ * many as plugins, and a few more. The status and the metrics are written from it.
  */
 #include "daemon/hub/source.h"
 

@@ -1,6 +1,6 @@
 /*
- * The work of a turn is counted and not timed: a clock would have to be read at each flow, and a
- * busy machine would make slices small that cost it nothing.
+ * The turns of a walk over the live flows. Their work is counted and not timed: a clock would have
+ * to be read at each flow, and a busy machine would make slices small that cost it nothing.
  *
  * Records of no flow count too: where most flows of a large table have ended, the walk passes many.
  */

@@ -1,8 +1,8 @@
 /*
- * A round over the flows goes on as long as there are new ones or some that wait. What it asks the
- * kernel is bounded for each second, whatever the rate at which flows start is: of one that ends
- * before its turn nobody needs to know, and one that flowd is killed before is taken for a flow
- * that had its socket.
+ * The rounds that find out which flows wait for their connection. A round goes on as long as there
+ * are new flows or some that wait. What it asks the kernel is bounded for each second, whatever the
+ * rate at which flows start is: of one that ends before its turn nobody needs to know, and one that
+ * flowd is killed before is taken for a flow that had its socket.
  */
 #include "daemon/liveness/attendance.h"
 

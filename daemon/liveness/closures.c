@@ -1,6 +1,7 @@
 /*
- * One netlink socket in two multicast groups. What it brings is read in batches, a bounded number
- * in each loop turn; a socket of no flow costs two look-ups in the flow table.
+ * Reads the kernel's notifications of closed sockets: one netlink socket in two multicast groups.
+ * What it brings is read in batches, a bounded number in each loop turn; a socket of no flow costs
+ * two look-ups in the flow table.
  *
  * After a loss (ENOBUFS) any flow may have missed its end. The walk over all of them waits a while:
  * a flow may be announced shortly before its socket exists, and must not be taken for a finished

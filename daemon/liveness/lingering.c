@@ -1,5 +1,6 @@
 /*
- * One queue for each delay, so that the next to be looked at is always in front of one of them.
+ * Flows that linger, in one queue for each delay between two looks at a flow, so that the next to
+ * be looked at is always in front of one of them. One timer serves all queues.
  */
 #include "daemon/liveness/lingering.h"
 

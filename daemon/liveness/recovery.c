@@ -1,6 +1,7 @@
 /*
- * Looks at a bounded number of flows in each loop turn, so that a host with many of them is ready
- * at once. Marking goes on meanwhile: an ended connection sends no packets to be marked.
+ * The walk that ends flows without a socket. It looks at a bounded number of flows in each loop
+ * turn, so that a host with many of them is ready at once. Marking goes on meanwhile: an ended
+ * connection sends no packets to be marked.
  *
  * Only the flows for which the kernel says clearly that there is no socket end. UDP flows and flows
  * between other hosts stay.

@@ -1,3 +1,7 @@
+/*
+ * The metrics that every enricher has, declared once, so that they have one name and one help
+ * whoever counts: samples asked for, by what became of them.
+ */
 #include "daemon/metrics/sample_metrics.h"
 
 #include "daemon/metrics/metrics.h"

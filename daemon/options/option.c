@@ -1,5 +1,6 @@
 /*
- * Option tables at work: from JSON into structs, back into JSON, and compared for a reload.
+ * Option tables at work: from JSON into structs, back into JSON, and compared for a reload. What a
+ * row can't say (one option's bearing on another) is left to the module's check().
  */
 #include "daemon/options/option.h"
 

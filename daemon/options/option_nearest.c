@@ -1,5 +1,6 @@
 /*
- * Which known name a user may have meant.
+ * Finds the known name that a user may have meant: the one with the smallest edit distance to what
+ * was written, if it is near enough to be worth a mention.
  */
 #include <stdint.h>
 #include <string.h>

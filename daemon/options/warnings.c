@@ -1,5 +1,6 @@
 /*
- * What several modules warn of: a listener or a file that few or none of those reach who are to.
+ * Warnings that several modules share: a listener or a file that few or none of those reach who are
+ * to, found by asking the host and the file system.
  */
 #include "daemon/options/warnings.h"
 

@@ -1,6 +1,6 @@
 /*
- * The local end's socket stands for the flow; with both ends on this host, the source's does, and
- * the flow lives while either of them is there.
+ * Finds and judges the socket of a flow. The local end's socket stands for the flow; with both ends
+ * on this host, the source's does, and the flow lives while either of them is there.
  *
  * The kernel finds a socket that is bound to an interface only for who names the interface.
  */

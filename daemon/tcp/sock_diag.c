@@ -1,5 +1,6 @@
 /*
- * libnl opens the socket; sending and receiving are in batches, which it has no calls for.
+ * The socket for questions about TCP sockets. libnl opens it; sending and receiving are in batches,
+ * which libnl has no calls for.
  *
  * The kernel handles requests within the sender's system call, so every answer is queued when
  * sendmsg() returns. Sequence numbers tell which answer belongs to which request.

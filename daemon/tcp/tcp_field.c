@@ -1,5 +1,6 @@
 /*
- * The table of what a sample holds, and how it is written.
+ * The table of what a sample holds, a row for each quantity with its names and unit, and the
+ * function that writes one as JSON or text.
  */
 #include "daemon/tcp/tcp_field.h"
 

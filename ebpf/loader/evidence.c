@@ -1,6 +1,6 @@
 /*
- * libbpf's messages: see evidence.h. libbpf's handler has no context, so what was heard is this
- * file's own.
+ * Collects libbpf's messages while something is loaded, and keeps the lines that tell why it
+ * failed. libbpf's handler has no context, so what was heard is this file's own.
  */
 #include "ebpf/loader/evidence.h"
 

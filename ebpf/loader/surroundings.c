@@ -1,5 +1,7 @@
 /*
- * Reads what surrounds the process from /proc, /sys and a bpf(2) call that does nothing.
+ * Reads what surrounds the process: the kernel's release, user namespace, seccomp filter, lockdown
+ * and capabilities, from /proc, /sys and a bpf(2) call that does nothing. What is made of the texts
+ * is pure.
  */
 #include "ebpf/loader/surroundings.h"
 

@@ -1,5 +1,6 @@
 /*
- * From a record of ebpf/sockops.h to the key and the sample that the rest of flowd knows.
+ * Decodes the records of the ring buffer (ebpf/sockops.h) into the flow key and the TCP sample that
+ * the rest of flowd knows. Pure functions over bytes.
  */
 #include "ebpf/sockops/event.h"
 

@@ -1,6 +1,6 @@
 /*
- * The most probable reason of a failure, by the errno, by what the verifier said and by what
- * surrounds the process.
+ * The reasons for which the kernel refuses an sk_ops program: finds the most probable one by the
+ * errno, by what the verifier said and by what surrounds the process, and puts it into words.
  */
 #include "ebpf/sockops/explain.h"
 

@@ -1,6 +1,7 @@
 /*
- * Loading: rights and the cgroup first, so that what is missing is said plainly; then the object
- * with its settings in .rodata; then the link. Everything else that libbpf allocated is let go of.
+ * The loading of an sk_ops program: rights and the cgroup first, so that what is missing is said
+ * plainly; then the object with its settings in .rodata; then the link. Everything else that libbpf
+ * allocated is let go of.
  */
 #include "ebpf/sockops/program.h"
 

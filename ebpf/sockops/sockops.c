@@ -1,6 +1,6 @@
 /*
- * The ring buffer on the loop: a bounded number of records in each turn. What found no room in it
- * the program counts, and whoever listens is told, so that it can look for what it missed.
+ * Reads the ring buffer on the loop: a bounded number of records in each turn. What found no room
+ * in it the program counts, and whoever listens is told, so that it can look for what it missed.
  *
  * A visit of the sockets that are there puts its records into the ring buffer too, which keeps the
  * order of events. There may be more sockets than it has room for, so what is in it is read before

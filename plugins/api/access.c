@@ -1,5 +1,6 @@
 /*
- * Access checks. Pure but for reading the token file.
+ * Checks of who may use the API: the token file and the comparison of tokens, requests that a
+ * browser makes for another site's page, and the content type. Pure but for reading the file.
  */
 #include "access.h"
 

@@ -1,5 +1,6 @@
 /*
- * JSON of flows, written straight into the answer.
+ * Flows and events as JSON, in flowd's own form and in flowd-go's, written straight into the
+ * answer's text: lists may have many thousands of them.
  */
 #include "flow_json.h"
 

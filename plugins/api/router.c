@@ -1,5 +1,6 @@
 /*
- * From request to handler: access first (token, Host), then path, method and content type.
+ * The API's routes: from a request to the handler that answers it. Access is checked first (token,
+ * Host), then path, method and content type.
  */
 #include <stdio.h>
 #include <string.h>

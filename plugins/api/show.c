@@ -1,5 +1,6 @@
 /*
- * Requests that only look at one thing: a flow, status, health, the OpenAPI document.
+ * Handlers of requests that only look at one thing: a flow, the status, health and readiness, the
+ * OpenAPI document. They answer at once.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /*
- * The fifo's line format: eight fields between blanks, each read by the parser of its kind.
+ * The parser of the fifo's lines: eight fields between blanks, each read by the parser of its kind.
+ * Pure; what is wrong with a line is told by an error that names the field.
  */
 #include "line.h"
 

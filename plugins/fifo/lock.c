@@ -1,7 +1,7 @@
 /*
- * One regular file of flowd's own user, mode 0600, that stays where it is. Its content is the
- * identity of the fifo that flowd made: a number that another fifo gets later has another time of
- * birth.
+ * The lock file: one regular file of flowd's own user, mode 0600, that stays where it is. Its
+ * content is the identity of the fifo that flowd made: a number that another fifo gets later has
+ * another time of birth.
  */
 #include "lock.h"
 

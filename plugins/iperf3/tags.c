@@ -1,5 +1,6 @@
 /*
- * In turn, each list goes on by one with each connection; at random, any pair may come.
+ * Chooses the tag of the next connection from the configured experiments and activities. In turn,
+ * each list goes on by one with each connection; at random, any pair may come.
  */
 #include "tags.h"
 

@@ -1,5 +1,7 @@
 /*
- * The flows of the scanner's connections.
+ * Starts and ends the flows of the scanner's connections. A connection that another source has
+ * announced is left to it, also where it does so later, and a flow of an earlier process that has
+ * another tag begins anew.
  */
 #include "announcer.h"
 

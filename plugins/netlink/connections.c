@@ -1,5 +1,6 @@
 /*
- * 64 bytes for a connection and some 12 for its place in the index.
+ * The table of known connections: an array without gaps, so that a scan can go over it in parts,
+ * and an index over it. It takes 64 bytes for a connection and some 12 for its place in the index.
  */
 #include "connections.h"
 

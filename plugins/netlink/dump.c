@@ -1,5 +1,6 @@
 /*
- * One request for each family, because the kernel takes no request for both.
+ * Dumps the established TCP connections: one request for each family, because the kernel takes no
+ * request for both.
  *
  * The kernel fills the next part of a dump when a part has been read, in the reader's system call.
  * A socket on which anything went wrong is closed: what it still holds belongs to no dump.

@@ -1,4 +1,6 @@
 /*
+ * Writes the kernel's filter for a dump.
+ *
  * Each instruction is a condition on the remote address with two jumps: `yes`, which has to be the
  * length of the instruction itself, and `no`. A socket passes where a jump ends exactly at the end
  * of the program, and is dropped where it goes beyond.

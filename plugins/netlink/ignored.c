@@ -1,5 +1,6 @@
 /*
- * The list is in the order that the kernel's filter wants, and walked where that can't be used.
+ * The list of ignored networks, those of IPv4 first, which is the order that the kernel's filter
+ * wants. It is walked where the filter can't be used or does not hold all of them.
  */
 #include "ignored.h"
 

@@ -1,6 +1,7 @@
 /*
- * A scan has two parts, both done bit by bit: the dump, in which new connections are announced as
- * they are met, and the check of the known ones that the dump did not have.
+ * The scans of the netlink plugin. A scan has two parts, both done bit by bit: the dump, in which
+ * new connections are announced as they are met, and the check of the known ones that the dump did
+ * not have.
  *
  * Two sockets have the same addresses and ports one after the other where a port is used again; the
  * kernel's cookie tells them apart. Of a connection with both ends on this host only one end's
