@@ -34,25 +34,31 @@ static void watch_input(struct flowd_http_exchange *c)
         ev_io_stop(c->server->loop, &c->reader);
 }
 
-/* The deadline that fits what the connection is waiting for. */
+static enum flowd_http_wait what_is_awaited(const struct flowd_http_exchange *c)
+{
+    if (c->out.length > c->out_sent || c->state == FLOWD_HTTP_STREAMING)
+        return FLOWD_HTTP_WAIT_WRITE;
+    if (c->state == FLOWD_HTTP_PENDING || c->resuming)
+        return FLOWD_HTTP_WAIT_NONE;
+    if (c->state == FLOWD_HTTP_LEAVING)
+        return FLOWD_HTTP_WAIT_LEAVING;
+    if (c->state == FLOWD_HTTP_IN_BODY || c->in_end > c->in_start || !c->served)
+        return FLOWD_HTTP_WAIT_REQUEST;
+    return FLOWD_HTTP_WAIT_IDLE;
+}
+
+/* A deadline counts from when its wait began: more bytes of what is awaited do not move it. */
 static void set_deadline(struct flowd_http_exchange *c)
 {
-    struct flowd_http_server *server = c->server;
-    struct flowd_http_deadlines *list = NULL;
+    enum flowd_http_wait wait = what_is_awaited(c);
 
-    if (c->out.length > c->out_sent || c->state == FLOWD_HTTP_STREAMING)
-        list = &server->write;
-    else if (c->state == FLOWD_HTTP_LEAVING)
-        list = &server->leaving;
-    else if (c->state == FLOWD_HTTP_IN_BODY || c->in_end > c->in_start || !c->served)
-        list = &server->request;
-    else
-        list = &server->idle;
-    /* What is waited for here is flowd itself. */
-    if ((c->state == FLOWD_HTTP_PENDING || c->resuming) && list != &server->write)
-        flowd_http_deadline_clear(&c->deadline);
-    else if (c->deadline.list != list)
-        flowd_http_deadline_set(list, &c->deadline);
+    if (wait == FLOWD_HTTP_WAIT_NONE) {
+        ev_timer_stop(c->server->loop, &c->deadline);
+    } else if (wait != c->awaited) {
+        c->deadline.repeat = c->server->wait_s[wait];
+        ev_timer_again(c->server->loop, &c->deadline);
+    }
+    c->awaited = (uint8_t)wait;
 }
 
 /* Sends what is there. The connection may be closed afterwards. */
@@ -65,8 +71,8 @@ static void flush(struct flowd_http_exchange *c)
         if (sent >= 0) {
             c->out_sent += (size_t)sent;
             /* Progress: the time to write begins again. */
-            if (c->deadline.list == &c->server->write)
-                flowd_http_deadline_clear(&c->deadline);
+            if (c->awaited == FLOWD_HTTP_WAIT_WRITE)
+                c->awaited = FLOWD_HTTP_WAIT_NONE;
             continue;
         }
         if (errno == EINTR)
@@ -269,12 +275,14 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
     flowd_http_connection_run(watcher->data);
 }
 
-void flowd_http_connection_expired(struct flowd_http_deadline *deadline)
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    struct flowd_http_exchange *c =
-        (void *)((char *)deadline - offsetof(struct flowd_http_exchange, deadline));
+    struct flowd_http_exchange *c = timer->data;
     bool began = c->in_end > c->in_start || c->state == FLOWD_HTTP_IN_BODY;
 
+    (void)loop;
+    (void)events;
+    c->awaited = FLOWD_HTTP_WAIT_NONE;
     if ((c->state == FLOWD_HTTP_IN_HEAD || c->state == FLOWD_HTTP_IN_BODY) && began &&
         c->out.length == c->out_sent) {
         c->server->counters.timeouts++;
@@ -315,7 +323,8 @@ struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *
     server->counters.connections++;
     ev_io_init(&c->reader, on_readable, fd, EV_READ);
     ev_io_init(&c->writer, on_writable, fd, EV_WRITE);
-    c->reader.data = c->writer.data = c;
+    ev_init(&c->deadline, on_deadline);
+    c->reader.data = c->writer.data = c->deadline.data = c;
     settle(c);
     return c;
 }
@@ -345,7 +354,7 @@ void flowd_http_connection_close(struct flowd_http_exchange *c)
     c->state = FLOWD_HTTP_CLOSED;
     ev_io_stop(server->loop, &c->reader);
     ev_io_stop(server->loop, &c->writer);
-    flowd_http_deadline_clear(&c->deadline);
+    ev_timer_stop(server->loop, &c->deadline);
     if (c->resuming)
         unqueue_resume(c);
     /* A body of no length that just ended would seem to be whole: let the peer see a reset. */

@@ -9,7 +9,6 @@
 
 #include "chunks.h"
 #include "daemon/http/server.h"
-#include "deadline.h"
 #include "framing.h"
 #include "message.h"
 
@@ -27,16 +26,27 @@ enum flowd_http_connection_state {
     FLOWD_HTTP_LEAVING,   /* the last answer is on its way; what comes in is thrown away */
 };
 
+/* What a connection waits for, each for so long (struct flowd_http_server). */
+enum flowd_http_wait {
+    FLOWD_HTTP_WAIT_NONE,    /* flowd itself, which takes its time */
+    FLOWD_HTTP_WAIT_IDLE,    /* the next request */
+    FLOWD_HTTP_WAIT_REQUEST, /* the rest of a request */
+    FLOWD_HTTP_WAIT_WRITE,   /* room to write */
+    FLOWD_HTTP_WAIT_LEAVING, /* the peer's end */
+};
+#define FLOWD_HTTP_WAITS 5
+
 struct flowd_http_exchange {
     struct flowd_http_server *server;
     struct flowd_http_exchange *next; /* in the server's list of connections, or of closed ones */
     struct flowd_http_exchange *previous;
     struct flowd_http_exchange *resume_next;
-    struct flowd_http_deadline deadline;
     ev_io reader;
     ev_io writer;
+    ev_timer deadline;
     int fd;
-    uint8_t state; /* enum flowd_http_connection_state */
+    uint8_t state;   /* enum flowd_http_connection_state */
+    uint8_t awaited; /* enum flowd_http_wait; NONE: the next deadline begins anew */
     bool local;
     bool loopback;       /* came over TCP to an address that only this machine reaches */
     bool resuming;       /* in the server's list of connections to go on with */
@@ -105,10 +115,7 @@ struct flowd_http_server {
     unsigned count;
     unsigned connections_max;
     size_t buffered;
-    struct flowd_http_deadlines idle;    /* between requests */
-    struct flowd_http_deadlines request; /* while a request comes in */
-    struct flowd_http_deadlines write;   /* while an answer makes no progress */
-    struct flowd_http_deadlines leaving;
+    double wait_s[FLOWD_HTTP_WAITS]; /* by enum flowd_http_wait */
     struct flowd_http_counters counters;
     struct flowd_text body;
     int64_t date_s;
@@ -167,6 +174,3 @@ bool flowd_http_request_head(struct flowd_http_exchange *connection);
 bool flowd_http_request_body(struct flowd_http_exchange *connection, size_t *end);
 /* Hands a complete request over; its bytes leave the buffer when the handler returns. */
 void flowd_http_request_dispatch(struct flowd_http_exchange *connection, size_t end);
-
-/* Deadlines. */
-void flowd_http_connection_expired(struct flowd_http_deadline *deadline);

@@ -219,7 +219,7 @@ void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
     c->handling = true;
     c->server->handler->handle(c->server->context, c, &request);
     c->handling = false;
-    flowd_http_deadline_clear(&c->deadline);
+    c->awaited = FLOWD_HTTP_WAIT_NONE;
     c->in_start = end;
     c->scanned = 0;
     c->empty_lines = 0;

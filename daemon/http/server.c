@@ -24,10 +24,10 @@
 /* Descriptors that are not for connections: sockets, maps, links, files. */
 #define DESCRIPTORS_KEPT 128
 
-#define IDLE_MS 60000
-#define REQUEST_MS 10000
-#define WRITE_MS 10000
-#define LEAVING_MS 2000
+#define IDLE_S 60.0
+#define REQUEST_S 10.0
+#define WRITE_S 10.0
+#define LEAVING_S 2.0
 
 static void pause_accepting(struct flowd_http_server *server, int error)
 {
@@ -151,10 +151,10 @@ int flowd_http_server_new(struct ev_loop *loop, const char *name,
     /* Idle watchers wait for all events of their priority; the input is older than those. */
     ev_set_priority(&server->resume, EV_MAXPRI);
     server->accept_pause.data = server->resume.data = server;
-    flowd_http_deadlines_init(&server->idle, loop, IDLE_MS, flowd_http_connection_expired);
-    flowd_http_deadlines_init(&server->request, loop, REQUEST_MS, flowd_http_connection_expired);
-    flowd_http_deadlines_init(&server->write, loop, WRITE_MS, flowd_http_connection_expired);
-    flowd_http_deadlines_init(&server->leaving, loop, LEAVING_MS, flowd_http_connection_expired);
+    server->wait_s[FLOWD_HTTP_WAIT_IDLE] = IDLE_S;
+    server->wait_s[FLOWD_HTTP_WAIT_REQUEST] = REQUEST_S;
+    server->wait_s[FLOWD_HTTP_WAIT_WRITE] = WRITE_S;
+    server->wait_s[FLOWD_HTTP_WAIT_LEAVING] = LEAVING_S;
     *out = server;
     return 0;
 }
@@ -180,10 +180,6 @@ void flowd_http_server_free(struct flowd_http_server *server)
     }
     ev_timer_stop(server->loop, &server->accept_pause);
     ev_idle_stop(server->loop, &server->resume);
-    flowd_http_deadlines_fini(&server->idle);
-    flowd_http_deadlines_fini(&server->request);
-    flowd_http_deadlines_fini(&server->write);
-    flowd_http_deadlines_fini(&server->leaving);
     flowd_text_fini(&server->body);
     free(server);
 }

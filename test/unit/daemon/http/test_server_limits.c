@@ -16,7 +16,7 @@
 #include "lab/http_fixture.h"
 
 #define HOST "Host: localhost\r\n"
-#define SHORT_MS 20
+#define SHORT_S 0.02
 
 struct bench {
     struct http_fixture fixture;
@@ -292,7 +292,7 @@ static void test_slow_request(void **state)
     };
     struct bench *bench = *state;
 
-    bench->fixture.server->request.length_ms = SHORT_MS;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_REQUEST] = SHORT_S;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         struct http_client client;
 
@@ -314,7 +314,7 @@ static void test_trickle(void **state)
     struct http_client client;
     int sent = 0;
 
-    bench->fixture.server->request.length_ms = SHORT_MS;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_REQUEST] = SHORT_S;
     http_client_open(&client, &bench->fixture);
     http_client_puts(&client, "GET / HTTP/1.1\r\nX: ");
     while (counters(bench)->timeouts == 0 && sent++ < 1000000) {
@@ -333,7 +333,7 @@ static void test_silence(void **state)
     struct bench *bench = *state;
     struct http_client client;
 
-    bench->fixture.server->request.length_ms = SHORT_MS;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_REQUEST] = SHORT_S;
     http_client_open(&client, &bench->fixture);
     http_client_expect_end(&client);
     http_client_close(&client);
@@ -345,7 +345,7 @@ static void test_silence_after_a_request(void **state)
     struct bench *bench = *state;
     struct http_client client;
 
-    bench->fixture.server->idle.length_ms = SHORT_MS;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_IDLE] = SHORT_S;
     http_client_open(&client, &bench->fixture);
     http_client_puts(&client, "GET / HTTP/1.1\r\n" HOST "\r\n");
     http_client_expect(&client, 200, NULL);
@@ -358,22 +358,20 @@ static void test_silence_after_a_request(void **state)
 static void test_no_deadline_while_pending(void **state)
 {
     struct bench *bench = *state;
-    struct flowd_http_server *server = bench->fixture.server;
+    const struct flowd_http_exchange *connection = bench->fixture.server->connections;
 
     http_client_puts(&bench->client, "GET /defer HTTP/1.1\r\n" HOST "\r\nGET /a HT");
     http_fixture_settle(&bench->fixture);
     assert_int_equal(bench->fixture.kept_count, 1);
-    assert_null(server->request.first);
-    assert_null(server->idle.first);
-    assert_null(server->write.first);
-    assert_null(server->leaving.first);
+    assert_false(ev_is_active(&connection->deadline));
     http_fixture_answer(&bench->fixture);
     http_client_expect(&bench->client, 201, "late");
-    assert_non_null(server->request.first);
+    assert_true(ev_is_active(&connection->deadline));
+    assert_int_equal(connection->awaited, FLOWD_HTTP_WAIT_REQUEST);
     http_client_puts(&bench->client, "TP/1.1\r\n" HOST "\r\n");
     http_client_expect(&bench->client, 200, "GET /a ? localhost");
-    assert_null(server->request.first);
-    assert_non_null(server->idle.first);
+    assert_true(ev_is_active(&connection->deadline));
+    assert_int_equal(connection->awaited, FLOWD_HTTP_WAIT_IDLE);
 }
 
 /* A peer that takes no answers is let go. */
@@ -382,7 +380,7 @@ static void test_unread_answers(void **state)
     struct bench *bench = *state;
     struct http_client client;
 
-    bench->fixture.server->write.length_ms = SHORT_MS;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_WRITE] = SHORT_S;
     http_client_open(&client, &bench->fixture);
     for (int i = 0; i < 3; i++)
         http_client_puts(&client, "GET /large?1000000 HTTP/1.1\r\n" HOST "\r\n");
@@ -398,7 +396,7 @@ static void test_lingering(void **state)
     struct bench *bench = *state;
     struct http_client client;
 
-    bench->fixture.server->leaving.length_ms = SHORT_MS;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_LEAVING] = SHORT_S;
     http_client_open(&client, &bench->fixture);
     http_client_puts(&client, "garbage\r\n\r\n");
     http_client_expect(&client, 400, NULL);

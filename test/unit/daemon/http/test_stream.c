@@ -20,7 +20,7 @@
 #include "lab/http_fixture.h"
 
 #define HOST "Host: localhost\r\n"
-#define SHORT_MS 20
+#define SHORT_S 0.02
 #define LARGE "1000000"
 
 struct bench {
@@ -34,7 +34,7 @@ static int set_up(void **state)
 
     assert_non_null(bench);
     http_fixture_begin(&bench->fixture);
-    bench->fixture.server->write.length_ms = SHORT_MS * 1000;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_WRITE] = SHORT_S * 1000;
     http_client_open(&bench->client, &bench->fixture);
     *state = bench;
     return 0;
@@ -230,7 +230,7 @@ static void test_never_read(void **state)
 {
     struct bench *bench = *state;
 
-    bench->fixture.server->write.length_ms = SHORT_MS;
+    bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_WRITE] = SHORT_S;
     http_client_puts(&bench->client, "GET /stream?" LARGE " HTTP/1.1\r\n" HOST "\r\n");
     http_fixture_connections(&bench->fixture, 0);
     assert_int_equal(bench->fixture.streams, 0);
