@@ -297,35 +297,32 @@ static void read_module(struct flowd_configuration *configuration, json_t *root,
         module->check(entry->values, path, &report->mistakes);
 }
 
-/* A plugin's tag for everything goes to the backends that mark. */
-static void share_general_tag(struct flowd_configuration *configuration,
-                              struct flowd_mistakes *mistakes)
+static void share_settings(struct flowd_configuration *configuration, enum flowd_module_kind kind,
+                           struct flowd_shared *shared, struct flowd_mistakes *mistakes)
 {
-    const struct flowd_module *giver = NULL;
-    struct flowd_tag tag;
-    bool taken = false;
     char path[PATH_SIZE];
 
     for (size_t i = 0; i < configuration->module_count; i++) {
         const struct flowd_module_settings *entry = &configuration->modules[i];
 
-        if (!entry->enabled || entry->module->general_tag == NULL)
-            continue;
-        giver = entry->module;
-        giver->general_tag(entry->values, &tag);
-    }
-    for (size_t i = 0; i < configuration->module_count; i++) {
-        const struct flowd_module_settings *entry = &configuration->modules[i];
-
-        if (!entry->enabled || entry->module->take_general_tag == NULL)
+        if (!entry->enabled || entry->module->kind != kind || entry->module->share == NULL)
             continue;
         flowd_module_path(entry->module, path);
-        entry->module->take_general_tag(entry->values, giver != NULL ? &tag : NULL, path, mistakes);
-        taken = true;
+        entry->module->share(entry->values, path, shared, mistakes);
     }
-    if (giver != NULL && !taken)
-        flowd_mistakes_add(mistakes, "%s.%s: needs backends.marker, which marks the packets",
-                           flowd_module_section(giver), giver->name);
+}
+
+/* A plugin's tag for everything goes to the backends that mark. */
+static void share_all_settings(struct flowd_configuration *configuration,
+                               struct flowd_mistakes *mistakes)
+{
+    struct flowd_shared shared = {0};
+
+    share_settings(configuration, FLOWD_PLUGIN, &shared, mistakes);
+    share_settings(configuration, FLOWD_BACKEND, &shared, mistakes);
+    if (shared.general_tag_plugin != NULL && !shared.general_tag_taken)
+        flowd_mistakes_add(mistakes, "plugins.%s: needs backends.marker, which marks the packets",
+                           shared.general_tag_plugin->name);
 }
 
 static bool has_modules(const char *section)
@@ -385,7 +382,7 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
     for (const struct flowd_module *const *module = modules;
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
-    share_general_tag(configuration, &report->mistakes);
+    share_all_settings(configuration, &report->mistakes);
     if (flowd_mistakes_any(&report->mistakes)) {
         flowd_configuration_free(configuration);
         return -EINVAL;

@@ -12,25 +12,11 @@ static bool has_module(const struct flowd_configuration *configuration, enum flo
     return false;
 }
 
-/* Who waits for samples needs somebody who takes them. flowd-go takes such a configuration too. */
-static void check_samples(const struct flowd_module_settings *entry, const char *path,
-                          struct flowd_mistakes *warnings)
-{
-    const char *key = NULL;
-
-    if (entry->module->wants_samples != NULL)
-        key = entry->module->wants_samples(entry->values);
-    if (key != NULL)
-        flowd_mistakes_add(warnings,
-                           "%s.%s: does nothing without an enricher, which takes the samples: "
-                           "\"enrichers\": {\"netlink\": {}}",
-                           path, key);
-}
-
 void flowd_configuration_warnings(const struct flowd_configuration *configuration,
                                   const struct flowd_host *host, struct flowd_mistakes *warnings)
 {
-    const bool samples = has_module(configuration, FLOWD_ENRICHER);
+    const struct flowd_environment environment = {
+        .host = host, .has_enricher = has_module(configuration, FLOWD_ENRICHER)};
 
     if (!has_module(configuration, FLOWD_PLUGIN))
         flowd_mistakes_add(warnings,
@@ -43,9 +29,7 @@ void flowd_configuration_warnings(const struct flowd_configuration *configuratio
         if (!entry->enabled)
             continue;
         flowd_module_path(entry->module, path);
-        if (!samples)
-            check_samples(entry, path, warnings);
         if (entry->module->warn != NULL)
-            entry->module->warn(entry->values, path, host, warnings);
+            entry->module->warn(entry->values, path, &environment, warnings);
     }
 }

@@ -127,10 +127,8 @@ static int start_module(struct daemon *daemon, const struct flowd_module_setting
     if (result < 0)
         return flowd_error_wrap(err, result, "%s", path);
     daemon->running.count++;
-    if (module->kind == FLOWD_BACKEND)
-        result = flowd_hub_add_backend(daemon->context.hub, module, entry->instance);
-    else if (module->kind == FLOWD_ENRICHER)
-        result = flowd_hub_add_enricher(daemon->context.hub, module, entry->instance);
+    if (module->kind != FLOWD_PLUGIN)
+        result = flowd_hub_add(daemon->context.hub, module, entry->instance);
     return result < 0 ? flowd_fail(err, -result, "too many %s", flowd_module_section(module)) : 0;
 }
 

@@ -29,17 +29,27 @@ static json_t *module_json(const struct flowd_running_module *entry)
     return object;
 }
 
+/* Whichever module marks on interfaces, who asks finds them in one place. */
+static void raise_interfaces(json_t *module, json_t *status)
+{
+    json_t *interfaces = json_object_get(module, "interfaces");
+
+    if (interfaces == NULL)
+        return;
+    json_object_set(status, "interfaces", interfaces);
+    json_object_del(module, "interfaces");
+}
+
 json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running)
 {
     json_t *status = flowd_hub_status(context->hub);
     json_t *modules = json_array();
 
     for (size_t i = 0; i < running->count; i++) {
-        const struct flowd_running_module *entry = &running->modules[i];
+        json_t *module = module_json(&running->modules[i]);
 
-        json_array_append_new(modules, module_json(entry));
-        if (entry->instance != NULL && entry->module->status_top != NULL)
-            entry->module->status_top(entry->instance, status);
+        raise_interfaces(module, status);
+        json_array_append_new(modules, module);
     }
     json_object_set_new(status, "version", json_string(FLOWD_VERSION));
     json_object_set_new(status, "uptime",

@@ -145,6 +145,7 @@ static int start(const struct flowd_context *context, const void *config, void *
         return flowd_fail(err, ENOMEM, "firefly");
     firefly->context = context;
     firefly->config = config;
+    firefly->slot = flowd_hub_next_slot(context->hub);
     flowd_firefly_hostname(firefly->hostname, sizeof(firefly->hostname));
     result = read_collectors(config, &firefly->collectors, err);
     if (result == 0)
@@ -295,13 +296,6 @@ static void commit(void *instance)
     flowd_sender_flush(firefly->sender);
 }
 
-static void set_slot(void *instance, unsigned slot)
-{
-    struct firefly *firefly = instance;
-
-    firefly->slot = slot;
-}
-
 static json_t *totals_json(const struct totals *totals)
 {
     return json_pack("{s:I, s:I, s:I}", "sent", (json_int_t)totals->sent, "failed",
@@ -376,13 +370,19 @@ static int find_route(const struct sockaddr_storage *address, socklen_t length)
     return result;
 }
 
-static void warn(const void *config, const char *path, const struct flowd_host *host,
+static void warn(const void *config, const char *path, const struct flowd_environment *environment,
                  struct flowd_mistakes *warnings)
 {
     const struct firefly_config *firefly = config;
     struct sockaddr_storage address;
     socklen_t length;
 
+    /* flowd-go takes such a configuration too. */
+    if (firefly->enrich && !environment->has_enricher)
+        flowd_mistakes_add(warnings,
+                           "%s.enrich: does nothing without an enricher, which takes the samples: "
+                           "\"enrichers\": {\"netlink\": {}}",
+                           path);
     if (!firefly->send_to_destination && firefly->collectors.count == 0)
         flowd_mistakes_add(warnings,
                            "%s: no firefly is sent: sendToDestination is false and there are no "
@@ -393,7 +393,7 @@ static void warn(const void *config, const char *path, const struct flowd_host *
                            "%s.prependSyslog: collectors drop fireflies without a syslog header: "
                            "set it to true",
                            path);
-    for (size_t i = 0; host != NULL && i < firefly->collectors.count; i++) {
+    for (size_t i = 0; environment->host != NULL && i < firefly->collectors.count; i++) {
         int result = flowd_endpoint_parse(firefly->collectors.items[i],
                                           (uint16_t)firefly->destination_port, &address, &length);
 
@@ -403,13 +403,6 @@ static void warn(const void *config, const char *path, const struct flowd_host *
             flowd_mistakes_add(warnings, "%s.collectors: \"%s\" can't be reached: %s", path,
                                firefly->collectors.items[i], strerror(-result));
     }
-}
-
-static const char *wants_samples(const void *config)
-{
-    const struct firefly_config *firefly = config;
-
-    return firefly->enrich ? "enrich" : NULL;
 }
 
 static bool is_port(const json_t *value, json_int_t least)
@@ -538,6 +531,15 @@ static const struct flowd_backend_status statuses[] = {
     [FAILED] = {"failed", false}, [DROPPED] = {"dropped", false}, [RESTORED] = {"restored", false},
 };
 
+static const struct flowd_backend_ops ops = {
+    .statuses = statuses,
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+    .flow_sample = flow_sample,
+    .last_sample = last_sample,
+    .commit = commit,
+};
+
 const struct flowd_module flowd_backend_firefly = {
     .kind = FLOWD_BACKEND,
     .name = "firefly",
@@ -546,19 +548,11 @@ const struct flowd_module flowd_backend_firefly = {
     .config_size = sizeof(struct firefly_config),
     .check = check,
     .warn = warn,
-    .wants_samples = wants_samples,
     .translate = translate,
     .start = start,
     .reload = reload,
     .stop = stop,
     .status = status,
     .metrics = metrics,
-    .statuses = statuses,
-    .status_count = sizeof(statuses) / sizeof(statuses[0]),
-    .flow_start = flow_start,
-    .flow_end = flow_end,
-    .flow_sample = flow_sample,
-    .last_sample = last_sample,
-    .commit = commit,
-    .set_slot = set_slot,
+    .backend = &ops,
 };

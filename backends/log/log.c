@@ -98,6 +98,7 @@ static int start(const struct flowd_context *context, const void *config, void *
         return flowd_fail(err, ENOMEM, "log");
     log->context = context;
     log->config = config;
+    log->slot = flowd_hub_next_slot(context->hub);
     ev_timer_init(&log->retry, on_retry, RETRY_S, 0);
     log->retry.data = log;
     log->fd = -1;
@@ -324,13 +325,6 @@ static void stop(void *instance)
     free(log);
 }
 
-static void set_slot(void *instance, unsigned slot)
-{
-    struct flow_log *log = instance;
-
-    log->slot = slot;
-}
-
 static int ready(const void *instance, struct flowd_error *err)
 {
     const struct flow_log *log = instance;
@@ -385,6 +379,13 @@ static const struct flowd_option options[] = {
 static const struct flowd_backend_status statuses[] = {
     [OFF] = {"off", false}, [LOGGED] = {"logged", false}, [FAILED] = {"failed", false}};
 
+static const struct flowd_backend_ops ops = {
+    .statuses = statuses,
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+    .commit = commit,
+};
+
 const struct flowd_module flowd_backend_log = {
     .kind = FLOWD_BACKEND,
     .name = "log",
@@ -397,10 +398,5 @@ const struct flowd_module flowd_backend_log = {
     .ready = ready,
     .status = status,
     .metrics = metrics,
-    .statuses = statuses,
-    .status_count = sizeof(statuses) / sizeof(statuses[0]),
-    .flow_start = flow_start,
-    .flow_end = flow_end,
-    .commit = commit,
-    .set_slot = set_slot,
+    .backend = &ops,
 };

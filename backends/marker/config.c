@@ -122,25 +122,26 @@ unsigned marker_config_experiment_max(const struct flowd_marker_config *config)
     return FLOWD_LABEL_EXPERIMENT_MAX;
 }
 
-void marker_config_take_general(void *values, const struct flowd_tag *tag, const char *path,
-                                struct flowd_mistakes *mistakes)
+void marker_config_share(void *values, const char *path, struct flowd_shared *shared,
+                         struct flowd_mistakes *mistakes)
 {
     struct flowd_marker_config *config = values;
     unsigned most = marker_config_experiment_max(config);
 
-    if (tag == NULL) {
+    if (shared->general_tag_plugin == NULL) {
         if (config->match_all)
             flowd_mistakes_add(
                 mistakes, "%s.matchAll: true needs plugins.perfsonar, which names the tag", path);
         return;
     }
     config->match_all = true;
-    config->general = *tag;
-    if (tag->experiment > most)
+    config->general = shared->general_tag;
+    shared->general_tag_taken = true;
+    if (config->general.experiment > most)
         flowd_mistakes_add(mistakes,
                            "plugins.perfsonar.experimentId: %u does not fit a flow label, which "
                            "%s writes; allowed: 0-%u",
-                           tag->experiment, path, most);
+                           config->general.experiment, path, most);
 }
 
 void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes)
@@ -191,9 +192,11 @@ static void warn_of_targets(const struct flowd_marker_config *config, const char
     }
 }
 
-void marker_config_warn(const void *values, const char *path, const struct flowd_host *host,
+void marker_config_warn(const void *values, const char *path,
+                        const struct flowd_environment *environment,
                         struct flowd_mistakes *warnings)
 {
+    const struct flowd_host *host = environment->host;
     const struct flowd_marker_config *config = values;
     const struct flowd_interface *interface;
     bool any = false;

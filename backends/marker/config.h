@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "daemon/flow/flow.h"
+#include "daemon/hub/module.h"
 #include "daemon/net/host.h"
 #include "daemon/options/option.h"
 #include "ebpf/marker.h"
@@ -43,10 +44,11 @@ void marker_config_translate(json_t *object, const char *path, struct flowd_opti
 /* struct flowd_module's check. */
 void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes);
 /* struct flowd_module's warn. */
-void marker_config_warn(const void *values, const char *path, const struct flowd_host *host,
+void marker_config_warn(const void *values, const char *path,
+                        const struct flowd_environment *environment,
                         struct flowd_mistakes *warnings);
-/* struct flowd_module's take_general_tag. */
-void marker_config_take_general(void *values, const struct flowd_tag *tag, const char *path,
-                                struct flowd_mistakes *mistakes);
+/* struct flowd_module's share. */
+void marker_config_share(void *values, const char *path, struct flowd_shared *shared,
+                         struct flowd_mistakes *mistakes);
 /* The largest experiment that marks of this configuration can say. */
 unsigned marker_config_experiment_max(const struct flowd_marker_config *config);

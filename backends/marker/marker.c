@@ -358,6 +358,7 @@ static int marker_start(const struct flowd_context *context, const void *config,
         flowd_info("marker", "the pinned maps have another layout: they are replaced");
     else if (marker->program.adopted)
         flowd_info("marker", "took over the pinned maps of an earlier flowd");
+    marker->entries.slot = flowd_hub_next_slot(context->hub);
     ev_timer_init(&marker->retry, on_retry, RETRY_S, 0);
     ev_timer_init(&marker->verify, on_verify, VERIFY_S, VERIFY_S);
     marker->watch.changed = on_filters_changed;
@@ -372,13 +373,6 @@ static int marker_start(const struct flowd_context *context, const void *config,
     flowd_host_observe(context->host, &marker->observer);
     *instance = marker;
     return 0;
-}
-
-static void marker_set_slot(void *instance, unsigned slot)
-{
-    struct marker *marker = instance;
-
-    marker->entries.slot = slot;
 }
 
 static int marker_reload(void *instance, const void *config, struct flowd_error *err)
@@ -515,6 +509,7 @@ static void marker_status(const void *instance, json_t *object)
 {
     const struct marker *marker = instance;
     struct flowd_marker_counters counters = {0};
+    json_t *interfaces = marker_attach_json(&marker->attach);
 
     marker_program_counters(&marker->program, FLOWD_MARKER_SHARED_SLOT, &counters);
     json_object_set_new(object, "strategy",
@@ -533,15 +528,8 @@ static void marker_status(const void *instance, json_t *object)
                         json_integer((json_int_t)marker->entries.forwarded));
     json_object_set_new(object, "packetsOfNoFlow",
                         json_integer((json_int_t)counters.packets[FLOWD_MARKER_NO_FLOW]));
-}
-
-static void marker_status_top(const void *instance, json_t *status)
-{
-    const struct marker *marker = instance;
-    json_t *list = marker_attach_json(&marker->attach);
-
-    if (list != NULL)
-        json_object_set_new(status, "interfaces", list);
+    if (interfaces != NULL)
+        json_object_set_new(object, "interfaces", interfaces);
 }
 
 static void marker_metrics(const void *instance, struct flowd_metrics *metrics)
@@ -568,6 +556,15 @@ static int marker_clean_up(const void *config, const struct flowd_strings *inter
     return marker_clean(config, interfaces, removed, err);
 }
 
+static const struct flowd_backend_ops ops = {
+    .statuses = statuses,
+    .show_status = marker_show_status,
+    .accept = marker_accept,
+    .flow_start = marker_flow_start,
+    .flow_end = marker_flow_end,
+    .commit = marker_commit,
+};
+
 const struct flowd_module flowd_backend_marker = {
     .kind = FLOWD_BACKEND,
     .name = "marker",
@@ -579,21 +576,13 @@ const struct flowd_module flowd_backend_marker = {
     .check = marker_config_check,
     .translate = marker_config_translate,
     .warn = marker_config_warn,
-    .take_general_tag = marker_config_take_general,
+    .share = marker_config_share,
     .start = marker_start,
     .reload = marker_reload,
     .stop = marker_stop,
     .ready = marker_ready,
     .status = marker_status,
-    .status_top = marker_status_top,
     .metrics = marker_metrics,
     .clean = marker_clean_up,
-    .statuses = statuses,
-    .status_count = MARKER_STATUSES,
-    .show_status = marker_show_status,
-    .accept = marker_accept,
-    .flow_start = marker_flow_start,
-    .flow_end = marker_flow_end,
-    .commit = marker_commit,
-    .set_slot = marker_set_slot,
+    .backend = &ops,
 };

@@ -14,6 +14,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/flow/flow.h"
+#include "daemon/hub/hub.h"
 #include "daemon/metrics/metrics.h"
 #include "daemon/net/address.h"
 #include "daemon/net/listen_fds.h"
@@ -62,6 +63,7 @@ static int start(const struct flowd_context *context, const void *config, void *
         return flowd_fail(err, ENOMEM, "prometheus");
     prometheus->context = context;
     prometheus->config = settings;
+    prometheus->slot = flowd_hub_next_slot(context->hub);
     prometheus->patience_us = PROMETHEUS_PATIENCE_US;
     result = flowd_http_server_new(context->loop, FLOWD_LOG_PATH("prometheus"),
                                    &prometheus_http_handler, prometheus, &prometheus->server, err);
@@ -92,13 +94,6 @@ static void stop(void *instance)
 
     flowd_http_server_free(prometheus->server);
     free(prometheus);
-}
-
-static void set_slot(void *instance, unsigned slot)
-{
-    struct prometheus *prometheus = instance;
-
-    prometheus->slot = slot;
 }
 
 static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
@@ -167,16 +162,16 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
                            prometheus->bind_address);
 }
 
-static void warn(const void *config, const char *path, const struct flowd_host *host,
+static void warn(const void *config, const char *path, const struct flowd_environment *environment,
                  struct flowd_mistakes *warnings)
 {
     const struct prometheus_config *prometheus = config;
     char option[64];
 
-    if (host == NULL)
+    if (environment->host == NULL)
         return;
     snprintf(option, sizeof(option), "%s.bindAddress", path);
-    flowd_warnings_address(prometheus->bind_address, option, host, warnings);
+    flowd_warnings_address(prometheus->bind_address, option, environment->host, warnings);
 }
 
 #define AT(field) offsetof(struct prometheus_config, field)
@@ -210,6 +205,11 @@ static const struct flowd_option options[] = {
 static const struct flowd_backend_status statuses[] = {
     [OFF] = {"off", false}, [EXPORTED] = {"exported", false}, [NOT_TCP] = {"not-tcp", false}};
 
+static const struct flowd_backend_ops ops = {
+    .statuses = statuses,
+    .flow_start = flow_start,
+};
+
 const struct flowd_module flowd_backend_prometheus = {
     .kind = FLOWD_BACKEND,
     .name = "prometheus",
@@ -225,8 +225,5 @@ const struct flowd_module flowd_backend_prometheus = {
     .ready = ready,
     .status = status,
     .metrics = metrics,
-    .statuses = statuses,
-    .status_count = sizeof(statuses) / sizeof(statuses[0]),
-    .flow_start = flow_start,
-    .set_slot = set_slot,
+    .backend = &ops,
 };

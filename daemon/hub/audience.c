@@ -1,7 +1,7 @@
 /*
  * Passes what happens to flows on to every member that has a function for it, in the order in which
- * the members were added. Only accept() can refuse; the first refusal counts. A last sample is
- * taken from the first that has one.
+ * the members were added, so that a backend's number is its slot. Only accept() can refuse; the
+ * first refusal counts. A last sample is taken from the first that has one.
  */
 #include "daemon/hub/audience.h"
 
@@ -10,11 +10,14 @@
 int flowd_audience_add(struct flowd_audience *audience, const struct flowd_module *module,
                        void *instance)
 {
-    if (audience->count == FLOWD_BACKENDS_MAX)
+    bool backend = module->kind == FLOWD_BACKEND;
+    struct flowd_audience_member *members = backend ? audience->backends : audience->enrichers;
+    unsigned *count = backend ? &audience->backend_count : &audience->enricher_count;
+
+    if (*count == FLOWD_BACKENDS_MAX)
         return -ENOSPC;
-    audience->members[audience->count] =
-        (struct flowd_audience_member){.module = module, .instance = instance};
-    return (int)audience->count++;
+    members[*count] = (struct flowd_audience_member){.module = module, .instance = instance};
+    return (int)(*count)++;
 }
 
 int flowd_audience_accept(const struct flowd_audience *audience, const struct flowd_event *event,
@@ -22,18 +25,46 @@ int flowd_audience_accept(const struct flowd_audience *audience, const struct fl
 {
     int result = 0;
 
-    for (unsigned i = 0; i < audience->count && result >= 0; i++)
-        if (audience->members[i].module->accept != NULL)
-            result = audience->members[i].module->accept(audience->members[i].instance, event, err);
+    for (unsigned i = 0; i < audience->backend_count && result >= 0; i++) {
+        const struct flowd_audience_member *member = &audience->backends[i];
+
+        if (member->module->backend->accept != NULL)
+            result = member->module->backend->accept(member->instance, event, err);
+    }
     return result < 0 ? result : 0;
 }
 
 void flowd_audience_start(const struct flowd_audience *audience, struct flowd_flow *flow,
                           bool restored)
 {
-    for (unsigned i = 0; i < audience->count; i++)
-        if (audience->members[i].module->flow_start != NULL)
-            audience->members[i].module->flow_start(audience->members[i].instance, flow, restored);
+    for (unsigned i = 0; i < audience->backend_count; i++) {
+        const struct flowd_audience_member *member = &audience->backends[i];
+
+        if (member->module->backend->flow_start != NULL)
+            member->module->backend->flow_start(member->instance, flow, restored);
+    }
+    for (unsigned i = 0; i < audience->enricher_count; i++) {
+        const struct flowd_audience_member *member = &audience->enrichers[i];
+
+        if (member->module->enricher->flow_start != NULL)
+            member->module->enricher->flow_start(member->instance, flow, restored);
+    }
+}
+
+void flowd_audience_end(const struct flowd_audience *audience, struct flowd_flow *flow)
+{
+    for (unsigned i = 0; i < audience->backend_count; i++) {
+        const struct flowd_audience_member *member = &audience->backends[i];
+
+        if (member->module->backend->flow_end != NULL)
+            member->module->backend->flow_end(member->instance, flow);
+    }
+    for (unsigned i = 0; i < audience->enricher_count; i++) {
+        const struct flowd_audience_member *member = &audience->enrichers[i];
+
+        if (member->module->enricher->flow_end != NULL)
+            member->module->enricher->flow_end(member->instance, flow);
+    }
 }
 
 bool flowd_audience_sample(const struct flowd_audience *audience, struct flowd_flow *flow,
@@ -41,32 +72,32 @@ bool flowd_audience_sample(const struct flowd_audience *audience, struct flowd_f
 {
     bool told = false;
 
-    for (unsigned i = 0; i < audience->count; i++) {
-        const struct flowd_audience_member *member = &audience->members[i];
+    for (unsigned i = 0; i < audience->backend_count; i++) {
+        const struct flowd_audience_member *member = &audience->backends[i];
 
-        if (member->module->flow_sample == NULL)
+        if (member->module->backend->flow_sample == NULL)
             continue;
-        member->module->flow_sample(member->instance, flow, sample);
+        member->module->backend->flow_sample(member->instance, flow, sample);
         told = true;
     }
     return told;
 }
 
-void flowd_audience_end(const struct flowd_audience *audience, struct flowd_flow *flow)
-{
-    for (unsigned i = 0; i < audience->count; i++)
-        if (audience->members[i].module->flow_end != NULL)
-            audience->members[i].module->flow_end(audience->members[i].instance, flow);
-}
-
 bool flowd_audience_last_sample(const struct flowd_audience *audience,
                                 const struct flowd_flow *flow, struct flowd_tcp_sample *sample)
 {
-    for (unsigned i = 0; i < audience->count; i++) {
-        const struct flowd_audience_member *member = &audience->members[i];
+    for (unsigned i = 0; i < audience->enricher_count; i++) {
+        const struct flowd_audience_member *member = &audience->enrichers[i];
 
-        if (member->module->last_sample != NULL &&
-            member->module->last_sample(member->instance, flow, sample) == 0)
+        if (member->module->enricher->last_sample != NULL &&
+            member->module->enricher->last_sample(member->instance, flow, sample) == 0)
+            return true;
+    }
+    for (unsigned i = 0; i < audience->backend_count; i++) {
+        const struct flowd_audience_member *member = &audience->backends[i];
+
+        if (member->module->backend->last_sample != NULL &&
+            member->module->backend->last_sample(member->instance, flow, sample) == 0)
             return true;
     }
     return false;
@@ -74,7 +105,10 @@ bool flowd_audience_last_sample(const struct flowd_audience *audience,
 
 void flowd_audience_commit(const struct flowd_audience *audience)
 {
-    for (unsigned i = 0; i < audience->count; i++)
-        if (audience->members[i].module->commit != NULL)
-            audience->members[i].module->commit(audience->members[i].instance);
+    for (unsigned i = 0; i < audience->backend_count; i++) {
+        const struct flowd_audience_member *member = &audience->backends[i];
+
+        if (member->module->backend->commit != NULL)
+            member->module->backend->commit(member->instance);
+    }
 }

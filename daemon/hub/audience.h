@@ -1,5 +1,5 @@
 /*
- * Who is told of flows: the running backends, or the running enrichers. What a module has no
+ * Who is told of flows: the running backends, and then the running enrichers. What a module has no
  * function for it is not told.
  */
 #pragma once
@@ -19,23 +19,29 @@ struct flowd_audience_member {
 
 /* Zero-initialised is empty. */
 struct flowd_audience {
-    struct flowd_audience_member members[FLOWD_BACKENDS_MAX];
-    unsigned count;
+    struct flowd_audience_member backends[FLOWD_BACKENDS_MAX];
+    struct flowd_audience_member enrichers[FLOWD_BACKENDS_MAX];
+    unsigned backend_count;
+    unsigned enricher_count;
 };
 
-/* Returns the member's number, or -ENOSPC. */
+/* Adds a backend or an enricher. Returns its number among its kind, or -ENOSPC. */
 int flowd_audience_add(struct flowd_audience *audience, const struct flowd_module *module,
                        void *instance);
-/* Returns 0, or the -errno of the first that does not accept the event. */
+/* Asks the backends. Returns 0, or the -errno of the first that does not accept the event. */
 int flowd_audience_accept(const struct flowd_audience *audience, const struct flowd_event *event,
                           struct flowd_error *err);
 void flowd_audience_start(const struct flowd_audience *audience, struct flowd_flow *flow,
                           bool restored);
 void flowd_audience_end(const struct flowd_audience *audience, struct flowd_flow *flow);
-/* Returns whether anybody was told. */
+/* Tells the backends. Returns whether anybody was told. */
 bool flowd_audience_sample(const struct flowd_audience *audience, struct flowd_flow *flow,
                            const struct flowd_tcp_sample *sample);
-/* The first that finds the flow's socket tells its counts. Returns whether there is one. */
+/*
+ * The first that finds the flow's socket tells its counts: enrichers are asked first. Returns
+ * whether there is one.
+ */
 bool flowd_audience_last_sample(const struct flowd_audience *audience,
                                 const struct flowd_flow *flow, struct flowd_tcp_sample *sample);
+/* Has the backends send what they queued. */
 void flowd_audience_commit(const struct flowd_audience *audience);

@@ -35,8 +35,7 @@ struct flowd_hub {
     struct ev_loop *loop;
     struct flowd_flow_table *table;
     struct flowd_hub_limits limits;
-    struct flowd_audience backends;
-    struct flowd_audience enrichers;
+    struct flowd_audience audience;
     struct flowd_sample_store samples;
     struct flowd_source *sources;
     struct flowd_waiters waiters;
@@ -69,8 +68,7 @@ struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *t
     ev_timer_init(&hub->expiry, on_expiry, 0, 0);
     ev_timer_init(&hub->again, on_again, 0, 0);
     hub->prepare.data = hub->expiry.data = hub;
-    flowd_introduction_init(&hub->introduction, loop, table, &hub->backends, &hub->enrichers,
-                            &hub->dirty);
+    flowd_introduction_init(&hub->introduction, loop, table, &hub->audience, &hub->dirty);
     return hub;
 }
 
@@ -115,20 +113,14 @@ void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *
     set_expiry(hub);
 }
 
-int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
+unsigned flowd_hub_next_slot(const struct flowd_hub *hub)
 {
-    int slot = flowd_audience_add(&hub->backends, module, instance);
-
-    if (slot >= 0)
-        module->set_slot(instance, (unsigned)slot);
-    return slot;
+    return hub->audience.backend_count;
 }
 
-int flowd_hub_add_enricher(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
+int flowd_hub_add(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
 {
-    int result = flowd_audience_add(&hub->enrichers, module, instance);
-
-    return result < 0 ? result : 0;
+    return flowd_audience_add(&hub->audience, module, instance);
 }
 
 struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name)
@@ -189,7 +181,7 @@ void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
         return;
     entry->shown_us = sample->taken_us;
     flowd_introduce(&hub->introduction, flow);
-    hub->dirty |= flowd_audience_sample(&hub->backends, flow, sample);
+    hub->dirty |= flowd_audience_sample(&hub->audience, flow, sample);
 }
 
 void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
@@ -209,9 +201,7 @@ static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flo
     const struct flowd_tcp_sample *known = flowd_hub_sample_of(hub, flow);
     struct flowd_tcp_sample sample;
 
-    if (last == NULL &&
-        (flowd_audience_last_sample(&hub->enrichers, flow, &sample) ||
-         flowd_audience_last_sample(&hub->backends, flow, &sample)) &&
+    if (last == NULL && flowd_audience_last_sample(&hub->audience, flow, &sample) &&
         (known == NULL || !flowd_tcp_cookies_differ(known->cookie, sample.cookie)))
         last = &sample;
     if (last == &flowd_tcp_sample_unknown)
@@ -232,8 +222,7 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
     take_last_sample(hub, flow, last);
     flowd_flow_table_end(hub->table, flow);
     flow->end_us = now_us < flow->start_us ? flow->start_us : now_us;
-    flowd_audience_end(&hub->backends, flow);
-    flowd_audience_end(&hub->enrichers, flow);
+    flowd_audience_end(&hub->audience, flow);
     hub->ended_total++;
     hub->dirty = true;
 }
@@ -291,8 +280,7 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     if (known != NULL)
         end_flow(hub, known, NULL, now_us);
     flowd_flow_table_enter(hub->table, *flow);
-    flowd_audience_start(&hub->backends, *flow, false);
-    flowd_audience_start(&hub->enrichers, *flow, false);
+    flowd_audience_start(&hub->audience, *flow, false);
     hub->started_total++;
     hub->dirty = true;
     set_expiry(hub);
@@ -319,7 +307,7 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
         *flow = known;
         return FLOWD_KNOWN;
     }
-    result = flowd_audience_accept(&hub->backends, event, err);
+    result = flowd_audience_accept(&hub->audience, event, err);
     if (result < 0)
         return result;
     if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
@@ -416,8 +404,7 @@ static void commit(struct flowd_hub *hub)
     flowd_waiters_begin(&hub->waiters);
     if (hub->dirty) {
         hub->dirty = false;
-        flowd_audience_commit(&hub->backends);
-        flowd_audience_commit(&hub->enrichers);
+        flowd_audience_commit(&hub->audience);
     }
     flowd_waiters_tell(&hub->waiters);
     if (ended > 0)
@@ -541,19 +528,19 @@ const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct f
                                      unsigned slot, const char **backend_name, bool *failed)
 {
     static const struct flowd_backend_status untold = {"restoring", false};
+    const struct flowd_audience_member *backend;
     const struct flowd_backend_status *status;
-    const struct flowd_module *module;
 
-    if (slot >= hub->backends.count)
+    if (slot >= hub->audience.backend_count)
         return NULL;
-    module = hub->backends.members[slot].module;
+    backend = &hub->audience.backends[slot];
     if (flow->untold)
         status = &untold;
-    else if (module->show_status != NULL)
-        status = module->show_status(hub->backends.members[slot].instance, flow);
+    else if (backend->module->backend->show_status != NULL)
+        status = backend->module->backend->show_status(backend->instance, flow);
     else
-        status = &module->statuses[flow->backend[slot]];
-    *backend_name = module->name;
+        status = &backend->module->backend->statuses[flow->backend[slot]];
+    *backend_name = backend->module->name;
     if (failed != NULL)
         *failed = status->failed;
     return status->name;

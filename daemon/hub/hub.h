@@ -38,11 +38,13 @@ void flowd_hub_free(struct flowd_hub *hub);
 
 void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *limits);
 
-/* Adds a started backend. Returns its slot, or -ENOSPC. */
-int flowd_hub_add_backend(struct flowd_hub *hub, const struct flowd_module *module, void *instance);
-/* Adds a started enricher. Returns 0, or -ENOSPC. */
-int flowd_hub_add_enricher(struct flowd_hub *hub, const struct flowd_module *module,
-                           void *instance);
+/* The index of flow->backend that belongs to the backend which is being started. */
+unsigned flowd_hub_next_slot(const struct flowd_hub *hub);
+/*
+ * Adds a started backend or enricher, which is told of flows from here on. Returns a backend's
+ * slot, an enricher's number, or -ENOSPC.
+ */
+int flowd_hub_add(struct flowd_hub *hub, const struct flowd_module *module, void *instance);
 /*
  * Tells every backend and enricher of the flows that the state file brought: of the first of them
  * at once, with a commit, and of some thousand more in each loop turn.

@@ -21,7 +21,7 @@ struct flowd_flow_table;
 struct flowd_introduction {
     struct ev_loop *loop;
     const struct flowd_flow_table *table;
-    const struct flowd_audience *backends, *enrichers;
+    const struct flowd_audience *audience;
     bool *dirty;   /* set when there is something to commit */
     uint32_t next; /* records before it hold no flow that is untold */
     bool running;
@@ -31,8 +31,7 @@ struct flowd_introduction {
 /* Everything is borrowed. */
 void flowd_introduction_init(struct flowd_introduction *introduction, struct ev_loop *loop,
                              const struct flowd_flow_table *table,
-                             const struct flowd_audience *backends,
-                             const struct flowd_audience *enrichers, bool *dirty);
+                             const struct flowd_audience *audience, bool *dirty);
 /* Tells of the first flows, and has the loop tell of the others. */
 void flowd_introduction_begin(struct flowd_introduction *introduction);
 void flowd_introduction_stop(struct flowd_introduction *introduction);

@@ -2,10 +2,11 @@
  * What a plugin, a backend or an enricher is: a constant table, exported as its file's only symbol
  * and listed by CMake (flowd_add_plugin, flowd_add_backend, flowd_add_enricher).
  *
- * Life: check() on the configuration, start(), any number of reload()s, stop(). Plugins hand flow
- * events to the hub as they read them. Backends are told of each start and end, queue what follows
- * from it, and send it in commit(), once per loop turn. Enrichers are told the same and hand the
- * hub samples of the flows' sockets, which it keeps and shows to the backends.
+ * Every module has a life: check() on the configuration, start(), any number of reload()s, stop().
+ * Plugins have no more: they hand flow events to the hub as they read them. Backends are told of
+ * each start and end, queue what follows from it, and send it in commit(), once per loop turn.
+ * Enrichers are told the same and hand the hub samples of the flows' sockets, which it keeps and
+ * shows to the backends.
  */
 #pragma once
 
@@ -45,12 +46,72 @@ struct flowd_context {
 
 enum flowd_module_kind { FLOWD_PLUGIN, FLOWD_BACKEND, FLOWD_ENRICHER };
 
+/* What modules know of each other's settings. */
+struct flowd_shared {
+    /* The tag that packets of no flow are to bear. */
+    const struct flowd_module *general_tag_plugin; /* who names it; NULL: nobody */
+    struct flowd_tag general_tag;
+    bool general_tag_taken; /* by a backend, which marks packets with it */
+};
+
+/* What a configuration is judged by, beside itself. */
+struct flowd_environment {
+    const struct flowd_host *host; /* NULL: only what the configuration alone shows is asked for */
+    bool has_enricher;             /* flows are sampled */
+};
+
 /* A backend's name for what it did with a flow, as the API shows it ("marked", "not-ipv6"). */
 struct flowd_backend_status {
     const char *name;
     bool failed; /* the event was not applied: the API does not answer with success */
 };
 
+/* What the hub asks of a backend. Each function but those that say so may be NULL. */
+struct flowd_backend_ops {
+    const struct flowd_backend_status *statuses; /* indexed by flow->backend[slot] */
+    /*
+     * Which of them is said of a flow, where that depends on more than the flow: what holds for all
+     * of them needs no walk over them when it changes. NULL: flow->backend[slot].
+     */
+    const struct flowd_backend_status *(*show_status)(const void *instance,
+                                                      const struct flowd_flow *flow);
+    /*
+     * May refuse a start before anything has been done: -errno with a reason that names the field.
+     */
+    int (*accept)(void *instance, const struct flowd_event *event, struct flowd_error *err);
+    /*
+     * A flow has begun (restored: it was live before this process started), or has ended: queues,
+     * and sets flow->backend[slot]. At the end of a flow flowd_hub_sample_of() has its last sample.
+     */
+    void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
+    void (*flow_end)(void *instance, struct flowd_flow *flow);
+    /*
+     * The flow, which is live, was sampled, after a period or so since the backends were told the
+     * last time.
+     */
+    void (*flow_sample)(void *instance, struct flowd_flow *flow,
+                        const struct flowd_tcp_sample *sample);
+    /* As enrichers' last_sample, which are asked first. */
+    int (*last_sample)(void *instance, const struct flowd_flow *flow,
+                       struct flowd_tcp_sample *sample);
+    /* Sends what was queued in this loop turn and sets the final flow->backend[slot]. */
+    void (*commit)(void *instance);
+};
+
+/* What the hub asks of an enricher. Each may be NULL. */
+struct flowd_enricher_ops {
+    /* A flow has begun (restored: it was live before this process started), or has ended. */
+    void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
+    void (*flow_end)(void *instance, struct flowd_flow *flow);
+    /*
+     * Fills sample with what the flow's socket is like at this moment, at the flow's end. Returns
+     * 0, or -errno: it can't be known (any more).
+     */
+    int (*last_sample)(void *instance, const struct flowd_flow *flow,
+                       struct flowd_tcp_sample *sample);
+};
+
+/* What every module has. What may be NULL says so. */
 struct flowd_module {
     enum flowd_module_kind kind;
     const char *name;    /* its key under "plugins", "backends" or "enrichers" */
@@ -61,38 +122,29 @@ struct flowd_module {
     /* It needs privileges for what it does to the kernel, and flowd is of use without it. */
     bool can_be_left_out;
 
-    /* Mistakes that a single row can't show; may be NULL. path is the section's. */
-    void (*check)(const void *config, const char *path, struct flowd_mistakes *mistakes);
-    /*
-     * What is allowed, but hardly meant. host is NULL where only what the configuration alone shows
-     * is asked for. May be NULL.
-     */
-    void (*warn)(const void *config, const char *path, const struct flowd_host *host,
-                 struct flowd_mistakes *warnings);
     /*
      * Rewrites members that other programs' configurations have into those of the table, before the
      * table is read; may be NULL. object belongs to the caller and may be changed; a line for each
      * old spelling goes to report->deprecations.
      */
     void (*translate)(json_t *object, const char *path, struct flowd_options_report *report);
-
+    /* Mistakes that a single row can't show; may be NULL. path is the section's. */
+    void (*check)(const void *config, const char *path, struct flowd_mistakes *mistakes);
     /*
-     * Plugins: the tag that packets of no flow are to bear; NULL: it has none. Backends:
-     * takes that tag, or NULL when no plugin has one, into their configuration and reports what
-     * does not fit; NULL: the backend marks nothing.
+     * Gives what others are to know of these settings, and takes into them what it has to know of
+     * others'; plugins are asked before backends. May be NULL.
      */
-    void (*general_tag)(const void *config, struct flowd_tag *tag);
-    void (*take_general_tag)(void *config, const struct flowd_tag *tag, const char *path,
-                             struct flowd_mistakes *mistakes);
-    /* The key of an option that is set and does nothing without an enricher; NULL: none is. May be
-     * NULL.
-     */
-    const char *(*wants_samples)(const void *config);
+    void (*share)(void *config, const char *path, struct flowd_shared *shared,
+                  struct flowd_mistakes *mistakes);
+    /* What is allowed, but hardly meant. May be NULL. */
+    void (*warn)(const void *config, const char *path, const struct flowd_environment *environment,
+                 struct flowd_mistakes *warnings);
 
     /*
      * config (borrowed) stays valid and unchanged until stop() or the next reload() has returned.
      * Returns 0 with an instance in *instance (owned by the module until stop()), or -errno.
      * -EPERM of a module that can be left out: flowd goes on without it and says so.
+     * A backend keeps flowd_hub_next_slot(), an index of flow->backend, for its statuses.
      */
     int (*start)(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err);
@@ -102,12 +154,14 @@ struct flowd_module {
     /* Clean stop: what was promised is sent, kernel state goes as configured. Frees the instance.
      */
     void (*stop)(void *instance);
+
     /* 0, or -EAGAIN with the reason why it does not do what it is configured for; may be NULL. */
     int (*ready)(const void *instance, struct flowd_error *err);
-    /* Adds members to the module's object in the status; may be NULL. */
+    /*
+     * Adds members to the module's object in the status; may be NULL. "interfaces" stands in the
+     * status itself and not in the object.
+     */
     void (*status)(const void *instance, json_t *object);
-    /* Adds members to the status itself ("interfaces"); may be NULL. */
-    void (*status_top)(const void *instance, json_t *status);
     /* Writes the module's own metric families; may be NULL. */
     void (*metrics)(const void *instance, struct flowd_metrics *metrics);
     /*
@@ -117,46 +171,8 @@ struct flowd_module {
     int (*clean)(const void *config, const struct flowd_strings *interfaces,
                  struct flowd_mistakes *removed, struct flowd_error *err);
 
-    /* Backends only. */
-    const struct flowd_backend_status *statuses; /* indexed by flow->backend[slot] */
-    size_t status_count;
-    /*
-     * Which of them is said of a flow, where that depends on more than the flow: what holds for all
-     * of them needs no walk over them when it changes. NULL: flow->backend[slot].
-     */
-    const struct flowd_backend_status *(*show_status)(const void *instance,
-                                                      const struct flowd_flow *flow);
-    /* Which index of flow->backend is this backend's; told once, right after start(). */
-    void (*set_slot)(void *instance, unsigned slot);
-    /*
-     * May refuse a start before anything has been done: -errno with a reason that names the field.
-     * May be NULL.
-     */
-    int (*accept)(void *instance, const struct flowd_event *event, struct flowd_error *err);
-    /*
-     * The flow, which is live, was sampled, after a period or so since the backends were told the
-     * last time. May be NULL.
-     */
-    void (*flow_sample)(void *instance, struct flowd_flow *flow,
-                        const struct flowd_tcp_sample *sample);
-
-    /* Backends and enrichers. */
-    /*
-     * Fills sample with what the flow's socket is like at this moment, at the flow's end. Enrichers
-     * are asked first. Returns 0, or -errno: it can't be known (any more). May be NULL.
-     */
-    int (*last_sample)(void *instance, const struct flowd_flow *flow,
-                       struct flowd_tcp_sample *sample);
-    /*
-     * A flow has begun (restored: it was live before this process started), or has ended. Queues; a
-     * backend sets flow->backend[slot]. Each may be NULL. At the end of a flow
-     * flowd_hub_sample_of() has its last sample.
-     */
-    void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
-    void (*flow_end)(void *instance, struct flowd_flow *flow);
-    /* Sends what was queued in this loop turn and sets the final flow->backend[slot]. May be NULL.
-     */
-    void (*commit)(void *instance);
+    const struct flowd_backend_ops *backend;   /* of a backend, else NULL */
+    const struct flowd_enricher_ops *enricher; /* of an enricher, else NULL */
 };
 
 /* Every module of this build, NULL-terminated; generated by CMake. */

@@ -370,6 +370,11 @@ static const struct flowd_option options[] = {
     {.key = NULL},
 };
 
+static const struct flowd_enricher_ops ops = {
+    .flow_start = flow_start,
+    .last_sample = last_sample,
+};
+
 const struct flowd_module flowd_enricher_netlink = {
     .kind = FLOWD_ENRICHER,
     .name = "netlink",
@@ -380,6 +385,5 @@ const struct flowd_module flowd_enricher_netlink = {
     .stop = stop,
     .status = status,
     .metrics = metrics,
-    .flow_start = flow_start,
-    .last_sample = last_sample,
+    .enricher = &ops,
 };

@@ -212,6 +212,11 @@ static const struct flowd_option options[] = {
     {.key = NULL},
 };
 
+static const struct flowd_enricher_ops ops = {
+    .flow_start = flow_start,
+    .flow_end = flow_end,
+};
+
 const struct flowd_module flowd_enricher_skops = {
     .kind = FLOWD_ENRICHER,
     .name = "skops",
@@ -223,6 +228,5 @@ const struct flowd_module flowd_enricher_skops = {
     .stop = stop,
     .status = status,
     .metrics = metrics,
-    .flow_start = flow_start,
-    .flow_end = flow_end,
+    .enricher = &ops,
 };

@@ -187,7 +187,7 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
                            path);
 }
 
-static void warn(const void *config, const char *path, const struct flowd_host *host,
+static void warn(const void *config, const char *path, const struct flowd_environment *environment,
                  struct flowd_mistakes *warnings)
 {
     const struct api_config *api = config;
@@ -202,9 +202,9 @@ static void warn(const void *config, const char *path, const struct flowd_host *
         snprintf(option, sizeof(option), "%s.socketMode", path);
         flowd_warnings_access(api->socket_mode, api->socket_group, option, warnings);
     }
-    if (host != NULL && api->bind_port != 0) {
+    if (environment->host != NULL && api->bind_port != 0) {
         snprintf(option, sizeof(option), "%s.bindAddress", path);
-        flowd_warnings_address(api->bind_address, option, host, warnings);
+        flowd_warnings_address(api->bind_address, option, environment->host, warnings);
     }
 }
 

@@ -414,7 +414,7 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
         flowd_mistakes_add(mistakes, "%s.pipePath: must not be empty", path);
 }
 
-static void warn(const void *config, const char *path, const struct flowd_host *host,
+static void warn(const void *config, const char *path, const struct flowd_environment *environment,
                  struct flowd_mistakes *warnings)
 {
     const struct fifo_config *fifo = config;
@@ -423,7 +423,7 @@ static void warn(const void *config, const char *path, const struct flowd_host *
     snprintf(option, sizeof(option), "%s.mode", path);
     flowd_warnings_access(fifo->mode, fifo->group, option, warnings);
     snprintf(option, sizeof(option), "%s.pipePath", path);
-    if (host != NULL && (fifo->mode & S_IWOTH) != 0)
+    if (environment->host != NULL && (fifo->mode & S_IWOTH) != 0)
         flowd_warnings_passage(fifo->path, option, warnings);
 }
 

@@ -35,11 +35,15 @@ static const struct flowd_option options[] = {
     {.key = NULL},
 };
 
-static void general_tag(const void *values, struct flowd_tag *tag)
+static void share(void *values, const char *path, struct flowd_shared *shared,
+                  struct flowd_mistakes *mistakes)
 {
     const struct perfsonar_config *config = values;
 
-    *tag = (struct flowd_tag){
+    (void)path;
+    (void)mistakes;
+    shared->general_tag_plugin = &flowd_plugin_perfsonar;
+    shared->general_tag = (struct flowd_tag){
         .experiment = (uint16_t)config->experiment,
         .activity = (uint8_t)config->activity,
     };
@@ -69,7 +73,7 @@ const struct flowd_module flowd_plugin_perfsonar = {
     .summary = "marks every packet that leaves",
     .options = options,
     .config_size = sizeof(struct perfsonar_config),
-    .general_tag = general_tag,
+    .share = share,
     .start = start,
     .stop = stop,
 };

@@ -62,18 +62,15 @@ static void commit(void *instance)
     marker_entries_commit(&((struct world *)instance)->entries);
 }
 
-static void set_slot(void *instance, unsigned slot)
-{
-    ((struct world *)instance)->entries.slot = slot;
-}
-
-static const struct flowd_module backend = {
-    .kind = FLOWD_BACKEND,
-    .name = "test",
+static const struct flowd_backend_ops ops = {
     .flow_start = start,
     .flow_end = end,
     .commit = commit,
-    .set_slot = set_slot,
+};
+static const struct flowd_module backend = {
+    .kind = FLOWD_BACKEND,
+    .name = "test",
+    .backend = &ops,
 };
 
 static struct world *world_new(bool match_source)
@@ -99,7 +96,8 @@ static struct world *world_new(bool match_source)
                                          world->shared, match_source, FLOWD_LABEL_EXPERIMENT_MAX),
                      0);
     world->entries.attached = true;
-    assert_int_equal(flowd_hub_add_backend(world->hub, &backend, world), 0);
+    world->entries.slot = flowd_hub_next_slot(world->hub);
+    assert_int_equal(flowd_hub_add(world->hub, &backend, world), 0);
     return world;
 }
 

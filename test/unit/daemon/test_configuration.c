@@ -64,23 +64,30 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
     json_object_del(object, "veryOldPort");
 }
 
-static void give_tag(const void *config, struct flowd_tag *tag)
+static const struct flowd_module all_module;
+
+static void give_tag(void *config, const char *path, struct flowd_shared *shared,
+                     struct flowd_mistakes *mistakes)
 {
     const struct module_config *module = config;
 
-    *tag = (struct flowd_tag){.experiment = (uint16_t)module->port, .activity = 9};
+    (void)mistakes;
+    assert_string_equal(path, "plugins.all");
+    shared->general_tag_plugin = &all_module;
+    shared->general_tag = (struct flowd_tag){.experiment = (uint16_t)module->port, .activity = 9};
 }
 
-static void take_tag(void *config, const struct flowd_tag *tag, const char *path,
+static void take_tag(void *config, const char *path, struct flowd_shared *shared,
                      struct flowd_mistakes *mistakes)
 {
     struct module_config *module = config;
 
-    if (tag == NULL)
+    if (shared->general_tag_plugin == NULL)
         return;
-    module->general = *tag;
-    if (tag->experiment > 100)
-        flowd_mistakes_add(mistakes, "%s: tag %u is too large", path, tag->experiment);
+    module->general = shared->general_tag;
+    shared->general_tag_taken = true;
+    if (module->general.experiment > 100)
+        flowd_mistakes_add(mistakes, "%s: tag %u is too large", path, module->general.experiment);
 }
 
 static const struct flowd_module pipe_module = {.kind = FLOWD_PLUGIN,
@@ -94,12 +101,12 @@ static const struct flowd_module mark_module = {.kind = FLOWD_BACKEND,
                                                 .options = module_options,
                                                 .config_size = sizeof(struct module_config),
                                                 .translate = translate,
-                                                .take_general_tag = take_tag};
+                                                .share = take_tag};
 static const struct flowd_module all_module = {.kind = FLOWD_PLUGIN,
                                                .name = "all",
                                                .options = module_options,
                                                .config_size = sizeof(struct module_config),
-                                               .general_tag = give_tag};
+                                               .share = give_tag};
 static const struct flowd_module *const modules[] = {&pipe_module, &mark_module, &all_module, NULL};
 
 static int read_text(const char *text, struct flowd_configuration **out,

@@ -14,18 +14,21 @@
 
 static const struct flowd_option no_options[] = {{.key = NULL}};
 
-static const char *wants_samples(const void *config)
-{
-    (void)config;
-    return "enrich";
-}
-
-static void warn(const void *config, const char *path, const struct flowd_host *host,
+static void warn(const void *config, const char *path, const struct flowd_environment *environment,
                  struct flowd_mistakes *warnings)
 {
     (void)config;
-    assert_null(host);
+    assert_null(environment->host);
     flowd_mistakes_add(warnings, "%s: said", path);
+}
+
+static void warn_without_samples(const void *config, const char *path,
+                                 const struct flowd_environment *environment,
+                                 struct flowd_mistakes *warnings)
+{
+    (void)config;
+    if (!environment->has_enricher)
+        flowd_mistakes_add(warnings, "%s: has no samples", path);
 }
 
 static const struct flowd_module input = {
@@ -34,7 +37,7 @@ static const struct flowd_module output = {.kind = FLOWD_BACKEND,
                                            .name = "output",
                                            .options = no_options,
                                            .config_size = 1,
-                                           .wants_samples = wants_samples};
+                                           .warn = warn_without_samples};
 static const struct flowd_module sampler = {
     .kind = FLOWD_ENRICHER, .name = "sampler", .options = no_options, .config_size = 1};
 static const struct flowd_module *const modules[] = {&input, &output, &sampler, NULL};
@@ -60,7 +63,7 @@ static void test_modules(void **state)
     } rows[] = {
         {"{}", {"plugins: there is none"}},
         {"{\"backends\": {\"output\": {}}}",
-         {"plugins: there is none", "backends.output.enrich: does nothing without an enricher"}},
+         {"plugins: there is none", "backends.output: has no samples"}},
         {"{\"plugins\": {\"input\": {}}}", {"plugins.input: said"}},
         {"{\"plugins\": {\"input\": {}}, \"backends\": {\"output\": {}}, \"enrichers\": "
          "{\"sampler\": {}}}",

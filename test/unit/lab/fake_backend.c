@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "daemon/flow/flow.h"
+#include "daemon/hub/hub.h"
 
 static void note(struct fake_backend *fake, const char *what, const struct flowd_flow *flow)
 {
@@ -80,26 +81,27 @@ static void commit(void *instance)
     note(fake, "commit", NULL);
 }
 
-static void set_slot(void *instance, unsigned slot)
-{
-    struct fake_backend *fake = instance;
-
-    fake->slot = slot;
-}
-
 static const struct flowd_backend_status statuses[] = {
     {"off", false}, {"on", false}, {"gone", true}};
 
-const struct flowd_module fake_backend_module = {
-    .kind = FLOWD_BACKEND,
-    .name = "fake",
-    .summary = "records what the hub tells it",
+static const struct flowd_backend_ops ops = {
     .statuses = statuses,
-    .status_count = 3,
     .accept = accept_event,
     .flow_start = flow_start,
     .flow_end = flow_end,
     .flow_sample = flow_sample,
     .commit = commit,
-    .set_slot = set_slot,
 };
+
+static const struct flowd_module module = {
+    .kind = FLOWD_BACKEND,
+    .name = "fake",
+    .summary = "records what the hub tells it",
+    .backend = &ops,
+};
+
+void fake_backend_join(struct fake_backend *fake, struct flowd_hub *hub)
+{
+    fake->slot = flowd_hub_next_slot(hub);
+    assert_int_equal(flowd_hub_add(hub, &module, fake), fake->slot);
+}

@@ -20,7 +20,8 @@ struct fake_backend {
     void (*at_end)(void);       /* called at each end; NULL: nothing is */
 };
 
-extern const struct flowd_module fake_backend_module;
+/* Makes it one of the hub's backends. */
+void fake_backend_join(struct fake_backend *fake, struct flowd_hub *hub);
 
 /* Compares the calls so far and forgets them. */
 void fake_backend_expect(struct fake_backend *fake, const char *calls);

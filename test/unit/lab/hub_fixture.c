@@ -26,9 +26,8 @@ void hub_fixture_open(struct hub_fixture *fixture, const char *directory, size_t
     assert_int_equal(flowd_flow_table_open(directory, &table, &report, NULL), 0);
     fixture->hub = flowd_hub_new(fixture->loop, table, &limits);
     assert_non_null(fixture->hub);
-    assert_int_equal(flowd_hub_add_backend(fixture->hub, &fake_backend_module, &fixture->first), 0);
-    assert_int_equal(flowd_hub_add_backend(fixture->hub, &fake_backend_module, &fixture->second),
-                     1);
+    fake_backend_join(&fixture->first, fixture->hub);
+    fake_backend_join(&fixture->second, fixture->hub);
     assert_int_equal(fixture->second.slot, 1);
     fixture->source = flowd_hub_source(fixture->hub, "test");
     assert_non_null(fixture->source);

@@ -35,10 +35,11 @@ static int last_sample(void *instance, const struct flowd_flow *ended,
     return 0;
 }
 
+static const struct flowd_enricher_ops ops = {.last_sample = last_sample};
 static const struct flowd_module enricher = {
     .kind = FLOWD_ENRICHER,
     .name = "fake",
-    .last_sample = last_sample,
+    .enricher = &ops,
 };
 
 static int open_hub(void **state)
@@ -48,7 +49,7 @@ static int open_hub(void **state)
     (void)state;
     hub_fixture_open(&fixture, "", 10);
     flowd_hub_set_limits(fixture.hub, &limits);
-    assert_int_equal(flowd_hub_add_enricher(fixture.hub, &enricher, &enricher_bytes), 0);
+    assert_int_equal(flowd_hub_add(fixture.hub, &enricher, &enricher_bytes), 0);
     enricher_bytes = 0;
     fixture.second.quiet = true;
     assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, 1, 2, &flow), FLOWD_STARTED);

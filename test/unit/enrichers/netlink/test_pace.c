@@ -54,7 +54,7 @@ static int open_enricher(void **state)
     json_decref(empty);
     assert_false(flowd_mistakes_any(&report.mistakes));
     assert_int_equal(module->start(&context, config, &enricher, NULL), 0);
-    assert_int_equal(flowd_hub_add_enricher(context.hub, module, enricher), 0);
+    assert_int_equal(flowd_hub_add(context.hub, module, enricher), 0);
     flowd_hub_begin(context.hub);
     return 0;
 }
