@@ -32,10 +32,9 @@ struct api_lists {
     struct api_listing *first; /* the one that is made; owned */
     struct api_listing **last; /* where the next one goes */
     struct flowd_text body;    /* of the first, so far */
-    struct ev_timer again;     /* of no time: the next turn */
-    unsigned turn;             /* ev_iteration() */
-    uint32_t work;             /* that is left in it */
-    bool answering;
+    struct ev_prepare share;   /* at the end of each turn */
+    struct ev_idle awake;      /* keeps the loop from waiting while there are any */
+    uint32_t work;             /* that is left of the share */
 };
 
 struct api {

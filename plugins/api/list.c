@@ -1,9 +1,11 @@
 /*
  * Lists of flows, a page at a time.
  *
- * All lists together get so much work in a turn of the loop, one after the other: whoever asks for
- * many, or for what few flows match, waits himself and does not make others wait. A page is over
- * when it is full or has looked at PAGE_RECORDS records, so it may be empty and have a cursor.
+ * All lists together get a share of work in each turn of the loop, one after the other: whoever
+ * asks for many, or for what few flows match, waits himself and does not make others wait. The
+ * share lies behind the hub's commit, so an event that was read is answered before it; an event
+ * that comes meanwhile waits for what is left of one share. A page is over when it is full or has
+ * looked at PAGE_RECORDS records, so it may be empty and have a cursor.
  */
 #include <errno.h>
 #include <ev.h>
@@ -23,11 +25,12 @@
 
 /* Records that a page looks at, of live flows or not. */
 #define PAGE_RECORDS 65536u
-/* What all lists do in one turn, in looks at a record: some 20 to 40 ns each. */
-#define WORK_PER_TURN 16384u
-/* Of writing one flow, without and with its sample. */
+/* A share, in looks at a record: some 20 to 40 ns each. */
+#define SHARE_WORK 4096u
+/* Of writing one flow, without and with its sample, and of an answer beside its flows. */
 #define WRITE_WORK 32u
 #define SAMPLE_WORK 320u
+#define ANSWER_WORK 512u
 
 static const char json_media_type[] = "application/json";
 
@@ -191,8 +194,13 @@ static void write_flow(struct api *api, struct api_listing *listing, const struc
         api_flow_write(&lists->body, api->context->hub, flow, false);
 }
 
-/* Adds to the first page of the queue until it is over or the turn's work is done. Returns whether
- * it is over. */
+static void spend(struct api_lists *lists, uint32_t work)
+{
+    lists->work -= work < lists->work ? work : lists->work;
+}
+
+/* Adds to the first page of the queue until it is over or the share is used up. Returns whether it
+ * is over. */
 static bool make_some(struct api *api, struct api_listing *listing)
 {
     struct api_lists *lists = &api->lists;
@@ -219,9 +227,21 @@ static bool make_some(struct api *api, struct api_listing *listing)
             return true;
         }
         write_flow(api, listing, flow);
-        lists->work -= write_work < lists->work ? write_work : lists->work;
+        spend(lists, write_work);
     }
     return listing->records == 0;
+}
+
+static void start_shares(struct api *api)
+{
+    ev_prepare_start(api->context->loop, &api->lists.share);
+    ev_idle_start(api->context->loop, &api->lists.awake);
+}
+
+static void stop_shares(struct api *api)
+{
+    ev_prepare_stop(api->context->loop, &api->lists.share);
+    ev_idle_stop(api->context->loop, &api->lists.awake);
 }
 
 static void dequeue(struct api_lists *lists, struct api_listing **at)
@@ -258,17 +278,12 @@ static void answer(struct api *api, bool last)
     flowd_text_fini(&body);
 }
 
-/* Makes pages until all are answered or this turn's work is done. */
+/* Makes pages until all are answered or the share is used up. */
 static void make_pages(struct api *api)
 {
     struct api_lists *lists = &api->lists;
-    unsigned turn = ev_iteration(api->context->loop);
 
-    if (lists->turn != turn) {
-        lists->turn = turn;
-        lists->work = WORK_PER_TURN;
-    }
-    lists->answering = true;
+    lists->work = SHARE_WORK;
     while (lists->first != NULL && lists->work > 0) {
         struct api_listing *listing = lists->first;
 
@@ -277,17 +292,29 @@ static void make_pages(struct api *api)
         if (!make_some(api, listing))
             break;
         answer(api, listing->cursor == 0);
+        spend(lists, ANSWER_WORK);
     }
-    lists->answering = false;
-    if (lists->first != NULL && !ev_is_active(&lists->again))
-        ev_timer_start(api->context->loop, &lists->again);
 }
 
-static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
+static void on_share(struct ev_loop *loop, struct ev_prepare *watcher, int events)
 {
+    struct api *api = watcher->data;
+
     (void)loop;
     (void)events;
-    make_pages(watcher->data);
+    /* Not in the turn of the last answer, which may have had an event read that waits for a commit:
+     * the loop must not block before. */
+    if (api->lists.first == NULL)
+        stop_shares(api);
+    else
+        make_pages(api);
+}
+
+static void on_awake(struct ev_loop *loop, struct ev_idle *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
 }
 
 void api_flows_list(struct api *api, struct flowd_http_exchange *exchange,
@@ -312,10 +339,10 @@ void api_flows_list(struct api *api, struct flowd_http_exchange *exchange,
                                     .filter = filter,
                                     .cursor = (uint32_t)filter.cursor,
                                     .records = PAGE_RECORDS};
+    if (lists->first == NULL)
+        start_shares(api);
     *lists->last = listing;
     lists->last = &listing->next;
-    if (lists->first == listing && !lists->answering)
-        make_pages(api);
 }
 
 bool api_list_cancel(struct api *api, const struct flowd_http_exchange *exchange)
@@ -336,15 +363,18 @@ void api_lists_init(struct api *api)
     struct api_lists *lists = &api->lists;
 
     lists->last = &lists->first;
-    ev_timer_init(&lists->again, on_again, 0, 0);
-    lists->again.data = api;
+    ev_prepare_init(&lists->share, on_share);
+    ev_idle_init(&lists->awake, on_awake);
+    /* Behind the hub's. */
+    ev_set_priority(&lists->share, EV_MINPRI);
+    lists->share.data = api;
 }
 
 void api_lists_fini(struct api *api)
 {
     struct api_lists *lists = &api->lists;
 
-    ev_timer_stop(api->context->loop, &lists->again);
+    stop_shares(api);
     while (lists->first != NULL)
         dequeue(lists, &lists->first);
     flowd_text_fini(&lists->body);
