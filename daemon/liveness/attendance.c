@@ -10,7 +10,6 @@
 
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
-#include "daemon/hub/walk.h"
 #include "daemon/liveness/recovery.h"
 #include "daemon/tcp/flow_socket.h"
 #include "daemon/tcp/sock_diag.h"
@@ -18,6 +17,8 @@
 
 #define ROUND_S 1.0
 #define PART_S 0.1
+/* Records that a part looks at. */
+#define PART_RECORDS 16384u
 
 static void look_at(struct flowd_attendance *attendance, struct flowd_flow *flow)
 {
@@ -39,7 +40,7 @@ static void look_at(struct flowd_attendance *attendance, struct flowd_flow *flow
 static bool look_at_some(struct flowd_attendance *attendance)
 {
     uint32_t before = flowd_sock_diag_asked(attendance->diag);
-    uint32_t budget = FLOWD_WALK_PER_TURN;
+    uint32_t budget = PART_RECORDS;
     struct flowd_flow *flow;
 
     while (!flowd_sock_diag_turn_over(attendance->diag, before)) {

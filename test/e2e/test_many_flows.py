@@ -94,7 +94,7 @@ def test_addresses_change_in_parts(pair, make_flowd, directory, pin_path):
     pair.near.add_address("veth0", "fd00:f10::78/64")
     until(lambda: revised(mark), "the address that concerns nobody")
     assert {one[1] for one in revised(mark)} == {0}
-    assert all(looked <= turns * 16384 for looked, _, turns in revised(mark))
+    assert all(looked <= turns * 4096 for looked, _, turns in revised(mark))
 
     mark = daemon.log_size()
     pair.near.ip("address", "del", SOURCE + "/64", "dev", "veth0")
@@ -103,7 +103,7 @@ def test_addresses_change_in_parts(pair, make_flowd, directory, pin_path):
     until(lambda: revised(mark), "the end of the walk")
     assert sum(changed for _, changed, _ in revised(mark)) == count
     # A change of a mark weighs as much as 24 looks.
-    assert sum(turns for *_, turns in revised(mark)) >= count * 25 // 16384
+    assert sum(turns for *_, turns in revised(mark)) >= count * 25 // 4096
 
     # Back and forth while the walk is under way: what counts is how it ends.
     for _ in range(3):
