@@ -12,7 +12,7 @@ ROOT := $(filter 0,$(shell id -u))
 JOBS ?= $(shell nproc)
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -22,6 +22,7 @@ help:
 	@echo "make build-test   the same and, beside it, its tests and benchmarks"
 	@echo "make build-dev    build/dev: with AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make build-clang  build/clang: by clang"
+	@echo "make check        lint and unit tests: what each change wants, in a minute"
 	@echo "make lint         format, static analysis, and rules of the house"
 	@echo "make test-unit    each part of make test by itself, with what is built already:"
 	@echo "make test-bpf     docs/testing.md says how to run a single test"
@@ -64,6 +65,12 @@ run:
 	@packaging/dependencies/install build || echo "Going on with what is there."
 	@$(MAKE) build
 	@packaging/examples/quickstart
+
+# Without what make test and make lint install, so that it is quick.
+check:
+	@$(MAKE) build-dev
+	@test/lint/run
+	@test/run unit
 
 test:
 	@packaging/dependencies/install test || echo "Going on with what is there."
