@@ -30,6 +30,7 @@
 #include "daemon/privileges.h"
 #include "daemon/service.h"
 #include "daemon/status.h"
+#include "daemon/tcp/sock_diag.h"
 
 #define LOOK_INTERVAL_S 5.0
 /* Connections, and files that are read again. */
@@ -87,6 +88,9 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     daemon->context.registry = flowd_registry_new();
     if (daemon->context.registry == NULL)
         return flowd_fail(err, ENOMEM, "registry");
+    daemon->context.diag = flowd_sock_diag_new();
+    if (daemon->context.diag == NULL)
+        return flowd_fail(err, ENOMEM, "sock_diag");
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;
@@ -498,6 +502,7 @@ static void take_down(struct daemon *daemon)
     if (daemon->up)
         look_after_state(daemon);
     flowd_hub_free(daemon->context.hub);
+    flowd_sock_diag_free(daemon->context.diag);
     flowd_host_free(daemon->context.host);
     flowd_registry_free(daemon->context.registry);
     flowd_listen_fds_free(daemon->context.listen_fds);

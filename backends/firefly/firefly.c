@@ -68,8 +68,8 @@ struct firefly {
     struct sockaddr_storage *collectors; /* owned */
     size_t collector_count;
     struct flowd_sender *sender;
-    struct flowd_sock_diag *diag; /* NULL: final counts come from enrichers only */
-    struct flowd_text text;       /* the firefly that is being queued */
+    bool has_diag;          /* else final counts come from enrichers only */
+    struct flowd_text text; /* the firefly that is being queued */
     char hostname[HOSTNAME_SIZE];
     struct totals to_destination;
     struct totals to_collectors;
@@ -156,7 +156,8 @@ static int start(const struct flowd_context *context, const void *config, void *
         return result;
     }
     firefly->collector_count = firefly->config->collectors.count;
-    if (flowd_sock_diag_new(UINT8_MAX, &firefly->diag, err) < 0)
+    firefly->has_diag = flowd_sock_diag_open(context->diag, err) == 0;
+    if (!firefly->has_diag)
         flowd_debug("firefly", "no final counts of flows that are ended by name: %s", err->message);
     *instance = firefly;
     return 0;
@@ -187,7 +188,6 @@ static void stop(void *instance)
     if (waiting > 0)
         flowd_warning("firefly", "%zu fireflies were not sent before the stop", waiting);
     flowd_sender_free(firefly->sender);
-    flowd_sock_diag_free(firefly->diag);
     flowd_text_fini(&firefly->text);
     free(firefly->collectors);
     free(firefly);
@@ -266,10 +266,10 @@ static int last_sample(void *instance, const struct flowd_flow *flow,
     struct firefly *firefly = instance;
     const struct flowd_tcp_sample *known = flowd_hub_sample_of(firefly->context->hub, flow);
 
-    if (firefly->diag == NULL || !has_receiver(firefly))
+    if (!firefly->has_diag || !has_receiver(firefly))
         return -ENOENT;
-    return flowd_flow_socket_sample(firefly->diag, firefly->context->host, &flow->key,
-                                    known != NULL ? known->interface : 0, sample);
+    return flowd_flow_socket_sample(firefly->context->diag, firefly->context->host, &flow->key,
+                                    known != NULL ? known->interface : 0, UINT8_MAX, sample);
 }
 
 static void flow_end(void *instance, struct flowd_flow *flow)

@@ -24,6 +24,7 @@ struct flowd_host;
 struct flowd_listen_fds;
 struct flowd_metrics;
 struct flowd_registry;
+struct flowd_sock_diag;
 struct flowd_tcp_sample;
 
 /* What the daemon lends to its modules. Everything outlives them. */
@@ -32,6 +33,7 @@ struct flowd_context {
     struct flowd_hub *hub;
     struct flowd_host *host;
     struct flowd_registry *registry;
+    struct flowd_sock_diag *diag;        /* who is going to ask opens it (flowd_sock_diag_open) */
     struct flowd_listen_fds *listen_fds; /* what was handed over; NULL: nothing */
     size_t flows_max;                    /* flows.max at start */
     int64_t sample_period_ms;            /* enrichers.period at start */

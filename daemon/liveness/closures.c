@@ -50,7 +50,7 @@ struct flowd_closures {
     struct flowd_source *source;
     struct flowd_source *recovered; /* of ends that a walk finds */
     struct nl_sock *socket;
-    struct flowd_sock_diag *diag;
+    struct flowd_sock_diag *diag; /* borrowed */
     struct ev_io readable;
     struct ev_timer recover;
     struct flowd_recovery recovery;
@@ -279,6 +279,7 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
     if (closures == NULL)
         return flowd_fail(err, ENOMEM, "closures");
     closures->context = context;
+    closures->diag = context->diag;
     closures->source = flowd_hub_source(context->hub, "close");
     closures->recovered = flowd_hub_source(context->hub, "recovery");
     for (size_t i = 0; i < BATCH; i++) {
@@ -291,7 +292,7 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
                  ? 0
                  : flowd_fail(err, ENOMEM, "closures");
     if (result == 0)
-        result = flowd_sock_diag_new(0, &closures->diag, err);
+        result = flowd_sock_diag_open(closures->diag, err);
     if (result == 0) {
         flowd_lingering_init(&closures->lingering, context, closures->diag, closures->source);
         result = open_socket(closures, err);
@@ -322,7 +323,6 @@ void flowd_closures_free(struct flowd_closures *closures)
     flowd_recovery_stop(&closures->recovery);
     flowd_attendance_stop(&closures->attendance);
     flowd_lingering_fini(&closures->lingering);
-    flowd_sock_diag_free(closures->diag);
     nl_socket_free(closures->socket);
     free(closures);
 }

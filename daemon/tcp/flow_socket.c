@@ -71,22 +71,21 @@ static int search_interfaces(struct flowd_sock_diag *diag, const struct flowd_ho
 }
 
 int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                           const struct flowd_flow_key *key, bool local_is_src, uint32_t interface,
-                           struct flowd_tcp_socket *out)
+                           const struct flowd_sock_diag_query *query, struct flowd_tcp_socket *out)
 {
-    struct flowd_sock_diag_query query = {.key = key, .local_is_src = local_is_src};
+    struct flowd_sock_diag_query first = *query;
     struct search search = {.error = -ENOENT, .out = out};
     struct flowd_tcp_socket other;
     int result;
 
-    if (interface != FLOWD_ANY_INTERFACE)
-        query.interface = interface;
-    flowd_sock_diag_ask(diag, &query, 1, take_answer, &search);
-    if (interface != FLOWD_ANY_INTERFACE ||
+    if (query->interface == FLOWD_ANY_INTERFACE)
+        first.interface = 0;
+    flowd_sock_diag_ask(diag, &first, 1, take_answer, &search);
+    if (query->interface != FLOWD_ANY_INTERFACE ||
         (search.error != -ENOENT &&
          (search.error < 0 || flowd_tcp_socket_life(out) != FLOWD_TCP_GONE)))
         return search.error;
-    result = search_interfaces(diag, host, query, &other);
+    result = search_interfaces(diag, host, *query, &other);
     if (result == -ENOENT)
         return search.error;
     if (result == 0)
@@ -96,16 +95,19 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
 
 int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_host *host,
                              const struct flowd_flow_key *key, uint32_t interface,
-                             struct flowd_tcp_sample *out)
+                             uint8_t extensions, struct flowd_tcp_sample *out)
 {
     unsigned ends = flowd_flow_socket_ends(host, key);
+    const struct flowd_sock_diag_query query = {.key = key,
+                                                .local_is_src = (ends & FLOWD_LOCAL_SRC) != 0,
+                                                .interface = interface,
+                                                .extensions = extensions};
     struct flowd_tcp_socket socket;
     int result;
 
     if (ends == 0)
         return -ENOENT;
-    result =
-        flowd_flow_socket_find(diag, host, key, (ends & FLOWD_LOCAL_SRC) != 0, interface, &socket);
+    result = flowd_flow_socket_find(diag, host, &query, &socket);
     if (result == 0 && flowd_tcp_socket_life(&socket) != FLOWD_TCP_CONNECTED)
         result = -ENOENT;
     if (result == 0)
@@ -117,8 +119,10 @@ int flowd_flow_socket_end_life(struct flowd_sock_diag *diag, const struct flowd_
                                const struct flowd_flow_key *key, bool local_is_src,
                                uint32_t interface, uint64_t *cookie)
 {
+    const struct flowd_sock_diag_query query = {
+        .key = key, .local_is_src = local_is_src, .interface = interface};
     struct flowd_tcp_socket socket;
-    int result = flowd_flow_socket_find(diag, host, key, local_is_src, interface, &socket);
+    int result = flowd_flow_socket_find(diag, host, &query, &socket);
 
     *cookie = result == 0 ? socket.sample.cookie : 0;
     if (result == -ENOENT)

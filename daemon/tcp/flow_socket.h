@@ -10,6 +10,7 @@
 
 struct flowd_host;
 struct flowd_sock_diag;
+struct flowd_sock_diag_query;
 struct flowd_tcp_sample;
 struct flowd_tcp_socket;
 
@@ -26,21 +27,21 @@ unsigned flowd_flow_socket_ends(const struct flowd_host *host, const struct flow
 #define FLOWD_ANY_INTERFACE UINT32_MAX
 
 /*
- * Asks for the socket of one end. interface as in struct flowd_sock_diag_query, or
- * FLOWD_ANY_INTERFACE: where there is no socket this costs a question for each interface of the
- * host. Returns 0 and *out, or -errno: -ENOENT: there is none; another one: the kernel did not say.
+ * Asks for the socket of one end. The query's interface may be FLOWD_ANY_INTERFACE: where there is
+ * no socket this costs a question for each interface of the host. Returns 0 and *out, or -errno:
+ * -ENOENT: there is none; another one: the kernel did not say.
  */
 int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                           const struct flowd_flow_key *key, bool local_is_src, uint32_t interface,
-                           struct flowd_tcp_socket *out);
+                           const struct flowd_sock_diag_query *query, struct flowd_tcp_socket *out);
 
 /*
- * What the flow's connection is like at this moment. Returns 0 and *out, or -errno: -ENOENT: there
+ * What the flow's connection is like at this moment; interface and extensions as in the query.
+ * Returns 0 and *out, or -errno: -ENOENT: there
  * is none (any more), or neither end is this host's.
  */
 int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_host *host,
                              const struct flowd_flow_key *key, uint32_t interface,
-                             struct flowd_tcp_sample *out);
+                             uint8_t extensions, struct flowd_tcp_sample *out);
 
 /*
  * How one end of the flow fares: an enum flowd_tcp_life, or -errno: the kernel did not say. *cookie

@@ -33,13 +33,18 @@ struct request {
 };
 
 struct flowd_sock_diag {
-    struct nl_sock *socket;
-    uint8_t extensions;
-    uint32_t sequence; /* of the next request */
+    struct nl_sock *socket; /* NULL: not open */
+    uint32_t sequence;      /* of the next request */
     struct request requests[FLOWD_SOCK_DIAG_BATCH];
     struct mmsghdr messages[FLOWD_SOCK_DIAG_BATCH];
     struct iovec vectors[FLOWD_SOCK_DIAG_BATCH];
     _Alignas(8) char answers[FLOWD_SOCK_DIAG_BATCH][ANSWER_SIZE];
+};
+
+/* What became of one query. */
+struct outcome {
+    int error;
+    struct flowd_tcp_socket socket; /* where that is 0 */
 };
 
 /* One call of flowd_sock_diag_ask(). */
@@ -50,8 +55,7 @@ struct batch {
     uint32_t first; /* sequence number */
     uint32_t open;  /* a bit for each query that is not answered */
     int64_t now_us;
-    flowd_sock_diag_answer answer;
-    void *context;
+    struct outcome outcomes[FLOWD_SOCK_DIAG_BATCH];
 };
 static_assert(FLOWD_SOCK_DIAG_BATCH <= 32, "a bit for each query");
 
@@ -71,7 +75,7 @@ static void fill_request(struct flowd_sock_diag *diag, const struct flowd_sock_d
                    .nlmsg_seq = diag->sequence++},
         .body = {.sdiag_family = key->family,
                  .sdiag_protocol = IPPROTO_TCP,
-                 .idiag_ext = diag->extensions,
+                 .idiag_ext = query->extensions,
                  .idiag_states = UINT32_MAX,
                  .id = {.idiag_sport = htons(local_port),
                         .idiag_dport = htons(remote_port),
@@ -82,36 +86,31 @@ static void fill_request(struct flowd_sock_diag *diag, const struct flowd_sock_d
     memcpy(request->body.id.idiag_dst, remote, sizeof(request->body.id.idiag_dst));
 }
 
-static void close_query(struct batch *batch, uint32_t sequence, int error,
-                        struct flowd_tcp_socket *socket)
-{
-    uint32_t index = sequence - batch->first;
-
-    /* What is late belongs to an earlier batch. */
-    if (index >= batch->count || !(batch->open >> index & 1))
-        return;
-    batch->open &= ~(1u << index);
-    if (socket != NULL)
-        socket->sample.at_destination = !batch->queries[index].local_is_src;
-    batch->answer(batch->context, index, error, socket);
-}
-
 static void take_message(struct batch *batch, const char *data, size_t length)
 {
-    struct flowd_tcp_socket socket;
+    struct outcome *outcome;
     struct nlmsgerr error;
     struct nlmsghdr header;
+    uint32_t index;
 
     if (length < sizeof(header))
         return;
     memcpy(&header, data, sizeof(header));
+    index = header.nlmsg_seq - batch->first;
+    /* What is late belongs to an earlier batch. */
+    if (index >= batch->count || !(batch->open >> index & 1))
+        return;
+    batch->open &= ~(1u << index);
+    outcome = &batch->outcomes[index];
     if (header.nlmsg_type == NLMSG_ERROR && length >= NLMSG_HDRLEN + sizeof(error)) {
         memcpy(&error, data + NLMSG_HDRLEN, sizeof(error));
-        close_query(batch, header.nlmsg_seq, error.error != 0 ? error.error : -EIO, NULL);
-    } else if (flowd_tcp_socket_decode(data, length, batch->now_us, &socket) == 0) {
-        close_query(batch, header.nlmsg_seq, 0, &socket);
-    } else {
-        close_query(batch, header.nlmsg_seq, -EIO, NULL);
+        outcome->error = error.error != 0 ? error.error : -EIO;
+        return;
+    }
+    outcome->error = -EIO;
+    if (flowd_tcp_socket_decode(data, length, batch->now_us, &outcome->socket) == 0) {
+        outcome->error = 0;
+        outcome->socket.sample.at_destination = !batch->queries[index].local_is_src;
     }
 }
 
@@ -137,31 +136,47 @@ uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag)
     return diag->sequence;
 }
 
+/* Sends the batch's queries. Returns 0 or -errno. */
+static int send_queries(const struct batch *batch)
+{
+    struct flowd_sock_diag *diag = batch->diag;
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+
+    for (size_t i = 0; i < batch->count; i++)
+        fill_request(diag, &batch->queries[i], &diag->requests[i]);
+    if (sendto(nl_socket_get_fd(diag->socket), diag->requests,
+               batch->count * sizeof(struct request), 0, (struct sockaddr *)&kernel,
+               sizeof(kernel)) < 0)
+        return -errno;
+    return 0;
+}
+
 void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_diag_query *queries,
                          size_t count, flowd_sock_diag_answer answer, void *context)
 {
-    struct batch batch = {.diag = diag,
-                          .queries = queries,
-                          .count = count,
-                          .first = diag->sequence,
-                          .now_us = flowd_timestamp_now_us(),
-                          .answer = answer,
-                          .context = context};
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-    int error = -EAGAIN;
+    struct batch batch;
+    int error = diag->socket != NULL ? 0 : -EBADF;
 
     if (count == 0 || count > FLOWD_SOCK_DIAG_BATCH)
         return;
+    batch.diag = diag;
+    batch.queries = queries;
+    batch.count = count;
+    batch.first = diag->sequence;
     batch.open = (uint32_t)((1ull << count) - 1);
-    for (size_t i = 0; i < count; i++)
-        fill_request(diag, &queries[i], &diag->requests[i]);
-    if (sendto(nl_socket_get_fd(diag->socket), diag->requests, count * sizeof(struct request), 0,
-               (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-        error = -errno;
-    else
+    batch.now_us = flowd_timestamp_now_us();
+    if (error == 0)
+        error = send_queries(&batch);
+    if (error == 0)
         receive(&batch);
-    for (size_t i = 0; i < count; i++)
-        close_query(&batch, batch.first + (uint32_t)i, error, NULL);
+    /* All have been read: whoever is told of one may ask the next, with the same socket. */
+    for (size_t i = 0; i < count; i++) {
+        struct outcome *outcome = &batch.outcomes[i];
+
+        if (batch.open >> i & 1)
+            outcome->error = error != 0 ? error : -EAGAIN;
+        answer(context, i, outcome->error, outcome->error == 0 ? &outcome->socket : NULL);
+    }
 }
 
 static void note_listener(void *context, size_t index, int error,
@@ -202,33 +217,43 @@ static int try_listener(struct flowd_sock_diag *diag)
     return result;
 }
 
-int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct flowd_error *err)
+struct flowd_sock_diag *flowd_sock_diag_new(void)
 {
     struct flowd_sock_diag *diag = calloc(1, sizeof(*diag));
-    int result;
 
-    if (diag == NULL)
-        return flowd_fail(err, ENOMEM, "sock_diag");
-    diag->extensions = extensions;
-    for (size_t i = 0; i < FLOWD_SOCK_DIAG_BATCH; i++) {
+    for (size_t i = 0; diag != NULL && i < FLOWD_SOCK_DIAG_BATCH; i++) {
         diag->vectors[i] = (struct iovec){.iov_base = diag->answers[i], .iov_len = ANSWER_SIZE};
         diag->messages[i].msg_hdr = (struct msghdr){.msg_iov = &diag->vectors[i], .msg_iovlen = 1};
     }
+    return diag;
+}
+
+static void close_socket(struct flowd_sock_diag *diag)
+{
+    nl_socket_free(diag->socket);
+    diag->socket = NULL;
+}
+
+int flowd_sock_diag_open(struct flowd_sock_diag *diag, struct flowd_error *err)
+{
+    int result;
+
+    if (diag->socket != NULL)
+        return 0;
     diag->socket = nl_socket_alloc();
     result = diag->socket != NULL ? nl_connect(diag->socket, NETLINK_SOCK_DIAG) : -NLE_NOMEM;
     if (result < 0) {
-        flowd_sock_diag_free(diag);
+        close_socket(diag);
         return flowd_fail(err, -EIO, "sock_diag: %s", nl_geterror(result));
     }
     (void)nl_socket_set_buffer_size(diag->socket, RECEIVE_SIZE, 0);
     result = try_listener(diag);
     if (result < 0)
-        flowd_sock_diag_free(diag);
+        close_socket(diag);
     if (result == -EOPNOTSUPP)
         return flowd_fail(err, result, "sock_diag does not find TCP sockets (tcp_diag?)");
     if (result < 0)
         return flowd_fail(err, -result, "a socket to try sock_diag with");
-    *out = diag;
     return 0;
 }
 

@@ -4,6 +4,8 @@
  * The requests are exact: the kernel finds the socket by its hash, so an answer costs the same
  * however many sockets the host has. Many go in one system call, and the answers are there when it
  * returns. Only sockets of flowd's own network namespace are found.
+ *
+ * One object serves the whole program: the context lends it to whoever has a question.
  */
 #pragma once
 
@@ -28,6 +30,7 @@ struct flowd_sock_diag_query {
      * that are bound to none.
      */
     uint32_t interface;
+    uint8_t extensions; /* a bit (1 << (INET_DIAG_... - 1)) for each attribute that is wanted */
 };
 
 /*
@@ -38,12 +41,14 @@ struct flowd_sock_diag_query {
 typedef void (*flowd_sock_diag_answer)(void *context, size_t index, int error,
                                        const struct flowd_tcp_socket *socket);
 
-/*
- * extensions: a bit (1 << (INET_DIAG_... - 1)) for each attribute that is wanted. Returns 0 and
- * *out (owned), or -errno: -EOPNOTSUPP where the kernel does not find TCP sockets (no tcp_diag).
- */
-int flowd_sock_diag_new(uint8_t extensions, struct flowd_sock_diag **out, struct flowd_error *err);
+/* Returns owned, NULL: no memory. Until it is opened, no question is answered. */
+struct flowd_sock_diag *flowd_sock_diag_new(void);
 void flowd_sock_diag_free(struct flowd_sock_diag *diag);
+/*
+ * Opens it, unless somebody has; for everyone who is going to ask. Returns 0, or -errno:
+ * -EOPNOTSUPP where the kernel does not find TCP sockets (no tcp_diag).
+ */
+int flowd_sock_diag_open(struct flowd_sock_diag *diag, struct flowd_error *err);
 
 /*
  * For who asks many in one loop turn: how many questions were asked so far, modulo 2^32, and
@@ -59,7 +64,7 @@ static inline bool flowd_sock_diag_turn_over(const struct flowd_sock_diag *diag,
 
 /*
  * Asks count (at most FLOWD_SOCK_DIAG_BATCH) questions; answer is called once for each of them, in
- * any order, before this returns.
+ * their order, before this returns. It may ask in turn.
  */
 void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_diag_query *queries,
                          size_t count, flowd_sock_diag_answer answer, void *context);

@@ -47,7 +47,7 @@ struct watched {
 struct netlink {
     const struct flowd_context *context;
     const struct netlink_config *config;
-    struct flowd_sock_diag *diag;
+    struct flowd_sock_diag *diag; /* borrowed */
     struct ev_timer tick;
     struct ev_timer rest;  /* of no time: a tick has more to do than one turn should take */
     double started;        /* when the period that is under way began; the loop's time */
@@ -102,6 +102,7 @@ static void search(struct turn *turn, size_t index)
 {
     struct netlink *netlink = turn->netlink;
     struct watched *watched = turn->watched[index];
+    struct flowd_sock_diag_query query = turn->queries[index];
     struct flowd_tcp_socket socket;
     bool due = (watched->missed & (watched->missed + 1)) == 0; /* 0, 1, 3, 7, ... */
     uint32_t before = flowd_sock_diag_asked(netlink->diag);
@@ -112,9 +113,8 @@ static void search(struct turn *turn, size_t index)
     watched->missed++;
     if (!due)
         return;
-    result =
-        flowd_flow_socket_find(netlink->diag, netlink->context->host, turn->queries[index].key,
-                               turn->queries[index].local_is_src, FLOWD_ANY_INTERFACE, &socket);
+    query.interface = FLOWD_ANY_INTERFACE;
+    result = flowd_flow_socket_find(netlink->diag, netlink->context->host, &query, &socket);
     turn->searched += flowd_sock_diag_asked(netlink->diag) - before;
     if (result < 0 || !is_wanted(netlink, &socket))
         return;
@@ -153,7 +153,8 @@ static void add_query(struct turn *turn, struct watched *watched, struct flowd_f
     turn->queries[turn->count++] =
         (struct flowd_sock_diag_query){.key = &flow->key,
                                        .local_is_src = (ends & FLOWD_LOCAL_SRC) != 0,
-                                       .interface = interface_of(turn->netlink, flow)};
+                                       .interface = interface_of(turn->netlink, flow),
+                                       .extensions = (uint8_t)turn->netlink->config->extensions};
     if (turn->count == FLOWD_SOCK_DIAG_BATCH)
         ask(turn);
 }
@@ -229,7 +230,8 @@ static int start(const struct flowd_context *context, const void *config, void *
         return flowd_fail(err, ENOMEM, "enricher");
     netlink->context = context;
     netlink->config = settings;
-    result = flowd_sock_diag_new((uint8_t)settings->extensions, &netlink->diag, err);
+    netlink->diag = context->diag;
+    result = flowd_sock_diag_open(netlink->diag, err);
     if (result < 0) {
         free(netlink);
         return result;
@@ -248,7 +250,6 @@ static void stop(void *instance)
 
     ev_timer_stop(netlink->context->loop, &netlink->tick);
     ev_timer_stop(netlink->context->loop, &netlink->rest);
-    flowd_sock_diag_free(netlink->diag);
     free(netlink->flows);
     free(netlink);
 }
@@ -318,7 +319,8 @@ static int last_sample(void *instance, const struct flowd_flow *flow,
     struct netlink *netlink = instance;
 
     return flowd_flow_socket_sample(netlink->diag, netlink->context->host, &flow->key,
-                                    interface_of(netlink, flow), sample);
+                                    interface_of(netlink, flow),
+                                    (uint8_t)netlink->config->extensions, sample);
 }
 
 static void status(const void *instance, json_t *object)

@@ -38,7 +38,7 @@ struct iperf3 {
     struct flowd_source *source;
     struct flowd_sockops *sockops;
     struct iperf3_tags tags;
-    struct flowd_sock_diag *diag;
+    struct flowd_sock_diag *diag; /* borrowed */
     struct flowd_lingering lingering;
     struct flowd_recovery recovery; /* finds ends that were not heard of */
 };
@@ -160,14 +160,14 @@ static int start(const struct flowd_context *context, const void *values, void *
     if (iperf3 == NULL)
         return flowd_fail(err, ENOMEM, "plugin");
     iperf3->context = context;
+    iperf3->diag = context->diag;
     iperf3->source = flowd_hub_source(context->hub, flowd_plugin_iperf3.name);
     iperf3_tags_init(&iperf3->tags, &config->experiments, &config->activities, config->random_ids);
-    result = iperf3->source != NULL ? flowd_sock_diag_new(0, &iperf3->diag, err)
+    result = iperf3->source != NULL ? flowd_sock_diag_open(iperf3->diag, err)
                                     : flowd_fail(err, ENOMEM, "plugin");
     if (result == 0)
         result = listen_to_kernel(iperf3, config, err);
     if (result < 0) {
-        flowd_sock_diag_free(iperf3->diag);
         free(iperf3);
         return result;
     }
@@ -184,7 +184,6 @@ static void stop(void *instance)
     flowd_sockops_free(iperf3->sockops);
     flowd_recovery_stop(&iperf3->recovery);
     flowd_lingering_fini(&iperf3->lingering);
-    flowd_sock_diag_free(iperf3->diag);
     free(iperf3);
 }
 

@@ -56,7 +56,7 @@ struct flowd_netlink_scanner {
     struct flowd_netlink_ignored ignored;
     struct flowd_connections connections;
     struct flowd_netlink_dump *dump;
-    struct flowd_sock_diag *diag;
+    struct flowd_sock_diag *diag; /* borrowed */
     struct ev_timer timer;
     enum stage stage;
     uint32_t scan;       /* its number; 0: none has been */
@@ -220,9 +220,10 @@ static bool may_be_elsewhere(const struct flowd_netlink_scanner *scanner,
 /* Whether it is there, or the kernel does not say. */
 static bool is_elsewhere(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection)
 {
+    const struct flowd_sock_diag_query query = {
+        .key = &connection->key, .local_is_src = true, .interface = FLOWD_ANY_INTERFACE};
     struct flowd_tcp_socket socket;
-    int result = flowd_flow_socket_find(scanner->diag, scanner->context->host, &connection->key,
-                                        true, FLOWD_ANY_INTERFACE, &socket);
+    int result = flowd_flow_socket_find(scanner->diag, scanner->context->host, &query, &socket);
 
     if (result == -ENOENT || (result == 0 && is_other(connection, &socket)))
         return false;
@@ -426,7 +427,7 @@ static int set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err
         result = adopt_flows(scanner);
     if (result < 0)
         return flowd_fail(err, -result, "scanner");
-    result = flowd_sock_diag_new(0, &scanner->diag, err);
+    result = flowd_sock_diag_open(scanner->diag, err);
     if (result == 0)
         result = flowd_netlink_dump_new(scanner->context->loop, &reader, &scanner->dump, err);
     return result;
@@ -442,6 +443,7 @@ int flowd_netlink_scanner_new(const struct flowd_context *context,
     if (scanner == NULL)
         return flowd_fail(err, ENOMEM, "scanner");
     scanner->context = context;
+    scanner->diag = context->diag;
     scanner->config = config;
     scanner->baseline = true;
     ev_timer_init(&scanner->timer, on_timer, 0, 0);
@@ -463,7 +465,6 @@ void flowd_netlink_scanner_free(struct flowd_netlink_scanner *scanner)
 {
     ev_timer_stop(scanner->context->loop, &scanner->timer);
     flowd_netlink_dump_free(scanner->dump);
-    flowd_sock_diag_free(scanner->diag);
     if (scanner->connections.index.slots != NULL)
         flowd_connections_fini(&scanner->connections);
     flowd_netlink_ignored_fini(&scanner->ignored);

@@ -29,8 +29,8 @@ static int open_lingering(void **state)
     hub_fixture_open(&fixture, "", 10);
     fixture.first.quiet = fixture.second.quiet = true;
     context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
-    if (flowd_sock_diag_new(0, &diag, NULL) < 0)
-        return -1;
+    diag = flowd_sock_diag_new();
+    assert_int_equal(flowd_sock_diag_open(diag, NULL), 0);
     flowd_lingering_init(&lingering, &context, diag, fixture.source);
     return 0;
 }
