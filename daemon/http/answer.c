@@ -95,12 +95,12 @@ void flowd_http_answer_head(struct flowd_http_exchange *exchange, int status,
     if (length != SIZE_MAX) {
         flowd_text_puts(out, "\r\nContent-Length: ");
         flowd_text_u64(out, length);
-    } else if (exchange->framing.minor > 0) {
+    } else if (exchange->head.framing.minor > 0) {
         flowd_text_puts(out, "\r\nTransfer-Encoding: chunked");
     }
     if (exchange->closing)
         flowd_text_puts(out, "\r\nConnection: close");
-    else if (exchange->framing.minor == 0)
+    else if (exchange->head.framing.minor == 0)
         flowd_text_puts(out, "\r\nConnection: keep-alive");
     flowd_text_puts(out, "\r\n");
     if (headers != NULL)
@@ -126,9 +126,7 @@ void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
         out->length = begin;
         exchange->closing = true;
     }
-    exchange->state = FLOWD_HTTP_IN_HEAD;
-    if (!exchange->handling)
-        flowd_http_connection_answered(exchange);
+    flowd_http_connection_answered(exchange);
 }
 
 void flowd_http_answer(struct flowd_http_exchange *exchange, int status, const char *content_type,

@@ -238,9 +238,9 @@ int flowd_http_chunks_scan(struct flowd_http_chunks *chunks, const char *data, s
         i++;
         if (done) {
             *consumed = i;
-            return FLOWD_HTTP_CHUNKS_DONE;
+            return FLOWD_HTTP_DONE;
         }
     }
     *consumed = length;
-    return FLOWD_HTTP_CHUNKS_MORE;
+    return FLOWD_HTTP_MORE;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "framing.h" /* FLOWD_HTTP_MORE and FLOWD_HTTP_DONE */
+
 /* The place in a chunked body. Zero-initialised is its beginning. */
 struct flowd_http_chunks {
     uint8_t state;
@@ -16,13 +18,10 @@ struct flowd_http_chunks {
     uint64_t total;     /* bytes of content so far */
 };
 
-/* What flowd_http_chunks_scan() says besides an HTTP status. */
-enum { FLOWD_HTTP_CHUNKS_MORE = 0, FLOWD_HTTP_CHUNKS_DONE = 1 };
-
 /*
  * Checks the next bytes of a chunked body and moves what is content to content + chunks->total,
  * which may be data itself or lie before it; NULL: the content is not wanted. Returns
- * FLOWD_HTTP_CHUNKS_MORE (all bytes are good), FLOWD_HTTP_CHUNKS_DONE (the body ends after
+ * FLOWD_HTTP_MORE (all bytes are good), FLOWD_HTTP_DONE (the body ends after
  * *consumed bytes), or the HTTP status of the refusal: 400, or 413 for more than limit bytes of
  * content, with *reason (static text).
  */

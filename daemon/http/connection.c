@@ -211,9 +211,18 @@ void flowd_http_connection_run(struct flowd_http_exchange *c)
         queue_resume(c);
 }
 
+void flowd_http_connection_next(struct flowd_http_exchange *c)
+{
+    c->state = FLOWD_HTTP_IN_HEAD;
+    c->head = (struct flowd_http_head){0};
+    c->empty_lines = 0;
+}
+
 void flowd_http_connection_answered(struct flowd_http_exchange *c)
 {
-    flowd_http_connection_run(c);
+    flowd_http_connection_next(c);
+    if (!c->handling)
+        flowd_http_connection_run(c);
 }
 
 static void discard_input(struct flowd_http_exchange *c)
@@ -313,7 +322,6 @@ struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *
         .fd = fd,
         .local = local,
         .state = FLOWD_HTTP_IN_HEAD,
-        .framing = {.minor = 1},
     };
     c->next = server->connections;
     if (c->next != NULL)

@@ -63,10 +63,8 @@ struct flowd_http_exchange {
     size_t in_start; /* the request under way begins here */
     size_t in_end;
     size_t in_capacity;
-    size_t scanned;     /* of the header block */
-    size_t head_length; /* once it is complete */
     size_t body_length; /* of what of the body is there, without its chunks */
-    struct flowd_http_framing framing;
+    struct flowd_http_head head;
     struct flowd_http_chunks chunks;
     struct flowd_http_message message;
 
@@ -152,7 +150,9 @@ void flowd_http_stream_release(struct flowd_http_exchange *connection);
 /* answer.c: appends what stands before a body. length: of the body; SIZE_MAX: it is a stream. */
 void flowd_http_answer_head(struct flowd_http_exchange *connection, int status,
                             const char *content_type, const char *headers, size_t length);
-/* After an answer that was given outside of handle(). */
+/* The answer is whole: the next request may come. */
+void flowd_http_connection_next(struct flowd_http_exchange *connection);
+/* The same, and goes on with it, but inside of handle(), whose caller does. */
 void flowd_http_connection_answered(struct flowd_http_exchange *connection);
 
 /* connection_buffer.c: how many bytes of input the state allows to hold. */

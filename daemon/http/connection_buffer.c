@@ -56,10 +56,10 @@ void flowd_http_connection_release(struct flowd_http_exchange *c)
 
 size_t flowd_http_connection_allowed(const struct flowd_http_exchange *c)
 {
-    if (c->state == FLOWD_HTTP_IN_BODY && c->framing.chunked)
-        return c->head_length + c->body_length + READ_AHEAD;
+    if (c->state == FLOWD_HTTP_IN_BODY && c->head.framing.chunked)
+        return c->head.length + c->body_length + READ_AHEAD;
     if (c->state == FLOWD_HTTP_IN_BODY)
-        return c->head_length + (size_t)c->framing.content_length;
+        return c->head.length + (size_t)c->head.framing.content_length;
     if (c->state == FLOWD_HTTP_PENDING || c->state == FLOWD_HTTP_STREAMING)
         return READ_AHEAD;
     return FLOWD_HTTP_HEAD_MAX + STANDARD_BUFFER;

@@ -1,41 +1,105 @@
 /*
- * The strict framing checker: header blocks, byte by byte (chunked bodies: chunks.c).
+ * The strict framing checker: header blocks in one pass (chunked bodies: chunks.c).
  *
  * Its rules are those of RFC 9112 without the tolerances that the RFC leaves to recipients, because
- * each tolerance is a place where two programs on one path may see different messages.
+ * each tolerance is a place where two programs on one path may see different messages. They are all
+ * checked here, whatever llhttp does with them: versions differ. Debian 12's 8.1.0 takes
+ *
+ *  - lines that end with LF alone, CR or empty lines before the request line, CR CR LF at the end;
+ *  - folded lines, blanks in a name, a line that begins with its colon;
+ *  - a request line without a version, with two blanks between its parts, with a target that is no
+ *    path ("*", "https:", "http://" without a host) or has a fragment, tabs or bytes past 0x7f;
+ *  - HTTP/0.9 and HTTP/2.0;
+ *  - a Content-Length past INT64_MAX;
+ *  - any Transfer-Encoding, also an empty one, and any in an HTTP/1.0 request;
+ *  - no Host, more than one, and one that is no host;
+ *
+ * and refuses what RFC 9110 allows: a tab behind a Content-Length.
  */
 #include "framing.h"
 
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
 #include "daemon/base/integer.h"
+#include "daemon/http/server.h"
 
 #define METHOD_MAX 32
 
 #define is(name, length, literal)                                                                  \
     ((length) == sizeof(literal) - 1 && strncasecmp((name), (literal), sizeof(literal) - 1) == 0)
 
-struct head_counts {
-    unsigned content_length;
-    unsigned transfer_encoding;
-    unsigned host;
+/* What a byte may be part of. */
+enum {
+    TOKEN = 1,
+    HOST = 2,    /* a name or an address, perhaps with a port */
+    TARGET = 4,  /* a request target */
+    TEXT = 8,    /* anything but controls and the tab */
+    CONTROL = 16 /* but the tab */
 };
+#define VISIBLE (TARGET | TEXT)
+#define ALPHANUMERIC (TOKEN | HOST | VISIBLE)
+
+static const uint8_t kinds[256] = {
+    [0x00 ... 0x08] = CONTROL,
+    [0x0a ... 0x1f] = CONTROL,
+    [0x7f] = CONTROL,
+    [' '] = TEXT,
+    ['!'] = TOKEN | VISIBLE,
+    ['"'] = VISIBLE,
+    ['#'] = TOKEN | TEXT,
+    ['$'] = TOKEN | VISIBLE,
+    ['%'] = TOKEN | HOST | VISIBLE,
+    ['&' ... '\''] = TOKEN | VISIBLE,
+    ['(' ... ')'] = VISIBLE,
+    ['*' ... '+'] = TOKEN | VISIBLE,
+    [','] = VISIBLE,
+    ['-' ... '.'] = TOKEN | HOST | VISIBLE,
+    ['/'] = VISIBLE,
+    ['0' ... '9'] = ALPHANUMERIC,
+    [':'] = HOST | VISIBLE,
+    [';' ... '@'] = VISIBLE,
+    ['A' ... 'Z'] = ALPHANUMERIC,
+    ['['] = HOST | VISIBLE,
+    ['\\'] = VISIBLE,
+    [']'] = HOST | VISIBLE,
+    ['^'] = TOKEN | VISIBLE,
+    ['_'] = TOKEN | HOST | VISIBLE,
+    ['`'] = TOKEN | VISIBLE,
+    ['a' ... 'z'] = ALPHANUMERIC,
+    ['{'] = VISIBLE,
+    ['|'] = TOKEN | VISIBLE,
+    ['}'] = VISIBLE,
+    ['~'] = TOKEN | HOST | VISIBLE,
+    [0x80 ... 0xff] = TEXT,
+};
+
+enum head_state {
+    HEAD_METHOD,
+    HEAD_TARGET,
+    HEAD_VERSION,
+    HEAD_NAME, /* at the beginning of a line, or in a header name */
+    HEAD_VALUE,
+    HEAD_WRONG, /* in a line that has been found wrong */
+    HEAD_LF,    /* after CR */
+};
+
+/* What may stand there once. */
+enum { SEEN_LENGTH = 1, SEEN_ENCODING = 2, SEEN_HOST = 4 };
+
+static bool is_kind(char c, unsigned kind)
+{
+    return (kinds[(unsigned char)c] & kind) != 0;
+}
 
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
-static bool is_alphanumeric(char c)
-{
-    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 bool flowd_http_is_token(char c)
 {
-    return is_alphanumeric(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return is_kind(c, TOKEN);
 }
 
 int flowd_http_hex_digit(char c)
@@ -51,57 +115,28 @@ int flowd_http_hex_digit(char c)
 
 bool flowd_http_is_control(char c)
 {
-    unsigned char byte = (unsigned char)c;
-
-    return (byte < 0x20 && c != '\t') || byte == 0x7f;
+    return is_kind(c, CONTROL);
 }
 
-int64_t flowd_http_head_scan(const char *data, size_t length, size_t *scanned, const char **reason)
+/* Passes over bytes of this kind. Returns where another one stands, or length. */
+static size_t skip(const char *data, size_t at, size_t length, unsigned kind)
 {
-    for (size_t i = *scanned; i < length; i++) {
-        char c = data[i];
-        bool after_cr = i > 0 && data[i - 1] == '\r';
-
-        if (c == '\n') {
-            if (!after_cr) {
-                *reason = "a line ends with LF alone";
-                return -EBADMSG;
-            }
-            if (i == 1) {
-                *reason = "the request line is empty";
-                return -EBADMSG;
-            }
-            if (i >= 3 && data[i - 2] == '\n') {
-                *scanned = i + 1;
-                return (int64_t)(i + 1);
-            }
-        } else if (after_cr) {
-            *reason = "CR without LF";
-            return -EBADMSG;
-        } else if (c != '\r' && flowd_http_is_control(c)) {
-            *reason = "a control character in the header";
-            return -EBADMSG;
-        }
-    }
-    *scanned = length;
-    return 0;
+    while (at < length && is_kind(data[at], kind))
+        at++;
+    return at;
 }
 
-/* The host of a Host header: a name or an address, perhaps with a port. Empty is allowed. */
-static bool is_host(const char *text, size_t length)
+/* What is wrong first is what the peer is told. */
+static void refuse(struct flowd_http_head *head, int status, const char *reason)
 {
-    for (size_t i = 0; i < length; i++)
-        if (!is_alphanumeric(text[i]) && (text[i] == '\0' || strchr("-._~:[]%", text[i]) == NULL))
-            return false;
-    return true;
+    if (head->status != 0)
+        return;
+    head->status = status;
+    head->reason = reason;
 }
 
 static bool is_target(const char *target, size_t length, bool options)
 {
-    for (size_t i = 0; i < length; i++)
-        if ((unsigned char)target[i] <= 0x20 || (unsigned char)target[i] >= 0x7f ||
-            target[i] == '#')
-            return false;
     if (length >= 1 && target[0] == '/')
         return true;
     if (length > 7 && strncasecmp(target, "http://", 7) == 0)
@@ -109,141 +144,234 @@ static bool is_target(const char *target, size_t length, bool options)
     return options && length == 1 && target[0] == '*';
 }
 
-static int check_request_line(const char *line, size_t length, struct flowd_http_framing *out,
-                              const char **reason)
+static void end_version(struct flowd_http_head *head, const char *version, size_t length)
 {
-    size_t method = 0;
-    const char *space;
-    const char *target;
-    const char *version;
-
-    while (method < length && flowd_http_is_token(line[method]))
-        method++;
-    if (method == 0 || method > METHOD_MAX || method == length || line[method] != ' ') {
-        *reason = "the request line has no proper method";
-        return 400;
-    }
-    target = line + method + 1;
-    space = memchr(target, ' ', length - method - 1);
-    if (space == NULL) {
-        *reason = "the request line has no version";
-        return 400;
-    }
-    if (!is_target(target, (size_t)(space - target), is(line, method, "OPTIONS"))) {
-        *reason = "the request target is not a path";
-        return 400;
-    }
-    version = space + 1;
-    if (line + length - version != 8 || memcmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) ||
-        version[6] != '.' || !is_digit(version[7])) {
-        *reason = "the request line does not end with an HTTP version";
-        return 400;
-    }
-    if (version[5] != '1' || version[7] > '1') {
-        *reason = "only HTTP/1.0 and HTTP/1.1 are spoken here";
-        return 505;
-    }
-    out->minor = (uint8_t)(version[7] - '0');
-    return 0;
+    if (length != 8 || memcmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) ||
+        version[6] != '.' || !is_digit(version[7]))
+        refuse(head, 400, "the request line does not end with an HTTP version");
+    else if (version[5] != '1' || version[7] > '1')
+        refuse(head, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+    else
+        head->framing.minor = (uint8_t)(version[7] - '0');
 }
 
-static const char *check_field(const char *name, size_t name_length, const char *value,
-                               size_t length, struct flowd_http_framing *out,
-                               struct head_counts *counts)
+static bool is_repeated(struct flowd_http_head *head, unsigned bit)
 {
-    if (is(name, name_length, "Content-Length")) {
-        if (counts->content_length++ > 0)
+    bool repeated = (head->seen & bit) != 0;
+
+    head->seen = (uint8_t)(head->seen | bit);
+    return repeated;
+}
+
+/* Returns NULL or what is wrong. */
+static const char *check_field(struct flowd_http_head *head, const char *name, const char *value,
+                               size_t length)
+{
+    struct flowd_http_framing *framing = &head->framing;
+
+    if (is(name, head->name, "Content-Length")) {
+        if (is_repeated(head, SEEN_LENGTH))
             return "more than one Content-Length";
-        if (flowd_integer_parse(value, length, 0, INT64_MAX, &out->content_length) != 0)
+        if (flowd_integer_parse(value, length, 0, INT64_MAX, &framing->content_length) != 0)
             return "Content-Length is not a number";
-    } else if (is(name, name_length, "Transfer-Encoding")) {
-        if (counts->transfer_encoding++ > 0)
+    } else if (is(name, head->name, "Transfer-Encoding")) {
+        if (is_repeated(head, SEEN_ENCODING))
             return "more than one Transfer-Encoding";
         if (!is(value, length, "chunked"))
             return "a Transfer-Encoding other than chunked";
-        out->chunked = true;
-    } else if (is(name, name_length, "Host")) {
-        if (counts->host++ > 0)
+        framing->chunked = true;
+    } else if (is(name, head->name, "Host")) {
+        if (is_repeated(head, SEEN_HOST))
             return "more than one Host";
-        if (!is_host(value, length))
+        if (skip(value, 0, length, HOST) != length)
             return "Host is not a host";
-    } else if (is(name, name_length, "Expect")) {
-        out->expect_continue = is(value, length, "100-continue");
-    } else if (is(name, name_length, "Content-Encoding")) {
-        out->encoded |= !is(value, length, "identity");
+    } else if (is(name, head->name, "Expect")) {
+        framing->expect_continue = is(value, length, "100-continue");
+    } else if (is(name, head->name, "Content-Encoding")) {
+        framing->encoded |= !is(value, length, "identity");
     }
     return NULL;
 }
 
-static const char *check_line(const char *line, size_t length, struct flowd_http_framing *out,
-                              struct head_counts *counts)
+/* A value ends before end; the blanks around it do not count (RFC 9110, 5.5). */
+static void end_value(struct flowd_http_head *head, const char *data, size_t end)
 {
-    size_t name = 0;
-    const char *value;
+    size_t begin = head->part;
+    const char *wrong;
 
-    if (line[0] == ' ' || line[0] == '\t')
-        return "a header line that begins with a blank";
-    while (name < length && flowd_http_is_token(line[name]))
-        name++;
-    if (name < length && (line[name] == ' ' || line[name] == '\t'))
-        return "a blank in or after a header name";
-    if (name == 0 || name == length || line[name] != ':')
-        return "a header line without a proper name";
-    value = line + name + 1;
-    length -= name + 1;
-    for (size_t i = 0; i < length; i++)
-        if (flowd_http_is_control(value[i]))
-            return "a control character in a header value";
-    while (length > 0 && (*value == ' ' || *value == '\t')) {
-        value++;
-        length--;
-    }
-    while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t'))
-        length--;
-    return check_field(line, name, value, length, out, counts);
+    while (begin < end && data[begin] == ' ')
+        begin++;
+    while (end > begin && data[end - 1] == ' ')
+        end--;
+    wrong = check_field(head, data + head->line, data + begin, end - begin);
+    if (wrong != NULL)
+        refuse(head, 400, wrong);
 }
 
-int flowd_http_head_check(const char *head, size_t length, struct flowd_http_framing *out,
-                          const char **reason)
+/* The CR at the end of a line. */
+static void end_line(struct flowd_http_head *head, const char *data, size_t at)
 {
-    struct flowd_http_framing framing = {0};
-    struct head_counts counts = {0};
-    const char *end = head + length - 2; /* the empty line */
-    const char *line = head;
-    const char *line_end = memchr(line, '\r', length);
-    int status = check_request_line(line, (size_t)(line_end - line), &framing, reason);
+    switch ((enum head_state)head->state) {
+    case HEAD_METHOD:
+        refuse(head, 400, "the request line has no proper method");
+        break;
+    case HEAD_TARGET:
+        refuse(head, 400, "the request line has no version");
+        break;
+    case HEAD_VERSION:
+        end_version(head, data + head->part, at - head->part);
+        break;
+    case HEAD_NAME:
+        head->last = at == head->line;
+        if (!head->last)
+            refuse(head, 400, "a header line without a proper name");
+        break;
+    case HEAD_VALUE:
+        end_value(head, data, at);
+        break;
+    default: /* HEAD_WRONG: it has been said */
+        break;
+    }
+    head->state = HEAD_LF;
+}
 
-    if (status != 0)
-        return status;
-    for (line = line_end + 2; line < end; line = line_end + 2) {
-        const char *wrong;
+/* A byte behind a method: a blank, if it is to be one. */
+static void end_method(struct flowd_http_head *head, char c, size_t at)
+{
+    if (c != ' ' || at == 0 || at > METHOD_MAX) {
+        refuse(head, 400, "the request line has no proper method");
+        head->state = HEAD_WRONG;
+        return;
+    }
+    head->name = (uint16_t)at;
+    head->part = (uint32_t)at + 1;
+    head->state = HEAD_TARGET;
+}
 
-        line_end = memchr(line, '\r', (size_t)(head + length - line));
-        wrong = check_line(line, (size_t)(line_end - line), &framing, &counts);
-        if (wrong != NULL) {
-            *reason = wrong;
+/* A byte that no target has. */
+static void end_target(struct flowd_http_head *head, const char *data, size_t at)
+{
+    if (data[at] != ' ') {
+        head->bad_target = true; /* unless there is no version at all */
+    } else if (head->bad_target ||
+               !is_target(data + head->part, at - head->part, is(data, head->name, "OPTIONS"))) {
+        refuse(head, 400, "the request target is not a path");
+        head->state = HEAD_WRONG;
+    } else {
+        head->part = (uint32_t)at + 1;
+        head->state = HEAD_VERSION;
+    }
+}
+
+/* A byte behind a name: a colon, if it is to be one. */
+static void end_name(struct flowd_http_head *head, char c, size_t at)
+{
+    bool blank = c == ' ' || c == '\t';
+
+    if (c == ':' && at > head->line) {
+        head->name = (uint16_t)(at - head->line);
+        head->part = (uint32_t)at + 1;
+        head->state = HEAD_VALUE;
+        return;
+    }
+    if (blank && at == head->line)
+        refuse(head, 400, "a header line that begins with a blank");
+    else if (blank)
+        refuse(head, 400, "a blank in or after a header name");
+    else
+        refuse(head, 400, "a header line without a proper name");
+    head->state = HEAD_WRONG;
+}
+
+/* A byte, no control, that the state does not pass over. */
+static void end_part(struct flowd_http_head *head, char *data, size_t at)
+{
+    switch ((enum head_state)head->state) {
+    case HEAD_METHOD:
+        end_method(head, data[at], at);
+        break;
+    case HEAD_TARGET:
+        end_target(head, data, at);
+        break;
+    case HEAD_NAME:
+        end_name(head, data[at], at);
+        break;
+    case HEAD_VALUE:
+        data[at] = ' '; /* a tab */
+        break;
+    default: /* a tab in a version, or where it does not matter */
+        break;
+    }
+}
+
+/* The byte behind a CR. Returns NULL or what is wrong; *done at the end of the block. */
+static const char *line_feed(struct flowd_http_head *head, char c, size_t at, bool *done)
+{
+    if (c != '\n')
+        return "CR without LF";
+    if (at == 1)
+        return "the request line is empty";
+    *done = head->last;
+    head->line = (uint32_t)at + 1;
+    head->state = HEAD_NAME;
+    return NULL;
+}
+
+/* A byte that the state does not pass over. Returns NULL, or why the block's end can't be found. */
+static const char *other_byte(struct flowd_http_head *head, char *data, size_t at, bool *done)
+{
+    if (head->state == HEAD_LF)
+        return line_feed(head, data[at], at, done);
+    if (data[at] == '\r')
+        end_line(head, data, at);
+    else if (data[at] == '\n')
+        return "a line ends with LF alone";
+    else if (flowd_http_is_control(data[at]))
+        return "a control character in the header";
+    else
+        end_part(head, data, at);
+    return NULL;
+}
+
+/* What only the whole block shows. Returns what the block is answered with. */
+static int end_block(struct flowd_http_head *head, const char **reason)
+{
+    bool encoded = (head->seen & SEEN_ENCODING) != 0;
+
+    if (encoded && (head->seen & SEEN_LENGTH) != 0)
+        refuse(head, 400, "both Content-Length and Transfer-Encoding");
+    if (encoded && head->framing.minor == 0)
+        refuse(head, 400, "Transfer-Encoding in an HTTP/1.0 request");
+    if (head->framing.minor == 1 && (head->seen & SEEN_HOST) == 0)
+        refuse(head, 400, "an HTTP/1.1 request without Host");
+    *reason = head->reason;
+    return head->status != 0 ? head->status : FLOWD_HTTP_DONE;
+}
+
+int flowd_http_head_scan(struct flowd_http_head *head, char *data, size_t length,
+                         const char **reason)
+{
+    static const uint8_t passed[] = {
+        [HEAD_METHOD] = TOKEN, [HEAD_TARGET] = TARGET, [HEAD_VERSION] = TEXT, [HEAD_NAME] = TOKEN,
+        [HEAD_VALUE] = TEXT,   [HEAD_WRONG] = TEXT,    [HEAD_LF] = 0,
+    };
+    size_t end = length < FLOWD_HTTP_HEAD_MAX ? length : FLOWD_HTTP_HEAD_MAX;
+    size_t at = head->length;
+    bool done = false;
+
+    while (!done && (at = skip(data, at, end, passed[head->state])) < end) {
+        const char *broken = other_byte(head, data, at++, &done);
+
+        if (broken != NULL) {
+            *reason = broken;
             return 400;
         }
     }
-    if (counts.transfer_encoding > 0 && counts.content_length > 0) {
-        *reason = "both Content-Length and Transfer-Encoding";
-        return 400;
-    }
-    if (counts.transfer_encoding > 0 && framing.minor == 0) {
-        *reason = "Transfer-Encoding in an HTTP/1.0 request";
-        return 400;
-    }
-    if (framing.minor == 1 && counts.host == 0) {
-        *reason = "an HTTP/1.1 request without Host";
-        return 400;
-    }
-    *out = framing;
-    return 0;
-}
-
-void flowd_http_head_blank_tabs(char *head, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        if (head[i] == '\t')
-            head[i] = ' ';
+    head->length = (uint32_t)at;
+    if (done)
+        return end_block(head, reason);
+    if (length <= end)
+        return FLOWD_HTTP_MORE;
+    *reason = "the header is larger than 16 KiB";
+    return 431;
 }

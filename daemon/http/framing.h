@@ -2,9 +2,8 @@
  * Strict framing of HTTP/1.x requests (RFC 9112): where a message ends, decided once and by rules
  * that leave no room for a second opinion. Pure functions over bytes; no socket, no allocation.
  *
- * llhttp reads the header block afterwards, but some of its versions take what RFC 9112 forbids
- * (bare CR, blanks in odd places, repeated lengths), so nothing reaches it that has not passed
- * here. Bodies do not reach it at all.
+ * llhttp parses a header block afterwards, but its versions differ in what they take, so nothing
+ * reaches it that has not passed here (framing.c has the list). Bodies do not reach it at all.
  */
 #pragma once
 
@@ -21,25 +20,36 @@ struct flowd_http_framing {
     bool encoded;  /* a Content-Encoding other than identity */
 };
 
-/*
- * Looks for the empty line that ends the header block and checks each byte on the way. *scanned is
- * where to go on when more bytes have arrived (0 at first). Returns the length of the block with
- * its empty line; 0: not complete; -EBADMSG with *reason (static text).
- */
-int64_t flowd_http_head_scan(const char *data, size_t length, size_t *scanned, const char **reason);
+/* The place in a header block. Zero-initialised is its beginning. */
+struct flowd_http_head {
+    uint32_t length; /* bytes that have been read; of the whole block once it is complete */
+    uint32_t line;   /* where the line under way begins */
+    uint32_t part;   /* where its target, version or value begins */
+    uint16_t name;   /* bytes of its method or header name */
+    uint8_t state;
+    bool bad_target;
+    bool last;    /* the line under way is the empty one */
+    uint8_t seen; /* of the headers that may stand there once: bits */
+    int status;   /* of the refusal that the end of the block will be answered with; 0: none */
+    const char *reason;
+    struct flowd_http_framing framing;
+};
+
+/* What flowd_http_head_scan() and flowd_http_chunks_scan() say besides an HTTP status. */
+enum { FLOWD_HTTP_MORE = 0, FLOWD_HTTP_DONE = 1 };
 
 /*
- * Checks a complete header block, as flowd_http_head_scan() delimits it. Returns 0 and *out, or the
- * HTTP status of the refusal (400 or 505) with *reason (static text).
+ * Reads on in the header block that begins at data, of which length bytes are there (those that
+ * were read before among them), each byte once. Returns FLOWD_HTTP_MORE (the block is not
+ * complete), FLOWD_HTTP_DONE (head->length and head->framing are good), or the HTTP status of the
+ * refusal (400, 431 or 505) with *reason (static text). Where the end of a block can be trusted,
+ * what is wrong with it is told at its end.
+ *
+ * Turns the tabs of values into blanks, as RFC 9110, 5.5 lets a recipient do: llhttp 8.1 refuses a
+ * number with a tab behind it.
  */
-int flowd_http_head_check(const char *head, size_t length, struct flowd_http_framing *out,
-                          const char **reason);
-
-/*
- * Turns the tabs of a checked header block into blanks, as RFC 9110, 5.5 lets a recipient do: some
- * versions of llhttp refuse a number with a tab behind it.
- */
-void flowd_http_head_blank_tabs(char *head, size_t length);
+int flowd_http_head_scan(struct flowd_http_head *head, char *data, size_t length,
+                         const char **reason);
 
 /* Controls are forbidden everywhere; the tab is a blank. CR and LF are checked by their place. */
 bool flowd_http_is_control(char c);

@@ -5,6 +5,8 @@
  */
 #include "message.h"
 
+#include "framing.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -97,7 +99,8 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = on_headers_complete,
 };
 
-int flowd_http_message_head(struct flowd_http_message *message, const char *head, size_t length)
+int flowd_http_message_head(struct flowd_http_message *message, const char *head, size_t length,
+                            const char **reason)
 {
     llhttp_errno_t result;
 
@@ -106,7 +109,13 @@ int flowd_http_message_head(struct flowd_http_message *message, const char *head
     message->parser.data = message;
     result = llhttp_execute(&message->parser, head, length);
     message->head = NULL;
-    if (result == HPE_INVALID_METHOD || result == HPE_PAUSED_H2_UPGRADE)
+    if (result == HPE_INVALID_METHOD || result == HPE_PAUSED_H2_UPGRADE) {
+        *reason = "the method is not known";
         return 501;
-    return result == HPE_OK && message->complete && !message->repeated ? 0 : 400;
+    }
+    if (result != HPE_OK || !message->complete || message->repeated) {
+        *reason = "not a proper request";
+        return 400;
+    }
+    return FLOWD_HTTP_DONE;
 }

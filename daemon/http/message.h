@@ -38,5 +38,9 @@ struct flowd_http_message {
     bool keep_alive;
 };
 
-/* Parses a whole header block. Returns 0, or the HTTP status of the refusal: 400 or 501. */
-int flowd_http_message_head(struct flowd_http_message *message, const char *head, size_t length);
+/*
+ * Parses a whole header block. Returns FLOWD_HTTP_DONE, or the HTTP status of the refusal (400 or
+ * 501) with *reason (static text).
+ */
+int flowd_http_message_head(struct flowd_http_message *message, const char *head, size_t length,
+                            const char **reason);

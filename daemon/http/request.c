@@ -54,7 +54,7 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
         .accept = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ACCEPT]),
         .origin = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ORIGIN]),
         .fetch_site = slice_of(c, message->fields[FLOWD_HTTP_FIELD_FETCH_SITE]),
-        .encoded = c->framing.encoded,
+        .encoded = c->head.framing.encoded,
         .local = c->local,
     };
     if (target.length > 7 && strncasecmp(target.data, "http://", 7) == 0) {
@@ -87,45 +87,29 @@ static void skip_empty_lines(struct flowd_http_exchange *c)
     while (c->empty_lines < EMPTY_LINES_MAX && c->in_end - c->in_start >= 2 &&
            memcmp(c->in + c->in_start, "\r\n", 2) == 0) {
         c->in_start += 2;
-        c->scanned = 0; /* the CR may have come alone */
+        c->head = (struct flowd_http_head){0}; /* the CR may have come alone */
         c->empty_lines++;
     }
 }
 
 bool flowd_http_request_head(struct flowd_http_exchange *c)
 {
-    const char *reason = "not a proper request";
+    const char *reason = NULL;
     char *data;
-    int64_t length;
     int status;
 
     skip_empty_lines(c);
     data = c->in + c->in_start;
-    length = flowd_http_head_scan(data, c->in_end - c->in_start, &c->scanned, &reason);
-    if (length < 0) {
-        flowd_http_connection_reject(c, 400, reason);
+    status = flowd_http_head_scan(&c->head, data, c->in_end - c->in_start, &reason);
+    if (status == FLOWD_HTTP_MORE)
         return false;
-    }
-    if (length > FLOWD_HTTP_HEAD_MAX || (length == 0 && c->scanned > FLOWD_HTTP_HEAD_MAX)) {
-        flowd_http_connection_reject(c, 431, "the header is larger than 16 KiB");
-        return false;
-    }
-    if (length == 0)
-        return false;
-    c->head_length = (size_t)length;
-    status = flowd_http_head_check(data, c->head_length, &c->framing, &reason);
-    if (status == 0) {
-        reason = "not a proper request";
-        flowd_http_head_blank_tabs(data, c->head_length);
-        status = flowd_http_message_head(&c->message, data, c->head_length);
-        if (status == 501)
-            reason = "the method is not known";
-    }
-    if (status == 0 && c->framing.content_length > FLOWD_HTTP_BODY_MAX) {
+    if (status == FLOWD_HTTP_DONE)
+        status = flowd_http_message_head(&c->message, data, c->head.length, &reason);
+    if (status == FLOWD_HTTP_DONE && c->head.framing.content_length > FLOWD_HTTP_BODY_MAX) {
         status = 413;
         reason = "the body is larger than 4 MiB";
     }
-    if (status != 0) {
+    if (status != FLOWD_HTTP_DONE) {
         flowd_http_connection_reject(c, status, reason);
         return false;
     }
@@ -157,8 +141,8 @@ static void admit(struct flowd_http_exchange *c)
         return;
     c->closing = false;
     c->state = FLOWD_HTTP_IN_BODY;
-    if (c->framing.expect_continue && c->framing.minor == 1 &&
-        c->in_end - c->in_start == c->head_length)
+    if (c->head.framing.expect_continue && c->head.framing.minor == 1 &&
+        c->in_end - c->in_start == c->head.length)
         flowd_text_append(&c->out, go_on, sizeof(go_on) - 1);
 }
 
@@ -168,7 +152,7 @@ static void admit(struct flowd_http_exchange *c)
  */
 static int step_chunks(struct flowd_http_exchange *c, size_t *end, const char **reason)
 {
-    size_t body = c->in_start + c->head_length;
+    size_t body = c->in_start + c->head.length;
     size_t from = body + c->body_length;
     size_t consumed = 0;
     int status = flowd_http_chunks_scan(&c->chunks, c->in + from, c->in_end - from, c->in + body,
@@ -177,7 +161,7 @@ static int step_chunks(struct flowd_http_exchange *c, size_t *end, const char **
     if (status >= 400)
         return status;
     c->body_length = (size_t)c->chunks.total;
-    if (status == FLOWD_HTTP_CHUNKS_DONE)
+    if (status == FLOWD_HTTP_DONE)
         *end = from + consumed;
     else
         c->in_end = body + c->body_length;
@@ -187,21 +171,21 @@ static int step_chunks(struct flowd_http_exchange *c, size_t *end, const char **
 bool flowd_http_request_body(struct flowd_http_exchange *c, size_t *end)
 {
     const char *reason = "not a proper chunked body";
-    int status = FLOWD_HTTP_CHUNKS_DONE;
+    int status = FLOWD_HTTP_DONE;
 
-    if (c->framing.chunked) {
+    if (c->head.framing.chunked) {
         status = step_chunks(c, end, &reason);
     } else {
-        c->body_length = (size_t)c->framing.content_length;
-        *end = c->in_start + c->head_length + c->body_length;
+        c->body_length = (size_t)c->head.framing.content_length;
+        *end = c->in_start + c->head.length + c->body_length;
         if (c->in_end < *end)
-            status = FLOWD_HTTP_CHUNKS_MORE;
+            status = FLOWD_HTTP_MORE;
     }
-    if (status == FLOWD_HTTP_CHUNKS_MORE)
+    if (status == FLOWD_HTTP_MORE)
         admit(c);
     else if (status >= 400)
         flowd_http_connection_reject(c, status, reason);
-    return status == FLOWD_HTTP_CHUNKS_DONE;
+    return status == FLOWD_HTTP_DONE;
 }
 
 void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
@@ -209,7 +193,7 @@ void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
     struct flowd_http_request request;
 
     view_request(c, &request);
-    request.body = c->in + c->in_start + c->head_length;
+    request.body = c->in + c->in_start + c->head.length;
     request.body_length = c->body_length;
     c->head_only = request.method == FLOWD_HTTP_HEAD;
     c->served = true;
@@ -221,6 +205,4 @@ void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
     c->handling = false;
     c->awaited = FLOWD_HTTP_WAIT_NONE;
     c->in_start = end;
-    c->scanned = 0;
-    c->empty_lines = 0;
 }

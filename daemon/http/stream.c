@@ -39,7 +39,7 @@ static void finish_chunk(struct flowd_text *out, size_t start)
 
 bool flowd_http_stream_part(struct flowd_http_exchange *c)
 {
-    bool chunked = c->framing.minor > 0;
+    bool chunked = c->head.framing.minor > 0;
     size_t start = c->out.length;
     int result;
 
@@ -55,7 +55,7 @@ bool flowd_http_stream_part(struct flowd_http_exchange *c)
     if (chunked)
         flowd_text_puts(&c->out, "0\r\n\r\n");
     flowd_http_stream_release(c);
-    c->state = FLOWD_HTTP_IN_HEAD;
+    flowd_http_connection_next(c);
     return !flowd_text_failed(&c->out);
 }
 
@@ -67,17 +67,17 @@ void flowd_http_answer_stream(struct flowd_http_exchange *exchange, int status,
         stream->release(stream);
         return;
     }
-    if (exchange->framing.minor == 0)
+    if (exchange->head.framing.minor == 0)
         exchange->closing = true;
     flowd_http_answer_head(exchange, status, content_type, headers, SIZE_MAX);
     exchange->stream = stream;
     exchange->state = FLOWD_HTTP_STREAMING;
     if (exchange->head_only) {
         flowd_http_stream_release(exchange);
-        exchange->state = FLOWD_HTTP_IN_HEAD;
-    }
-    if (!exchange->handling)
         flowd_http_connection_answered(exchange);
+    } else if (!exchange->handling) {
+        flowd_http_connection_run(exchange);
+    }
 }
 
 void flowd_http_stop(struct flowd_http_exchange *exchange)

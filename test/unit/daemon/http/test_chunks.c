@@ -28,8 +28,8 @@ struct row {
     const char *content; /* NULL: whatever it is */
 };
 
-#define DONE FLOWD_HTTP_CHUNKS_DONE
-#define MORE FLOWD_HTTP_CHUNKS_MORE
+#define DONE FLOWD_HTTP_DONE
+#define MORE FLOWD_HTTP_MORE
 #define NOT_HEX "a chunk size that is not a hexadecimal number"
 #define NO_SIZE "a chunk without a size"
 #define LONG_SIZE "a chunk size is too long"

@@ -175,6 +175,33 @@ static void test_bodies_in_two_pieces(void **state)
         }
 }
 
+/* Blanks and tabs around a value do not count (RFC 9110, 5.6.3), wherever it is read. */
+static void test_blanks_around_values(void **state)
+{
+    static const struct {
+        const char *request;
+        const char *body;
+    } rows[] = {
+        {"POST /echo HTTP/1.1\r\n" HOST "Content-Length:\t5\t\r\n\r\nhello", "hello"},
+        {"POST /echo HTTP/1.1\r\n" HOST "Content-Length: \t 5 \t \r\n\r\nhello", "hello"},
+        {"POST /echo HTTP/1.1\r\n" HOST "Content-Length:5\r\n\r\nhello", "hello"},
+        {"POST /length HTTP/1.1\r\n" HOST "Content-Length: 0\t\r\n\r\n", "0"},
+        {"POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding:\tchunked\t\r\n\r\n"
+         "5\r\nhello\r\n0\r\n\r\n",
+         "hello"},
+        {"GET / HTTP/1.1\r\nHost:\t localhost \t\r\n\r\n", "GET / ? localhost"},
+        {"GET /accept HTTP/1.1\r\n" HOST "Accept:\ttext/plain\t\r\n\r\n", "text/plain"},
+        {"GET / HTTP/1.1\r\n" HOST "Connection:\tfoo\t,\tclose\t\r\n\r\n", "GET / ? localhost"},
+    };
+    struct bench *bench = *state;
+
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        http_client_puts(&bench->client, rows[i].request);
+        http_client_expect(&bench->client, 200, rows[i].body);
+    }
+    http_client_expect_end(&bench->client); /* of its Connection */
+}
+
 static void test_bodies_byte_by_byte(void **state)
 {
     static const char request[] =
@@ -490,6 +517,7 @@ int main(void)
         test(test_pipelined_large_answers),
         test(test_slow_reader),
         test(test_bodies_in_two_pieces),
+        test(test_blanks_around_values),
         test(test_bodies_byte_by_byte),
         test(test_bodies_pipelined),
         test(test_deferred),
