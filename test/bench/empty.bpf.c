@@ -12,3 +12,5 @@ int empty(struct __sk_buff *skb)
     (void)skb;
     return TC_ACT_UNSPEC;
 }
+
+char empty_license[] SEC("license") = "Dual BSD/GPL";
