@@ -211,7 +211,7 @@ static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flo
 }
 
 static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
-                     const struct flowd_tcp_sample *last, int64_t now_us)
+                     const struct flowd_tcp_sample *last, int64_t end_us)
 {
     static struct flowd_log_limit limit;
 
@@ -221,7 +221,7 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
                           "out of memory: an ended flow's record is free after a restart only");
     take_last_sample(hub, flow, last);
     flowd_flow_table_end(hub->table, flow);
-    flow->end_us = now_us < flow->start_us ? flow->start_us : now_us;
+    flow->end_us = end_us < flow->start_us ? flow->start_us : end_us;
     flowd_audience_end(&hub->audience, flow);
     hub->ended_total++;
     hub->dirty = true;
@@ -359,13 +359,19 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
     return result;
 }
 
-void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
-                   const struct flowd_tcp_sample *last)
+void flowd_hub_end_at(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                      const struct flowd_tcp_sample *last, int64_t end_us)
 {
     if (flow->state != FLOWD_FLOW_LIVE)
         return;
-    end_flow(hub, flow, last, flowd_timestamp_now_us());
+    end_flow(hub, flow, last, end_us);
     source->events[FLOWD_EVENT_END][FLOWD_ENDED]++;
+}
+
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                   const struct flowd_tcp_sample *last)
+{
+    flowd_hub_end_at(hub, source, flow, last, flowd_timestamp_now_us());
 }
 
 void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow)

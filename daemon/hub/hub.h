@@ -81,6 +81,9 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
  */
 void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
                    const struct flowd_tcp_sample *last);
+/* The same for a flow that was over at end_us (CLOCK_REALTIME). */
+void flowd_hub_end_at(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                      const struct flowd_tcp_sample *last, int64_t end_us);
 
 /* Notes that a live flow is known to go on, so that it does not time out; nobody is told. */
 void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow);

@@ -10,6 +10,7 @@
 
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/liveness/lingering.h"
 #include "daemon/liveness/recovery.h"
 #include "daemon/tcp/flow_socket.h"
 #include "daemon/tcp/sock_diag.h"
@@ -26,11 +27,14 @@ static void look_at(struct flowd_attendance *attendance, struct flowd_flow *flow
 
     if (flow->key.protocol != IPPROTO_TCP || (flow->looked_for && !flow->waits))
         return;
+    /* Its connection is closed, and the flow about to end: it does not wait for one. */
+    if (flowd_lingering_has(attendance->recovery->lingering, flow))
+        return;
     life = flowd_flow_socket_life(attendance->diag, attendance->context->host, &flow->key,
                                   FLOWD_ANY_INTERFACE);
     if (life >= 0) {
         flow->looked_for = true;
-        flow->waits = life == FLOWD_TCP_GONE;
+        flow->waits = flowd_tcp_is_over(life);
     }
     if (flow->waits)
         attendance->found++;

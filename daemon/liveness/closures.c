@@ -143,7 +143,7 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
     life = life_after(closures, key, local_is_src, &socket->sample);
     if (life == FLOWD_TCP_GONE && last == NULL && !has_final_counts(closures, flow))
         life = FLOWD_TCP_LINGERS;
-    if (life != FLOWD_TCP_CONNECTED && life != FLOWD_TCP_LINGERS) {
+    if (life < 0 || life == FLOWD_TCP_GONE) {
         closures->ended++;
         flowd_hub_end(context->hub, closures->source, flow, last);
         return;
@@ -152,6 +152,9 @@ static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow
         flowd_hub_keep_sample(context->hub, flow, last);
     if (life == FLOWD_TCP_LINGERS)
         flowd_lingering_add(&closures->lingering, flow, socket->sample.interface);
+    else if (life == FLOWD_TCP_CLOSED)
+        (void)flowd_lingering_add_closed(&closures->lingering, closures->source, flow,
+                                         socket->sample.interface);
 }
 
 /* The flow may have been announced from either end, and even from both. */
@@ -333,6 +336,12 @@ static uint64_t count_ended(const struct flowd_closures *closures)
     return closures->ended + closures->lingering.ended;
 }
 
+/* Seen when a connection's end was told of, or after it was seen closed. */
+static uint64_t count_reused(const struct flowd_closures *closures)
+{
+    return closures->reused + closures->lingering.reused;
+}
+
 json_t *flowd_closures_status(const struct flowd_closures *closures)
 {
     return json_pack(
@@ -340,7 +349,7 @@ json_t *flowd_closures_status(const struct flowd_closures *closures)
         "losses", (json_int_t)closures->losses, "aborts", (json_int_t)closures->aborts, "ended",
         (json_int_t)count_ended(closures), "lingering",
         (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
-        (json_int_t)closures->reused, "waiting", (json_int_t)closures->attendance.waiting);
+        (json_int_t)count_reused(closures), "waiting", (json_int_t)closures->attendance.waiting);
 }
 
 void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics)
@@ -361,5 +370,5 @@ void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_
     flowd_metrics_add(metrics, &notifications, closures->notifications, NULL);
     flowd_metrics_add(metrics, &losses, closures->losses, NULL);
     flowd_metrics_add(metrics, &ended, count_ended(closures), NULL);
-    flowd_metrics_add(metrics, &reused, closures->reused, NULL);
+    flowd_metrics_add(metrics, &reused, count_reused(closures), NULL);
 }

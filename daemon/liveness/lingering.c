@@ -5,6 +5,7 @@
 #include "daemon/liveness/lingering.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 
 /* Where memory is short HASH_ADD() leaves the entry out, and its hh.tbl NULL. */
@@ -27,7 +28,10 @@ struct flowd_lingering_entry {
     struct flowd_flow_key key; /* its flow may end and begin anew with another tag */
     uint32_t interface;
     unsigned level;
-    double due; /* the loop's time */
+    struct flowd_source *source; /* of the end; borrowed */
+    int64_t closed_us; /* CLOCK_REALTIME when its connection was seen closed; 0: it was not */
+    int64_t heard_us;  /* the flow's last_event_us then */
+    double due;        /* the loop's time */
     struct flowd_lingering_entry *prev, *next;
     UT_hash_handle hh;
 };
@@ -89,6 +93,53 @@ static bool is_recent(const struct flowd_flow *flow)
     return flowd_timestamp_boot_us() - flow->last_event_us < RECENT_US;
 }
 
+/* Ends the flow of an entry that is out, as of the time when it was seen closed, if it was. */
+static void end(struct flowd_lingering *lingering, const struct flowd_lingering_entry *entry,
+                struct flowd_flow *flow)
+{
+    struct flowd_hub *hub = lingering->context->hub;
+    const struct flowd_tcp_sample *known = flowd_hub_sample_of(hub, flow);
+    /* Nobody need be asked for what the close has told. */
+    const struct flowd_tcp_sample *last = known != NULL && known->state == TCP_CLOSE ? known : NULL;
+
+    lingering->ended += entry->source == lingering->source;
+    if (entry->closed_us != 0)
+        flowd_hub_end_at(hub, entry->source, flow, last, entry->closed_us);
+    else
+        flowd_hub_end(hub, entry->source, flow, last);
+}
+
+static void note_closed(struct flowd_lingering_entry *entry, const struct flowd_flow *flow)
+{
+    entry->id = flow->id;
+    entry->heard_us = flow->last_event_us;
+    entry->closed_us = flowd_timestamp_now_us();
+}
+
+/* Whether somebody has announced the flow since its connection was seen closed: for another one. */
+static bool is_announced_anew(const struct flowd_lingering_entry *entry,
+                              const struct flowd_flow *flow)
+{
+    return flow->id != entry->id || flow->last_event_us != entry->heard_us;
+}
+
+/* Looks again at a flow that was seen closed, with life as below. */
+static bool look_at_closed(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry,
+                           struct flowd_flow *flow, int life)
+{
+    lingering->reused += life == FLOWD_TCP_CONNECTED;
+    if (life == FLOWD_TCP_LINGERS) {
+        /* Another connection, and this end has closed that one, too. */
+        lingering->reused++;
+        entry->closed_us = 0;
+        if (put(lingering, 0, entry) == 0)
+            return true;
+    }
+    if (life != FLOWD_TCP_CONNECTED)
+        end(lingering, entry, flow);
+    return false;
+}
+
 /* Whether the flow of an entry that is taken out goes on waiting; it ends if it is over. */
 static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry)
 {
@@ -98,9 +149,12 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
     bool over;
     int life;
 
-    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
+    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE ||
+        (entry->closed_us != 0 && is_announced_anew(entry, flow)))
         return false;
     life = flowd_flow_socket_life(lingering->diag, context->host, &entry->key, entry->interface);
+    if (entry->closed_us != 0)
+        return look_at_closed(lingering, entry, flow, life);
     if (life == FLOWD_TCP_CONNECTED)
         return false;
     /* The kernel did not say; if it never does, the flow ends as if it had. */
@@ -113,11 +167,16 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
             return false;
         entry->id = flow->id;
         level = level + 1 < FLOWD_LINGERING_LEVELS ? level + 1 : level;
+    } else if (over && life == FLOWD_TCP_CLOSED) {
+        if (entry->id != flow->id && find(lingering, flow->id) != NULL)
+            return false;
+        note_closed(entry, flow);
+        over = false;
+        level = 0;
     }
     if (!over && put(lingering, level, entry) == 0)
         return true;
-    lingering->ended++;
-    flowd_hub_end(context->hub, lingering->source, flow, NULL);
+    end(lingering, entry, flow);
     return false;
 }
 
@@ -166,26 +225,71 @@ void flowd_lingering_fini(struct flowd_lingering *lingering)
     *lingering = (struct flowd_lingering){0};
 }
 
+/* Has a new entry wait for its first look. Without memory its flow ends at once. */
+static void add(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry,
+                struct flowd_flow *flow)
+{
+    if (put(lingering, 0, entry) == 0) {
+        set_timer(lingering);
+        return;
+    }
+    end(lingering, entry, flow);
+    free(entry);
+}
+
+static void add_new(struct flowd_lingering *lingering, const struct flowd_lingering_entry *like,
+                    struct flowd_flow *flow)
+{
+    struct flowd_lingering_entry *entry = malloc(sizeof(*entry));
+
+    if (entry == NULL) {
+        end(lingering, like, flow);
+        return;
+    }
+    *entry = *like;
+    add(lingering, entry, flow);
+}
+
 void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
                          uint32_t interface)
 {
-    struct flowd_lingering_entry *entry;
+    const struct flowd_lingering_entry entry = {
+        .id = flow->id, .key = flow->key, .interface = interface, .source = lingering->source};
 
-    if (flowd_lingering_has(lingering, flow))
-        return;
-    entry = calloc(1, sizeof(*entry));
-    if (entry != NULL) {
-        entry->id = flow->id;
-        entry->key = flow->key;
-        entry->interface = interface;
-        if (put(lingering, 0, entry) == 0) {
-            set_timer(lingering);
-            return;
-        }
-        free(entry);
+    if (!flowd_lingering_has(lingering, flow))
+        add_new(lingering, &entry, flow);
+}
+
+bool flowd_lingering_add_closed(struct flowd_lingering *lingering, struct flowd_source *source,
+                                struct flowd_flow *flow, uint32_t interface)
+{
+    struct flowd_lingering_entry *known = find(lingering, flow->id);
+    struct flowd_lingering_entry entry = {
+        .key = flow->key, .interface = interface, .source = source};
+
+    if (known != NULL && known->closed_us != 0)
+        return false;
+    if (known != NULL) {
+        take_out(lingering, known);
+        known->source = source;
+        note_closed(known, flow);
+        add(lingering, known, flow);
+        return true;
     }
-    lingering->ended++;
-    flowd_hub_end(lingering->context->hub, lingering->source, flow, NULL);
+    note_closed(&entry, flow);
+    add_new(lingering, &entry, flow);
+    return true;
+}
+
+void flowd_lingering_end(struct flowd_lingering *lingering, struct flowd_flow *flow)
+{
+    struct flowd_lingering_entry *entry = find(lingering, flow->id);
+
+    if (entry == NULL)
+        return;
+    take_out(lingering, entry);
+    end(lingering, entry, flow);
+    free(entry);
 }
 
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow)

@@ -1,9 +1,12 @@
 /*
- * Flows whose socket was closed at this end only.
+ * Flows whose socket is closed, but whose last packet may not have left.
  *
- * Nobody has such a socket any more, and the kernel does not tell when it goes, but it still
- * acknowledges the other end's last segment. Until then its flow goes on: the other end is mostly
- * milliseconds late, at most net.ipv4.tcp_fin_timeout.
+ * Where this end closed first, nobody has the socket any more, and the kernel does not tell when it
+ * goes, but it still acknowledges the other end's last segment. Until then its flow goes on: the
+ * other end is mostly milliseconds late, at most net.ipv4.tcp_fin_timeout. The kernel calls a
+ * connection closed before it sends that acknowledgement, which a queue on the way to the marked
+ * interface may delay further: the flow of one that is seen closed goes on until the next look, and
+ * ends with the time at which it was seen.
  */
 #pragma once
 
@@ -33,7 +36,8 @@ struct flowd_lingering {
     /* Queues, one for each delay: those in front have waited the longest. Entries are owned. */
     struct flowd_lingering_entry *levels[FLOWD_LINGERING_LEVELS];
     struct flowd_lingering_entry *entries; /* of all queues, by the flow's id */
-    uint64_t ended;
+    uint64_t ended;                        /* flows that ended here, by source */
+    uint64_t reused; /* flows seen closed that go on, with another connection of the same ports */
 };
 
 void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
@@ -45,6 +49,14 @@ void flowd_lingering_fini(struct flowd_lingering *lingering);
  */
 void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
                          uint32_t interface);
+/*
+ * The same for a flow whose connection is seen closed (FLOWD_TCP_CLOSED): its end, of source
+ * (borrowed), comes after one more look. Returns false if that was known already.
+ */
+bool flowd_lingering_add_closed(struct flowd_lingering *lingering, struct flowd_source *source,
+                                struct flowd_flow *flow, uint32_t interface);
+/* Ends the flow at once if it waits. */
+void flowd_lingering_end(struct flowd_lingering *lingering, struct flowd_flow *flow);
 /* Whether this flow waits, and no former one with its key. */
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow);
 /* Flows that wait. */

@@ -81,12 +81,18 @@ static void look_at(struct flowd_recovery *recovery, struct flowd_flow *flow)
         flow->looked_for = true;
         flow->waits = false;
     }
-    if (life == FLOWD_TCP_GONE && recovery->scope.spare_waiting && flow->waits)
+    if (flowd_tcp_is_over(life) && recovery->scope.spare_waiting && flow->waits)
         return;
     if (life == FLOWD_TCP_GONE) {
         flowd_hub_end(lingering->context->hub, recovery->scope.source, flow, NULL);
         recovery->ended++;
         recovery->found++;
+    } else if (life == FLOWD_TCP_CLOSED) {
+        bool found = flowd_lingering_add_closed(lingering, recovery->scope.source, flow,
+                                                FLOWD_ANY_INTERFACE);
+
+        recovery->ended += found;
+        recovery->found += found;
     } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(lingering, flow)) {
         flowd_lingering_add(lingering, flow, FLOWD_ANY_INTERFACE);
         recovery->found++;

@@ -32,8 +32,8 @@ struct search {
 };
 
 /*
- * A listener is what the kernel finds where there is no connection. Of two sockets with the same
- * addresses and ports on two interfaces, any will do.
+ * A listener is what the kernel finds where there is no connection. Of sockets with the same
+ * addresses and ports on several interfaces, the one that lives most will do.
  */
 static void take_answer(void *context, size_t index, int error,
                         const struct flowd_tcp_socket *socket)
@@ -44,7 +44,8 @@ static void take_answer(void *context, size_t index, int error,
     if (error < 0) {
         if (error != -ENOENT && search->error != 0)
             search->error = error;
-    } else if (search->error != 0 || flowd_tcp_socket_life(socket) != FLOWD_TCP_GONE) {
+    } else if (search->error != 0 ||
+               flowd_tcp_socket_life(socket) > flowd_tcp_socket_life(search->out)) {
         search->error = 0;
         *search->out = *socket;
     }
@@ -83,10 +84,11 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
     flowd_sock_diag_ask(diag, &first, 1, take_answer, &search);
     if (query->interface != FLOWD_ANY_INTERFACE ||
         (search.error != -ENOENT &&
-         (search.error < 0 || flowd_tcp_socket_life(out) != FLOWD_TCP_GONE)))
+         (search.error < 0 || !flowd_tcp_is_over((int)flowd_tcp_socket_life(out)))))
         return search.error;
     result = search_interfaces(diag, host, *query, &other);
-    if (result == -ENOENT)
+    if (result == -ENOENT || (result == 0 && search.error == 0 &&
+                              flowd_tcp_socket_life(&other) <= flowd_tcp_socket_life(out)))
         return search.error;
     if (result == 0)
         *out = other;

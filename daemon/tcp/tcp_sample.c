@@ -149,8 +149,9 @@ enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket)
     case 0:
     case TCP_CLOSE:
     case TCP_LISTEN:
-    case TCP_TIME_WAIT:
         return FLOWD_TCP_GONE;
+    case TCP_TIME_WAIT:
+        return FLOWD_TCP_CLOSED;
     default:
         return socket->time_wait ? FLOWD_TCP_LINGERS : FLOWD_TCP_CONNECTED;
     }

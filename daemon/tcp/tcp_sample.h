@@ -155,12 +155,20 @@ struct flowd_tcp_socket {
 
 /* What a socket says of a connection's life. */
 enum flowd_tcp_life {
-    FLOWD_TCP_GONE,    /* there is none, or only a listener; or it is over, in TIME_WAIT */
+    FLOWD_TCP_GONE,    /* there is none, or only a listener */
+    FLOWD_TCP_CLOSED,  /* both ends have closed: TIME_WAIT; the last acknowledgement may be on its
+                        * way  out */
     FLOWD_TCP_LINGERS, /* nobody has it, but the other end has not closed: it will acknowledge that
                         */
     FLOWD_TCP_CONNECTED,
 };
 enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket);
+
+/* Whether there is no connection (any more). An error, which is negative, is not over. */
+static inline bool flowd_tcp_is_over(int life)
+{
+    return life == FLOWD_TCP_GONE || life == FLOWD_TCP_CLOSED;
+}
 
 /* Whether two cookies are of different sockets, as far as they are known (0: not). */
 static inline bool flowd_tcp_cookies_differ(uint64_t one, uint64_t other)

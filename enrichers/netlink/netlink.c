@@ -86,7 +86,7 @@ static void take_answer(void *context, size_t index, int error,
 
     /* A listener is answered where the connection is not found. */
     turn->missing[index] =
-        error == -ENOENT || (error == 0 && flowd_tcp_socket_life(socket) == FLOWD_TCP_GONE);
+        error == -ENOENT || (error == 0 && flowd_tcp_is_over((int)flowd_tcp_socket_life(socket)));
     if (error == -ENOENT || (error == 0 && !is_wanted(netlink, socket))) {
         netlink->without_socket++;
     } else if (error < 0) {

@@ -67,9 +67,9 @@ static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
     struct flowd_error err;
     struct flowd_tag tag;
 
-    /* The ports are used again before the other end of the former connection has closed. */
-    if (own != NULL && flowd_lingering_has(&iperf3->lingering, own))
-        flowd_hub_end(iperf3->context->hub, iperf3->source, own, NULL);
+    /* The ports are used again before the former connection's flow has ended. */
+    if (own != NULL)
+        flowd_lingering_end(&iperf3->lingering, own);
     if (live_flow(iperf3, &told->key) != NULL || live_flow(iperf3, &reverse) != NULL)
         return;
     tag = iperf3_tags_next(&iperf3->tags);
@@ -85,17 +85,22 @@ static void end(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
     struct flowd_flow *flow = own_flow(iperf3, &told->key);
     uint32_t interface = told->sample.interface;
+    int life;
 
     if (flow == NULL)
         return;
-    /* The kernel has to acknowledge the other end's last segment still. */
-    if (flowd_flow_socket_source_life(iperf3->diag, iperf3->context->host, &flow->key, interface) ==
-        FLOWD_TCP_LINGERS) {
-        flowd_hub_keep_sample(iperf3->context->hub, flow, &told->sample);
-        flowd_lingering_add(&iperf3->lingering, flow, interface);
+    life =
+        flowd_flow_socket_source_life(iperf3->diag, iperf3->context->host, &flow->key, interface);
+    if (life != FLOWD_TCP_LINGERS && life != FLOWD_TCP_CLOSED) {
+        flowd_hub_end(iperf3->context->hub, iperf3->source, flow, &told->sample);
         return;
     }
-    flowd_hub_end(iperf3->context->hub, iperf3->source, flow, &told->sample);
+    /* The kernel has to acknowledge the other end's last segment still, or is about to. */
+    flowd_hub_keep_sample(iperf3->context->hub, flow, &told->sample);
+    if (life == FLOWD_TCP_LINGERS)
+        flowd_lingering_add(&iperf3->lingering, flow, interface);
+    else
+        (void)flowd_lingering_add_closed(&iperf3->lingering, iperf3->source, flow, interface);
 }
 
 static void on_told(void *context, const struct flowd_sockops_event *told)

@@ -30,6 +30,7 @@
 
 #define NAME "netlink"
 #define CHECKS_PER_TURN 8192
+#define CONFIRM_S 0.1
 
 enum stage {
     WAITING,  /* for the next scan */
@@ -64,6 +65,8 @@ struct flowd_netlink_scanner {
     bool baseline;       /* what is met is known and not announced */
     bool without_filter; /* the kernel does not take it */
     size_t at;           /* connections up to here are to be checked */
+    bool closed_found;   /* the check has met connections that are closed */
+    bool confirming;     /* and is made once more, for them */
     struct counters counters;
     struct flowd_netlink_filter filter;
 };
@@ -158,12 +161,15 @@ struct batch {
 };
 
 /* Whether the socket is not that of the connection, or no connection's any more. */
-static bool is_other(const struct flowd_connection *connection,
+static bool is_other(const struct flowd_netlink_scanner *scanner,
+                     const struct flowd_connection *connection,
                      const struct flowd_tcp_socket *socket)
 {
     switch (flowd_tcp_socket_life(socket)) {
     case FLOWD_TCP_GONE:
         return true;
+    case FLOWD_TCP_CLOSED: /* its last acknowledgement may not have left yet */
+        return scanner->confirming;
     case FLOWD_TCP_LINGERS: /* it has no cookie of its own */
         return false;
     case FLOWD_TCP_CONNECTED:
@@ -180,10 +186,14 @@ static bool is_ignored(const struct flowd_netlink_scanner *scanner,
                                        &connection->key.dst);
 }
 
-/* The connection is there although the dump did not have it. */
+/* The connection is there although the dump did not have it, or has only just closed. */
 static void keep_missed(struct flowd_netlink_scanner *scanner, struct flowd_connection *connection,
                         const struct flowd_tcp_socket *socket)
 {
+    if (flowd_tcp_socket_life(socket) == FLOWD_TCP_CLOSED) {
+        scanner->closed_found = true;
+        return;
+    }
     scanner->counters.missed++;
     connection->scan = scanner->scan;
     if (flowd_tcp_socket_life(socket) == FLOWD_TCP_CONNECTED) {
@@ -200,7 +210,8 @@ static void take_answer(void *context, size_t index, int error,
     struct flowd_netlink_scanner *scanner = batch->scanner;
     struct flowd_connection *connection = &scanner->connections.items[batch->numbers[index]];
 
-    batch->gone[index] = error == -ENOENT || (error == 0 && is_other(connection, socket)) ||
+    batch->gone[index] = error == -ENOENT ||
+                         (error == 0 && is_other(scanner, connection, socket)) ||
                          is_ignored(scanner, connection);
     if (error == 0 && !batch->gone[index])
         keep_missed(scanner, connection, socket);
@@ -225,7 +236,7 @@ static bool is_elsewhere(struct flowd_netlink_scanner *scanner, struct flowd_con
     struct flowd_tcp_socket socket;
     int result = flowd_flow_socket_find(scanner->diag, scanner->context->host, &query, &socket);
 
-    if (result == -ENOENT || (result == 0 && is_other(connection, &socket)))
+    if (result == -ENOENT || (result == 0 && is_other(scanner, connection, &socket)))
         return false;
     if (result == 0)
         keep_missed(scanner, connection, &socket);
@@ -287,11 +298,25 @@ static void wait_for_next(struct flowd_netlink_scanner *scanner)
     schedule(scanner, WAITING, left_us > 0 ? (double)left_us / 1e6 : 0);
 }
 
-static void conclude(struct flowd_netlink_scanner *scanner)
+static void note_duration(struct flowd_netlink_scanner *scanner)
 {
     scanner->counters.last_us = flowd_timestamp_boot_us() - scanner->begun_us;
     scanner->counters.late += scanner->counters.last_us > scanner->config->period_ms * 1000;
+}
+
+static void conclude(struct flowd_netlink_scanner *scanner)
+{
+    note_duration(scanner);
     wait_for_next(scanner);
+}
+
+/* Those that are closed are gone when they are looked at again. */
+static void confirm_closed(struct flowd_netlink_scanner *scanner)
+{
+    note_duration(scanner);
+    scanner->confirming = true;
+    scanner->at = scanner->connections.count;
+    schedule(scanner, CHECKING, CONFIRM_S);
 }
 
 static void continue_check(struct flowd_netlink_scanner *scanner)
@@ -309,6 +334,10 @@ static void continue_check(struct flowd_netlink_scanner *scanner)
         ask(&batch);
     if (scanner->at > 0)
         schedule(scanner, CHECKING, 0);
+    else if (scanner->confirming)
+        wait_for_next(scanner);
+    else if (scanner->closed_found)
+        confirm_closed(scanner);
     else
         conclude(scanner);
 }
@@ -350,6 +379,7 @@ static void on_done(void *context, int error, bool interrupted)
     scanner->counters.scans++;
     scanner->counters.interrupted += interrupted;
     scanner->at = scanner->connections.count;
+    scanner->closed_found = scanner->confirming = false;
     if (!scanner->baseline) {
         schedule(scanner, CHECKING, 0);
         return;

@@ -63,7 +63,7 @@ static void flow_end(void *instance, struct flowd_flow *flow)
     flow->backend[fake->slot] = 2;
     note(fake, "end", flow);
     if (fake->at_end != NULL)
-        fake->at_end();
+        fake->at_end(flow);
 }
 
 static void flow_sample(void *instance, struct flowd_flow *flow,

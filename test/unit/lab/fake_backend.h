@@ -15,9 +15,9 @@ struct fake_backend {
     size_t length;
     unsigned slot;
     unsigned commits;
-    unsigned refuse_experiment; /* accept() refuses it; 0: none */
-    bool quiet;                 /* only count */
-    void (*at_end)(void);       /* called at each end; NULL: nothing is */
+    unsigned refuse_experiment;                    /* accept() refuses it; 0: none */
+    bool quiet;                                    /* only count */
+    void (*at_end)(const struct flowd_flow *flow); /* called at each end; NULL: nothing is */
 };
 
 /* Makes it one of the hub's backends. */

@@ -376,8 +376,9 @@ static int unmount_small_disk(void **state)
 static struct scratch killed_from, killed_to;
 
 /* What a kill at this moment leaves. */
-static void copy_state(void)
+static void copy_state(const struct flowd_flow *flow)
 {
+    (void)flow;
     static char bytes[1 << 20];
     FILE *file = fopen(scratch_path(&killed_from, "flows.state"), "rbe");
     size_t length;

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <netinet/tcp.h>
 
+#include "daemon/base/timestamp.h"
 #include "daemon/hub/hub.h"
 #include "daemon/liveness/lingering.h"
 #include "daemon/liveness/recovery.h"
@@ -21,6 +23,8 @@
 #include "lab/hub_fixture.h"
 
 #define FLOWS 3u
+/* A flow that waits is looked at after 0.1 s; others that are due by then are taken along. */
+#define FIRST_LOOK_S 0.12
 
 static struct hub_fixture fixture;
 static struct flowd_context context;
@@ -139,6 +143,128 @@ static struct flowd_flow *first_flow(void)
     return flowd_hub_next(fixture.hub, &cursor);
 }
 
+/* Lets the time pass that the flows which wait need. */
+static void wait_for_looks(size_t live)
+{
+    for (unsigned i = 0; i < 100 && flowd_lingering_count(&lingering) > 0; i++)
+        ev_run(fixture.loop, EVRUN_ONCE);
+    assert_int_equal(flowd_lingering_count(&lingering), 0);
+    assert_int_equal(flowd_hub_live(fixture.hub), live);
+}
+
+static void start_and_see(int what)
+{
+    life = what;
+    start();
+    turn();
+    assert_false(flowd_recovery_is_running(&recovery));
+    assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+    assert_int_equal(flowd_lingering_count(&lingering), FLOWS);
+}
+
+static int64_t ended_first_us, ended_last_us;
+
+static void note_end(const struct flowd_flow *flow)
+{
+    ended_first_us = flow->end_us < ended_first_us ? flow->end_us : ended_first_us;
+    ended_last_us = flow->end_us > ended_last_us ? flow->end_us : ended_last_us;
+}
+
+/*
+ * The kernel calls a connection closed before its last acknowledgement has left: the flow ends with
+ * the next look, as of the time when it was seen, however often that was.
+ */
+static void test_closed(void **state)
+{
+    int64_t before_us = flowd_timestamp_now_us();
+    int64_t seen_us;
+
+    (void)state;
+    ended_first_us = INT64_MAX;
+    ended_last_us = 0;
+    fixture.first.at_end = note_end;
+    start_and_see(FLOWD_TCP_CLOSED);
+    seen_us = flowd_timestamp_now_us();
+    assert_int_equal(recovery.found, FLOWS);
+    start_and_see(FLOWD_TCP_CLOSED);
+    assert_int_equal(recovery.found, FLOWS);
+    asked = 0;
+    wait_for_looks(0);
+    assert_int_equal(asked, FLOWS);
+    assert_true(ended_first_us >= before_us && ended_last_us <= seen_us);
+    assert_int_equal(lingering.reused, 0);
+}
+
+/* Also one that waited for its other end, and whose next look is far away. */
+static void test_closed_after_it_lingered(void **state)
+{
+    (void)state;
+    start_and_see(FLOWD_TCP_LINGERS);
+    while (asked < 3 * FLOWS)
+        ev_run(fixture.loop, EVRUN_ONCE);
+    assert_true(ev_timer_remaining(fixture.loop, &lingering.timer) > FIRST_LOOK_S);
+    start_and_see(FLOWD_TCP_CLOSED);
+    assert_true(ev_timer_remaining(fixture.loop, &lingering.timer) < FIRST_LOOK_S);
+    wait_for_looks(0);
+    assert_int_equal(recovery.found, 2 * FLOWS);
+}
+
+/* A look that waited for the other end finds it closed: that is not the last look. */
+static void test_found_closed_by_a_look(void **state)
+{
+    (void)state;
+    start_and_see(FLOWD_TCP_LINGERS);
+    life = FLOWD_TCP_CLOSED;
+    asked = 0;
+    wait_for_looks(0);
+    assert_int_equal(asked, 2 * FLOWS);
+    assert_int_equal(lingering.ended, FLOWS);
+}
+
+/* The ports are used again before the next look: the flow goes on. */
+static void test_closed_and_used_again(void **state)
+{
+    (void)state;
+    start_and_see(FLOWD_TCP_CLOSED);
+    life = FLOWD_TCP_CONNECTED;
+    wait_for_looks(FLOWS);
+    assert_int_equal(lingering.reused, FLOWS);
+}
+
+/* And another connection that this end has closed already waits for its own other end. */
+static void test_closed_and_used_and_closed_here_again(void **state)
+{
+    (void)state;
+    start_and_see(FLOWD_TCP_CLOSED);
+    life = FLOWD_TCP_LINGERS;
+    while (asked < 3 * FLOWS)
+        ev_run(fixture.loop, EVRUN_ONCE);
+    assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+    assert_int_equal(flowd_lingering_count(&lingering), FLOWS);
+    assert_int_equal(lingering.reused, FLOWS);
+}
+
+/* A kernel that does not say is not asked for good. */
+static void test_closed_and_no_answer(void **state)
+{
+    (void)state;
+    start_and_see(FLOWD_TCP_CLOSED);
+    life = -EAGAIN;
+    asked = 0;
+    wait_for_looks(0);
+    assert_int_equal(asked, FLOWS);
+}
+
+/* Who announces a flow that is about to end means another connection, which may be yet to come. */
+static void test_closed_and_announced_anew(void **state)
+{
+    (void)state;
+    start_and_see(FLOWD_TCP_CLOSED);
+    assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, 1, 2, NULL), FLOWD_KNOWN);
+    assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, 2, 3, NULL), FLOWD_RESTARTED);
+    wait_for_looks(2);
+}
+
 /* After a restart a flow that waits for its connection goes on waiting, until it has had it. */
 static void test_flow_that_waits(void **state)
 {
@@ -251,8 +377,19 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_said), TEST(test_flow_that_waits), TEST(test_flow_that_waits_in_doubt),
-        TEST(test_no_answer),    TEST(test_turns),           TEST(test_stop),
+        TEST(test_what_is_said),
+        TEST(test_closed),
+        TEST(test_closed_after_it_lingered),
+        TEST(test_found_closed_by_a_look),
+        TEST(test_closed_and_used_again),
+        TEST(test_closed_and_used_and_closed_here_again),
+        TEST(test_closed_and_no_answer),
+        TEST(test_closed_and_announced_anew),
+        TEST(test_flow_that_waits),
+        TEST(test_flow_that_waits_in_doubt),
+        TEST(test_no_answer),
+        TEST(test_turns),
+        TEST(test_stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

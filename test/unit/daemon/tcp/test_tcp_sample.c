@@ -265,7 +265,7 @@ static void test_life(void **state)
         {TCP_CLOSE_WAIT, 0, FLOWD_TCP_CONNECTED},
         {TCP_LAST_ACK, 1, FLOWD_TCP_CONNECTED},
         {TCP_CLOSING, 1, FLOWD_TCP_CONNECTED},
-        {TCP_TIME_WAIT, 3, FLOWD_TCP_GONE},
+        {TCP_TIME_WAIT, 3, FLOWD_TCP_CLOSED},
         {TCP_LISTEN, 0, FLOWD_TCP_GONE},
         {TCP_CLOSE, 0, FLOWD_TCP_GONE},
         {0, 0, FLOWD_TCP_GONE},
