@@ -74,15 +74,6 @@ def start(daemon):
     return daemon.running()
 
 
-def until_told(config):
-    """
-    Flows live until somebody ends them: what is tried is the marking. In a slow machine flowd may hear of
-    a connection's end between the kernel's last change of state and its last acknowledgement.
-    """
-    config["flows"] = {"endOnClose": False}
-    return config
-
-
 def everything_is_marked(pair, api, directory, strategy):
     """
     A TCP transfer and datagrams, of which all arrive and all bear the mark that have room for it. The
@@ -114,8 +105,7 @@ def everything_is_marked(pair, api, directory, strategy):
 @pytest.mark.parametrize("attach", ["auto", "tc", "tcx"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_marks(pair, make_flowd, directory, pin_path, cell, strategy, attach):
-    daemon = make_flowd(pair.near, until_told(
-        base_config(directory, pin_path, markingStrategy=strategy, attach=attach)))
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, markingStrategy=strategy, attach=attach))
     if not start(daemon):
         cell(refusal(daemon))
         return
@@ -127,7 +117,7 @@ def test_marks(pair, make_flowd, directory, pin_path, cell, strategy, attach):
 @row("`label` without `CAP_PERFMON`")
 def test_without_perfmon(pair, make_flowd, directory, pin_path, cell):
     """A strict verifier takes a program for packets without extension headers and tags in band."""
-    daemon = make_flowd(pair.near, until_told(base_config(directory, pin_path)), prefix=WITHOUT_PERFMON).start()
+    daemon = make_flowd(pair.near, base_config(directory, pin_path), prefix=WITHOUT_PERFMON).start()
     everything_is_marked(pair, Api(pair.near), directory, "label")
     assert ("CAP_PERFMON" in daemon.log()) == ("a simple program only" in daemon.log())
     cell("plain packets" if "a simple program only" in daemon.log() else "works")
@@ -135,7 +125,7 @@ def test_without_perfmon(pair, make_flowd, directory, pin_path, cell):
 
 @row("`hopByHop` without `CAP_PERFMON`")
 def test_options_without_perfmon(pair, make_flowd, directory, pin_path, cell):
-    daemon = make_flowd(pair.near, until_told(base_config(directory, pin_path, markingStrategy="hopByHop")),
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, markingStrategy="hopByHop"),
                         prefix=WITHOUT_PERFMON)
     if not start(daemon):
         cell(refusal(daemon))
