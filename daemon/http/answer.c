@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "connection.h"
+#include "internal.h"
 
 #define BODY_KEPT_MAX ((size_t)1 << 20)
 
@@ -68,7 +68,7 @@ static const char *date_line(struct flowd_http_server *server)
 
 struct flowd_text *flowd_http_body(struct flowd_http_exchange *exchange)
 {
-    struct flowd_text *body = &exchange->server->body;
+    struct flowd_text *body = &flowd_http_connection_of(exchange)->server->body;
 
     /* One huge answer must not keep its memory for good. */
     if (body->capacity > BODY_KEPT_MAX || flowd_text_failed(body)) {
@@ -79,60 +79,62 @@ struct flowd_text *flowd_http_body(struct flowd_http_exchange *exchange)
     return body;
 }
 
-void flowd_http_answer_head(struct flowd_http_exchange *exchange, int status,
-                            const char *content_type, const char *headers, size_t length)
+void flowd_http_answer_head(struct flowd_http_connection *c, int status, const char *content_type,
+                            const char *headers, size_t length)
 {
-    struct flowd_text *out = &exchange->out;
+    bool http_1_0 = c->exchange.head.framing.minor == 0;
+    struct flowd_text *out = &c->out;
 
     flowd_text_puts(out, "HTTP/1.1 ");
     flowd_text_u64(out, (uint64_t)status);
     flowd_text_char(out, ' ');
     flowd_text_puts(out, flowd_http_status_phrase(status));
     flowd_text_puts(out, "\r\n");
-    flowd_text_puts(out, date_line(exchange->server));
+    flowd_text_puts(out, date_line(c->server));
     flowd_text_puts(out, "Content-Type: ");
     flowd_text_puts(out, content_type);
     if (length != SIZE_MAX) {
         flowd_text_puts(out, "\r\nContent-Length: ");
         flowd_text_u64(out, length);
-    } else if (exchange->head.framing.minor > 0) {
+    } else if (!http_1_0) {
         flowd_text_puts(out, "\r\nTransfer-Encoding: chunked");
     }
-    if (exchange->closing)
+    if (c->closing)
         flowd_text_puts(out, "\r\nConnection: close");
-    else if (exchange->head.framing.minor == 0)
+    else if (http_1_0)
         flowd_text_puts(out, "\r\nConnection: keep-alive");
     flowd_text_puts(out, "\r\n");
     if (headers != NULL)
         flowd_text_puts(out, headers);
     flowd_text_puts(out, "\r\n");
-    exchange->server->counters.answers[(status / 100) % 6]++;
+    c->server->counters.answers[(status / 100) % 6]++;
 }
 
 void flowd_http_answer_bytes(struct flowd_http_exchange *exchange, int status,
                              const char *content_type, const char *headers, const char *body,
                              size_t length)
 {
-    struct flowd_text *out = &exchange->out;
+    struct flowd_http_connection *c = flowd_http_connection_of(exchange);
+    struct flowd_text *out = &c->out;
     size_t begin = out->length;
 
-    if (exchange->state != FLOWD_HTTP_PENDING)
+    if (c->state != FLOWD_HTTP_PENDING)
         return;
-    flowd_http_answer_head(exchange, status, content_type, headers, length);
+    flowd_http_answer_head(c, status, content_type, headers, length);
     if (!exchange->head_only)
         flowd_text_append(out, body, length);
     if (flowd_text_failed(out)) {
         /* Half an answer would be read as something else: rather none. */
         out->length = begin;
-        exchange->closing = true;
+        c->closing = true;
     }
-    flowd_http_connection_answered(exchange);
+    flowd_http_connection_answered(c);
 }
 
 void flowd_http_answer(struct flowd_http_exchange *exchange, int status, const char *content_type,
                        const char *headers)
 {
-    const struct flowd_text *body = &exchange->server->body;
+    const struct flowd_text *body = &flowd_http_connection_of(exchange)->server->body;
 
     if (flowd_text_failed(body)) {
         static const char sorry[] = "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","

@@ -1,11 +1,12 @@
 /*
- * The life of one connection: bytes come in, requests are cut out of them (request.c) and handled
- * one after the other, answers go out.
+ * The life of one connection: bytes come in, requests are read from them (request.c) and handled
+ * one after the other, answers go out. What the connection does next is decided here alone: no
+ * other file writes its state.
  *
  * A connection that is closed is not freed but kept for the next one, so that code which finds its
  * connection closed under its hands sees the state FLOWD_HTTP_CLOSED and stops.
  */
-#include "connection.h"
+#include "internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@
 /* Answers that wait to be sent stop further requests. */
 #define UNSENT_MAX 65536u
 
-static void watch_input(struct flowd_http_exchange *c)
+static void watch_input(struct flowd_http_connection *c)
 {
     bool wanted = !c->eof && (c->state == FLOWD_HTTP_LEAVING ||
                               c->in_end - c->in_start < flowd_http_connection_allowed(c));
@@ -34,7 +35,7 @@ static void watch_input(struct flowd_http_exchange *c)
         ev_io_stop(c->server->loop, &c->reader);
 }
 
-static enum flowd_http_wait what_is_awaited(const struct flowd_http_exchange *c)
+static enum flowd_http_wait what_is_awaited(const struct flowd_http_connection *c)
 {
     if (c->out.length > c->out_sent || c->state == FLOWD_HTTP_STREAMING)
         return FLOWD_HTTP_WAIT_WRITE;
@@ -48,7 +49,7 @@ static enum flowd_http_wait what_is_awaited(const struct flowd_http_exchange *c)
 }
 
 /* A deadline counts from when its wait began: more bytes of what is awaited do not move it. */
-static void set_deadline(struct flowd_http_exchange *c)
+static void set_deadline(struct flowd_http_connection *c)
 {
     enum flowd_http_wait wait = what_is_awaited(c);
 
@@ -62,7 +63,7 @@ static void set_deadline(struct flowd_http_exchange *c)
 }
 
 /* Sends what is there. The connection may be closed afterwards. */
-static void flush(struct flowd_http_exchange *c)
+static void flush(struct flowd_http_connection *c)
 {
     while (c->out_sent < c->out.length) {
         ssize_t sent = send(c->fd, c->out.data + c->out_sent, c->out.length - c->out_sent,
@@ -96,16 +97,40 @@ static void flush(struct flowd_http_exchange *c)
     }
 }
 
+/* The next request may come. */
+static void begin_exchange(struct flowd_http_connection *c)
+{
+    c->exchange = (struct flowd_http_exchange){0};
+    c->state = FLOWD_HTTP_IN_HEAD;
+}
+
+/* The answer is due, and may be given before the caller sets handling back. */
+static void begin_answer(struct flowd_http_connection *c)
+{
+    c->state = FLOWD_HTTP_PENDING;
+    c->handling = true;
+}
+
+/* Has the next part of a stream be made. The connection may be closed afterwards. */
+static void stream_on(struct flowd_http_connection *c)
+{
+    int result = flowd_http_stream_part(c);
+
+    if (result < 0) {
+        flowd_http_connection_close(c);
+    } else if (result == FLOWD_HTTP_DONE) {
+        flowd_http_stream_release(&c->exchange);
+        begin_exchange(c);
+    }
+}
+
 /* What is left to do after any event: send, let buffers go, watch, time. */
-static void settle(struct flowd_http_exchange *c)
+static void settle(struct flowd_http_connection *c)
 {
     if (c->state == FLOWD_HTTP_CLOSED)
         return;
-    if (c->state == FLOWD_HTTP_STREAMING && c->out.length == c->out_sent &&
-        !flowd_http_stream_part(c)) {
-        flowd_http_connection_close(c);
-        return;
-    }
+    if (c->state == FLOWD_HTTP_STREAMING && c->out.length == c->out_sent)
+        stream_on(c);
     if (c->closing && c->state == FLOWD_HTTP_IN_HEAD) {
         c->state = FLOWD_HTTP_LEAVING;
         c->in_start = c->in_end = 0;
@@ -123,18 +148,17 @@ static void settle(struct flowd_http_exchange *c)
     set_deadline(c);
 }
 
-void flowd_http_connection_reject(struct flowd_http_exchange *c, int status, const char *reason)
+void flowd_http_connection_reject(struct flowd_http_connection *c, int status, const char *reason)
 {
     c->server->counters.rejected++;
     c->closing = true;
-    c->head_only = false;
-    c->state = FLOWD_HTTP_PENDING;
-    c->handling = true;
-    flowd_http_answer_problem(c, status, NULL, NULL, reason);
+    c->exchange.head_only = false;
+    begin_answer(c);
+    flowd_http_answer_problem(&c->exchange, status, NULL, NULL, reason);
     c->handling = false;
 }
 
-static void queue_resume(struct flowd_http_exchange *c)
+static void queue_resume(struct flowd_http_connection *c)
 {
     struct flowd_http_server *server = c->server;
 
@@ -151,18 +175,16 @@ static void queue_resume(struct flowd_http_exchange *c)
 }
 
 /* The peer has ended its side, and what it has sent is no whole request. */
-static void finish_input(struct flowd_http_exchange *c)
+static void finish_input(struct flowd_http_connection *c)
 {
-    if (c->in_end > c->in_start || c->state == FLOWD_HTTP_IN_BODY) {
+    if (c->in_end > c->in_start || c->state == FLOWD_HTTP_IN_BODY)
         flowd_http_connection_reject(c, 400, "the request ends in the middle");
-    } else {
+    else
         c->closing = true;
-        c->state = FLOWD_HTTP_IN_HEAD;
-    }
 }
 
 /* A request is waited for or on its way. */
-static bool reads(const struct flowd_http_exchange *c)
+static bool reads(const struct flowd_http_connection *c)
 {
     return !c->closing && (c->state == FLOWD_HTTP_IN_HEAD || c->state == FLOWD_HTTP_IN_BODY);
 }
@@ -180,28 +202,90 @@ static bool is_turn_over(struct flowd_http_server *server)
     return now_us >= server->turn_ends_us;
 }
 
-void flowd_http_connection_run(struct flowd_http_exchange *c)
+/* Asks the handler whether to wait for the body at all, and tells the peer to go on sending. */
+static void admit(struct flowd_http_connection *c)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    const struct flowd_http_head *head = &c->exchange.head;
+    struct flowd_http_request request;
+    bool admitted;
+
+    if (c->exchange.admitted)
+        return;
+    c->exchange.admitted = true;
+    flowd_http_request_view(c, &request);
+    c->exchange.head_only = request.method == FLOWD_HTTP_HEAD;
+    begin_answer(c);
+    c->closing = true;
+    admitted = c->server->handler->admit(c->server->context, &c->exchange, &request);
+    c->handling = false;
+    if (!admitted)
+        return;
+    c->closing = false;
+    c->state = FLOWD_HTTP_IN_BODY;
+    if (head->framing.expect_continue && head->framing.minor == 1 &&
+        c->in_end - c->in_start == head->length)
+        flowd_text_append(&c->out, go_on, sizeof(go_on) - 1);
+}
+
+/* Hands a complete request over; its bytes leave the buffer when the handler returns. */
+static void handle(struct flowd_http_connection *c, size_t end)
+{
+    struct flowd_http_request request;
+
+    flowd_http_request_view(c, &request);
+    request.body = c->in + c->in_start + c->exchange.head.length;
+    request.body_length = c->exchange.body_length;
+    c->exchange.head_only = request.method == FLOWD_HTTP_HEAD;
+    c->served = true;
+    if (!c->exchange.message.keep_alive)
+        c->closing = true;
+    begin_answer(c);
+    c->server->handler->handle(c->server->context, &c->exchange, &request);
+    c->handling = false;
+    c->awaited = FLOWD_HTTP_WAIT_NONE;
+    c->in_start = end;
+}
+
+/* Goes on with the request under way. False: more bytes are needed, or it was refused. */
+static bool read_request(struct flowd_http_connection *c)
+{
+    bool in_head = c->state == FLOWD_HTTP_IN_HEAD;
+    const char *reason = NULL;
+    size_t end = 0;
+    int status =
+        in_head ? flowd_http_request_head(c, &reason) : flowd_http_request_body(c, &end, &reason);
+
+    if (status == FLOWD_HTTP_MORE) {
+        if (!in_head)
+            admit(c);
+        return false;
+    }
+    if (status != FLOWD_HTTP_DONE) {
+        flowd_http_connection_reject(c, status, reason);
+        return false;
+    }
+    if (in_head)
+        c->state = FLOWD_HTTP_IN_BODY;
+    else
+        handle(c, end);
+    return true;
+}
+
+void flowd_http_connection_run(struct flowd_http_connection *c)
 {
     unsigned requests = 0;
     bool more = true;
 
     while (more && reads(c) && c->out.length - c->out_sent < UNSENT_MAX) {
-        size_t end = 0;
+        bool in_body = c->state == FLOWD_HTTP_IN_BODY;
 
-        if (requests == REQUESTS_PER_RUN ||
-            (c->state == FLOWD_HTTP_IN_BODY && is_turn_over(c->server))) {
+        if (requests == REQUESTS_PER_RUN || (in_body && is_turn_over(c->server))) {
             queue_resume(c);
             break;
         }
-        if (c->state == FLOWD_HTTP_IN_HEAD) {
-            more = flowd_http_request_head(c);
-        } else {
-            more = flowd_http_request_body(c, &end);
-            if (more) {
-                flowd_http_request_dispatch(c, end);
-                requests++;
-            }
-        }
+        more = read_request(c);
+        requests += in_body;
     }
     if (!more && c->eof && reads(c))
         finish_input(c);
@@ -211,21 +295,23 @@ void flowd_http_connection_run(struct flowd_http_exchange *c)
         queue_resume(c);
 }
 
-void flowd_http_connection_next(struct flowd_http_exchange *c)
+void flowd_http_connection_answered(struct flowd_http_connection *c)
 {
-    c->state = FLOWD_HTTP_IN_HEAD;
-    c->head = (struct flowd_http_head){0};
-    c->empty_lines = 0;
-}
-
-void flowd_http_connection_answered(struct flowd_http_exchange *c)
-{
-    flowd_http_connection_next(c);
+    begin_exchange(c);
     if (!c->handling)
         flowd_http_connection_run(c);
 }
 
-static void discard_input(struct flowd_http_exchange *c)
+void flowd_http_connection_streams(struct flowd_http_connection *c,
+                                   struct flowd_http_stream *stream)
+{
+    c->exchange.stream = stream;
+    c->state = FLOWD_HTTP_STREAMING;
+    if (!c->handling)
+        flowd_http_connection_run(c);
+}
+
+static void discard_input(struct flowd_http_connection *c)
 {
     char waste[16384];
     ssize_t length = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT);
@@ -241,7 +327,7 @@ static void discard_input(struct flowd_http_exchange *c)
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-    struct flowd_http_exchange *c = watcher->data;
+    struct flowd_http_connection *c = watcher->data;
     ssize_t room;
     ssize_t length;
 
@@ -286,7 +372,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 {
-    struct flowd_http_exchange *c = timer->data;
+    struct flowd_http_connection *c = timer->data;
     bool began = c->in_end > c->in_start || c->state == FLOWD_HTTP_IN_BODY;
 
     (void)loop;
@@ -304,10 +390,10 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     flowd_http_connection_close(c);
 }
 
-struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *server, int fd,
-                                                      bool local)
+struct flowd_http_connection *flowd_http_connection_new(struct flowd_http_server *server, int fd,
+                                                        bool local)
 {
-    struct flowd_http_exchange *c = server->closed;
+    struct flowd_http_connection *c = server->closed;
 
     if (c != NULL)
         server->closed = c->next;
@@ -317,7 +403,7 @@ struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *
         close(fd);
         return NULL;
     }
-    *c = (struct flowd_http_exchange){
+    *c = (struct flowd_http_connection){
         .server = server,
         .fd = fd,
         .local = local,
@@ -337,11 +423,11 @@ struct flowd_http_exchange *flowd_http_connection_new(struct flowd_http_server *
     return c;
 }
 
-static void unqueue_resume(struct flowd_http_exchange *c)
+static void unqueue_resume(struct flowd_http_connection *c)
 {
     struct flowd_http_server *server = c->server;
-    struct flowd_http_exchange **at = &server->resume_first;
-    struct flowd_http_exchange *last = NULL;
+    struct flowd_http_connection **at = &server->resume_first;
+    struct flowd_http_connection *last = NULL;
 
     for (; *at != NULL && *at != c; at = &(*at)->resume_next)
         last = *at;
@@ -352,7 +438,7 @@ static void unqueue_resume(struct flowd_http_exchange *c)
     c->resuming = false;
 }
 
-void flowd_http_connection_close(struct flowd_http_exchange *c)
+void flowd_http_connection_close(struct flowd_http_connection *c)
 {
     struct flowd_http_server *server = c->server;
     bool pending = c->state == FLOWD_HTTP_PENDING && !c->handling;
@@ -366,7 +452,7 @@ void flowd_http_connection_close(struct flowd_http_exchange *c)
     if (c->resuming)
         unqueue_resume(c);
     /* A body of no length that just ended would seem to be whole: let the peer see a reset. */
-    if (c->stream != NULL)
+    if (c->exchange.stream != NULL)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
                    sizeof(struct linger));
     close(c->fd);
@@ -389,7 +475,7 @@ void flowd_http_connection_close(struct flowd_http_exchange *c)
     c->previous = NULL;
     c->next = server->closed;
     server->closed = c;
-    flowd_http_stream_release(c);
+    flowd_http_stream_release(&c->exchange);
     if (pending)
-        server->handler->cancel(server->context, c);
+        server->handler->cancel(server->context, &c->exchange);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "connection.h"
+#include "internal.h"
 
 #define STANDARD_BUFFER ((size_t)4096)
 /* What is read ahead while an answer is pending. */
@@ -18,7 +18,7 @@
 #define COMPACT_MIN 65536u
 
 /* Tells the server what this connection's buffers hold beyond the standard. */
-static void account(struct flowd_http_exchange *c)
+static void account(struct flowd_http_connection *c)
 {
     size_t in = c->in_capacity > STANDARD_BUFFER ? c->in_capacity - STANDARD_BUFFER : 0;
     size_t out = c->out.capacity > STANDARD_BUFFER ? c->out.capacity - STANDARD_BUFFER : 0;
@@ -27,7 +27,7 @@ static void account(struct flowd_http_exchange *c)
     c->accounted = in + out;
 }
 
-void flowd_http_connection_release(struct flowd_http_exchange *c)
+void flowd_http_connection_release(struct flowd_http_connection *c)
 {
     if (c->in_start == c->in_end) {
         c->in_start = c->in_end = 0;
@@ -54,18 +54,18 @@ void flowd_http_connection_release(struct flowd_http_exchange *c)
         account(c);
 }
 
-size_t flowd_http_connection_allowed(const struct flowd_http_exchange *c)
+size_t flowd_http_connection_allowed(const struct flowd_http_connection *c)
 {
-    if (c->state == FLOWD_HTTP_IN_BODY && c->head.framing.chunked)
-        return c->head.length + c->body_length + READ_AHEAD;
+    if (c->state == FLOWD_HTTP_IN_BODY && c->exchange.head.framing.chunked)
+        return c->exchange.head.length + c->exchange.body_length + READ_AHEAD;
     if (c->state == FLOWD_HTTP_IN_BODY)
-        return c->head.length + (size_t)c->head.framing.content_length;
+        return c->exchange.head.length + (size_t)c->exchange.head.framing.content_length;
     if (c->state == FLOWD_HTTP_PENDING || c->state == FLOWD_HTTP_STREAMING)
         return READ_AHEAD;
     return FLOWD_HTTP_HEAD_MAX + STANDARD_BUFFER;
 }
 
-ssize_t flowd_http_connection_room(struct flowd_http_exchange *c)
+ssize_t flowd_http_connection_room(struct flowd_http_connection *c)
 {
     size_t used = c->in_end - c->in_start;
     size_t allowed = flowd_http_connection_allowed(c);

@@ -14,8 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "connection.h"
 #include "daemon/base/log.h"
+#include "internal.h"
 #include "listener.h"
 
 #define AGAIN_S 2.0

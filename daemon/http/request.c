@@ -1,17 +1,17 @@
 /*
- * From the bytes of a connection to requests for the handler: the header block, the body, and what
- * of both the handler gets to see.
+ * Requests, read from the bytes of a connection: the header block, the body, and what of both the
+ * handler gets to see.
  */
 #include <string.h>
 #include <strings.h>
 
-#include "connection.h"
 #include "daemon/http/host.h"
+#include "internal.h"
 
 /* Before a request; more of them are refused. */
 #define EMPTY_LINES_MAX 8
 
-static struct flowd_http_slice slice_of(const struct flowd_http_exchange *c,
+static struct flowd_http_slice slice_of(const struct flowd_http_connection *c,
                                         struct flowd_http_span span)
 {
     return (struct flowd_http_slice){c->in + c->in_start + span.at, span.length};
@@ -39,9 +39,10 @@ static enum flowd_http_method method_of(uint8_t method)
     }
 }
 
-static void view_request(const struct flowd_http_exchange *c, struct flowd_http_request *request)
+void flowd_http_request_view(const struct flowd_http_connection *c,
+                             struct flowd_http_request *request)
 {
-    const struct flowd_http_message *message = &c->message;
+    const struct flowd_http_message *message = &c->exchange.message;
     struct flowd_http_slice target = slice_of(c, message->target);
     bool names_host = (message->seen & 1u << FLOWD_HTTP_FIELD_HOST) != 0;
     const char *mark;
@@ -54,7 +55,7 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
         .accept = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ACCEPT]),
         .origin = slice_of(c, message->fields[FLOWD_HTTP_FIELD_ORIGIN]),
         .fetch_site = slice_of(c, message->fields[FLOWD_HTTP_FIELD_FETCH_SITE]),
-        .encoded = c->head.framing.encoded,
+        .encoded = c->exchange.head.framing.encoded,
         .local = c->local,
     };
     if (target.length > 7 && strncasecmp(target.data, "http://", 7) == 0) {
@@ -82,127 +83,65 @@ static void view_request(const struct flowd_http_exchange *c, struct flowd_http_
 }
 
 /* Some clients send a line end behind a body that has none (RFC 9112, 2.2). */
-static void skip_empty_lines(struct flowd_http_exchange *c)
+static void skip_empty_lines(struct flowd_http_connection *c)
 {
-    while (c->empty_lines < EMPTY_LINES_MAX && c->in_end - c->in_start >= 2 &&
+    while (c->exchange.empty_lines < EMPTY_LINES_MAX && c->in_end - c->in_start >= 2 &&
            memcmp(c->in + c->in_start, "\r\n", 2) == 0) {
         c->in_start += 2;
-        c->head = (struct flowd_http_head){0}; /* the CR may have come alone */
-        c->empty_lines++;
+        c->exchange.head = (struct flowd_http_head){0}; /* the CR may have come alone */
+        c->exchange.empty_lines++;
     }
 }
 
-bool flowd_http_request_head(struct flowd_http_exchange *c)
+int flowd_http_request_head(struct flowd_http_connection *c, const char **reason)
 {
-    const char *reason = NULL;
+    struct flowd_http_exchange *exchange = &c->exchange;
     char *data;
     int status;
 
     skip_empty_lines(c);
     data = c->in + c->in_start;
-    status = flowd_http_head_scan(&c->head, data, c->in_end - c->in_start, &reason);
-    if (status == FLOWD_HTTP_MORE)
-        return false;
-    if (status == FLOWD_HTTP_DONE)
-        status = flowd_http_message_head(&c->message, data, c->head.length, &reason);
-    if (status == FLOWD_HTTP_DONE && c->head.framing.content_length > FLOWD_HTTP_BODY_MAX) {
-        status = 413;
-        reason = "the body is larger than 4 MiB";
+    status = flowd_http_head_scan(&exchange->head, data, c->in_end - c->in_start, reason);
+    if (status != FLOWD_HTTP_DONE)
+        return status;
+    status = flowd_http_message_head(&exchange->message, data, exchange->head.length, reason);
+    if (status == FLOWD_HTTP_DONE && exchange->head.framing.content_length > FLOWD_HTTP_BODY_MAX) {
+        *reason = "the body is larger than 4 MiB";
+        return 413;
     }
-    if (status != FLOWD_HTTP_DONE) {
-        flowd_http_connection_reject(c, status, reason);
-        return false;
-    }
-    c->chunks = (struct flowd_http_chunks){0};
-    c->body_length = 0;
-    c->admitted = false;
-    c->state = FLOWD_HTTP_IN_BODY;
-    return true;
-}
-
-/* Asks the handler whether to wait for the body at all, and tells the peer to go on sending. */
-static void admit(struct flowd_http_exchange *c)
-{
-    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct flowd_http_request request;
-    bool admitted;
-
-    if (c->admitted)
-        return;
-    c->admitted = true;
-    view_request(c, &request);
-    c->head_only = request.method == FLOWD_HTTP_HEAD;
-    c->state = FLOWD_HTTP_PENDING;
-    c->handling = true;
-    c->closing = true;
-    admitted = c->server->handler->admit(c->server->context, c, &request);
-    c->handling = false;
-    if (!admitted)
-        return;
-    c->closing = false;
-    c->state = FLOWD_HTTP_IN_BODY;
-    if (c->head.framing.expect_continue && c->head.framing.minor == 1 &&
-        c->in_end - c->in_start == c->head.length)
-        flowd_text_append(&c->out, go_on, sizeof(go_on) - 1);
+    return status;
 }
 
 /*
  * A chunked body is freed of its chunks as it arrives: its content is moved together behind the
  * header block. Returns the status of the scanner; *end is where the message ends.
  */
-static int step_chunks(struct flowd_http_exchange *c, size_t *end, const char **reason)
+static int step_chunks(struct flowd_http_connection *c, size_t *end, const char **reason)
 {
-    size_t body = c->in_start + c->head.length;
-    size_t from = body + c->body_length;
+    struct flowd_http_exchange *exchange = &c->exchange;
+    size_t body = c->in_start + exchange->head.length;
+    size_t from = body + exchange->body_length;
     size_t consumed = 0;
-    int status = flowd_http_chunks_scan(&c->chunks, c->in + from, c->in_end - from, c->in + body,
-                                        FLOWD_HTTP_BODY_MAX, &consumed, reason);
+    int status = flowd_http_chunks_scan(&exchange->chunks, c->in + from, c->in_end - from,
+                                        c->in + body, FLOWD_HTTP_BODY_MAX, &consumed, reason);
 
     if (status >= 400)
         return status;
-    c->body_length = (size_t)c->chunks.total;
+    exchange->body_length = (size_t)exchange->chunks.total;
     if (status == FLOWD_HTTP_DONE)
         *end = from + consumed;
     else
-        c->in_end = body + c->body_length;
+        c->in_end = body + exchange->body_length;
     return status;
 }
 
-bool flowd_http_request_body(struct flowd_http_exchange *c, size_t *end)
+int flowd_http_request_body(struct flowd_http_connection *c, size_t *end, const char **reason)
 {
-    const char *reason = "not a proper chunked body";
-    int status = FLOWD_HTTP_DONE;
+    struct flowd_http_exchange *exchange = &c->exchange;
 
-    if (c->head.framing.chunked) {
-        status = step_chunks(c, end, &reason);
-    } else {
-        c->body_length = (size_t)c->head.framing.content_length;
-        *end = c->in_start + c->head.length + c->body_length;
-        if (c->in_end < *end)
-            status = FLOWD_HTTP_MORE;
-    }
-    if (status == FLOWD_HTTP_MORE)
-        admit(c);
-    else if (status >= 400)
-        flowd_http_connection_reject(c, status, reason);
-    return status == FLOWD_HTTP_DONE;
-}
-
-void flowd_http_request_dispatch(struct flowd_http_exchange *c, size_t end)
-{
-    struct flowd_http_request request;
-
-    view_request(c, &request);
-    request.body = c->in + c->in_start + c->head.length;
-    request.body_length = c->body_length;
-    c->head_only = request.method == FLOWD_HTTP_HEAD;
-    c->served = true;
-    if (!c->message.keep_alive)
-        c->closing = true;
-    c->state = FLOWD_HTTP_PENDING;
-    c->handling = true;
-    c->server->handler->handle(c->server->context, c, &request);
-    c->handling = false;
-    c->awaited = FLOWD_HTTP_WAIT_NONE;
-    c->in_start = end;
+    if (exchange->head.framing.chunked)
+        return step_chunks(c, end, reason);
+    exchange->body_length = (size_t)exchange->head.framing.content_length;
+    *end = c->in_start + exchange->head.length + exchange->body_length;
+    return c->in_end < *end ? FLOWD_HTTP_MORE : FLOWD_HTTP_DONE;
 }

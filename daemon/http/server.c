@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "connection.h"
 #include "daemon/base/descriptors.h"
 #include "daemon/base/log.h"
 #include "daemon/metrics/metrics.h"
+#include "internal.h"
 
 #define ACCEPTS_PER_RUN 32
 /* With no descriptor left, trying at once again would only burn time. */
@@ -66,7 +66,7 @@ static void accept_one(struct flowd_http_listener *listener, int fd)
 {
     static struct flowd_log_limit limit;
     struct flowd_http_server *server = listener->server;
-    struct flowd_http_exchange *connection;
+    struct flowd_http_connection *connection;
     int on = 1;
 
     if (!listener->local)
@@ -118,7 +118,7 @@ static void on_resume(struct ev_loop *loop, ev_idle *watcher, int events)
 
     (void)events;
     for (int i = 0; i < RESUMES_PER_RUN && server->resume_first != NULL; i++) {
-        struct flowd_http_exchange *connection = server->resume_first;
+        struct flowd_http_connection *connection = server->resume_first;
 
         server->resume_first = connection->resume_next;
         if (server->resume_first == NULL)
@@ -173,7 +173,7 @@ void flowd_http_server_free(struct flowd_http_server *server)
     while (server->connections != NULL)
         flowd_http_connection_close(server->connections);
     while (server->closed != NULL) {
-        struct flowd_http_exchange *connection = server->closed;
+        struct flowd_http_connection *connection = server->closed;
 
         server->closed = connection->next;
         free(connection);

@@ -4,20 +4,21 @@
  *
  * The body goes out in chunks (RFC 9112, 7.1); for HTTP/1.0 it ends with the connection.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "connection.h"
+#include "internal.h"
 
 /* A chunk's size is written before its length is known: always eight digits. */
 #define SIZE_LINE "00000000\r\n"
 #define SIZE_LINE_LENGTH (sizeof(SIZE_LINE) - 1)
 
-void flowd_http_stream_release(struct flowd_http_exchange *c)
+void flowd_http_stream_release(struct flowd_http_exchange *exchange)
 {
-    struct flowd_http_stream *stream = c->stream;
+    struct flowd_http_stream *stream = exchange->stream;
 
-    c->stream = NULL;
+    exchange->stream = NULL;
     if (stream != NULL)
         stream->release(stream);
 }
@@ -37,50 +38,51 @@ static void finish_chunk(struct flowd_text *out, size_t start)
     flowd_text_puts(out, "\r\n");
 }
 
-bool flowd_http_stream_part(struct flowd_http_exchange *c)
+int flowd_http_stream_part(struct flowd_http_connection *c)
 {
-    bool chunked = c->head.framing.minor > 0;
+    struct flowd_http_stream *stream = c->exchange.stream;
+    bool chunked = c->exchange.head.framing.minor > 0;
     size_t start = c->out.length;
     int result;
 
     if (chunked)
         flowd_text_puts(&c->out, SIZE_LINE);
-    result = c->stream->produce(c->stream, &c->out);
-    if (result < 0 || flowd_text_failed(&c->out))
-        return false;
+    result = stream->produce(stream, &c->out);
+    if (result < 0)
+        return result;
+    if (flowd_text_failed(&c->out))
+        return -ENOMEM;
     if (chunked)
         finish_chunk(&c->out, start);
     if (result > 0)
-        return true;
+        return FLOWD_HTTP_MORE;
     if (chunked)
         flowd_text_puts(&c->out, "0\r\n\r\n");
-    flowd_http_stream_release(c);
-    flowd_http_connection_next(c);
-    return !flowd_text_failed(&c->out);
+    return flowd_text_failed(&c->out) ? -ENOMEM : FLOWD_HTTP_DONE;
 }
 
 void flowd_http_answer_stream(struct flowd_http_exchange *exchange, int status,
                               const char *content_type, const char *headers,
                               struct flowd_http_stream *stream)
 {
-    if (exchange->state != FLOWD_HTTP_PENDING) {
+    struct flowd_http_connection *c = flowd_http_connection_of(exchange);
+
+    if (c->state != FLOWD_HTTP_PENDING) {
         stream->release(stream);
         return;
     }
     if (exchange->head.framing.minor == 0)
-        exchange->closing = true;
-    flowd_http_answer_head(exchange, status, content_type, headers, SIZE_MAX);
-    exchange->stream = stream;
-    exchange->state = FLOWD_HTTP_STREAMING;
+        c->closing = true;
+    flowd_http_answer_head(c, status, content_type, headers, SIZE_MAX);
     if (exchange->head_only) {
-        flowd_http_stream_release(exchange);
-        flowd_http_connection_answered(exchange);
-    } else if (!exchange->handling) {
-        flowd_http_connection_run(exchange);
+        stream->release(stream);
+        flowd_http_connection_answered(c);
+    } else {
+        flowd_http_connection_streams(c, stream);
     }
 }
 
 void flowd_http_stop(struct flowd_http_exchange *exchange)
 {
-    flowd_http_connection_close(exchange);
+    flowd_http_connection_close(flowd_http_connection_of(exchange));
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #include "daemon/base/text.h"
-#include "daemon/http/connection.h"
+#include "daemon/http/internal.h"
 #include "daemon/http/server.h"
 
 #define HTTP_KEPT_MAX 64

@@ -358,7 +358,7 @@ static void test_silence_after_a_request(void **state)
 static void test_no_deadline_while_pending(void **state)
 {
     struct bench *bench = *state;
-    const struct flowd_http_exchange *connection = bench->fixture.server->connections;
+    const struct flowd_http_connection *connection = bench->fixture.server->connections;
 
     http_client_puts(&bench->client, "GET /defer HTTP/1.1\r\n" HOST "\r\nGET /a HT");
     http_fixture_settle(&bench->fixture);

@@ -211,7 +211,7 @@ static void test_unread(void **state)
         http_fixture_turn(&bench->fixture);
     /* It stopped at what the socket takes, and what is held is not even a second part. */
     assert_int_equal(bench->fixture.streams, 1);
-    assert_true(bench->fixture.streaming->out.length < 8192);
+    assert_true(flowd_http_connection_of(bench->fixture.streaming)->out.length < 8192);
     /* Others are served meanwhile. */
     for (int i = 0; i < 3; i++) {
         struct http_client other;
