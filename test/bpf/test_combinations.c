@@ -186,6 +186,22 @@ static void test_no_combination_is_missing(void **state)
     free(used);
 }
 
+static int look_what_is_lacking(void **state)
+{
+    (void)state;
+    lacking[KERNEL_NO_OPTIONS] = !kernel_writes_options();
+    lacking[KERNEL_NO_DATAGRAMS] = !stage_cuts_datagrams(&stage);
+    ran = calloc(combination_total(), 1);
+    return ran != NULL ? 0 : -1;
+}
+
+static int forget_what_ran(void **state)
+{
+    (void)state;
+    free(ran);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,23 +209,10 @@ int main(void)
         cmocka_unit_test(test_no_combination_is_missing),
     };
     const char *reason = marker_run_unavailable();
-    int failed;
 
     if (reason == NULL)
         reason = without_btf_unavailable();
-    if (reason == NULL)
-        reason = stage_open(&stage);
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
-    lacking[KERNEL_NO_OPTIONS] = !kernel_writes_options();
-    lacking[KERNEL_NO_DATAGRAMS] = !stage_cuts_datagrams(&stage);
-    ran = calloc(combination_total(), 1);
-    if (ran == NULL)
-        return 1;
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    free(ran);
-    stage_close(&stage);
-    return failed;
+    if (reason != NULL)
+        return bpf_main_skip(reason);
+    return stage_main(&stage, tests, look_what_is_lacking, forget_what_ran);
 }

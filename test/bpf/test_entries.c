@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +21,7 @@
 #include "daemon/hub/hub.h"
 #include "daemon/net/host.h"
 #include "entries.h"
+#include "lab/bpf_main.h"
 #include "lab/marker_run.h"
 #include "sweep.h"
 
@@ -532,11 +532,6 @@ int main(void)
         cmocka_unit_test(test_untold),      cmocka_unit_test(test_sweep_of_many),
         cmocka_unit_test(test_generations), cmocka_unit_test(test_not_for_labels),
     };
-    const char *reason = marker_run_unavailable();
 
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return bpf_main(tests, NULL, NULL);
 }

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -231,16 +230,6 @@ int main(void)
         cmocka_unit_test(test_link_messages), cmocka_unit_test(test_entropy),
         cmocka_unit_test(test_tag_of_zeroes),
     };
-    const char *reason = marker_run_unavailable();
-    int failed;
 
-    if (reason == NULL)
-        reason = stage_open(&stage);
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    stage_close(&stage);
-    return failed;
+    return stage_main(&stage, tests, NULL, NULL);
 }

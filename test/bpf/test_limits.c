@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <arpa/inet.h>
@@ -288,16 +287,6 @@ int main(void)
         cmocka_unit_test(test_segments_on_the_wire),
         cmocka_unit_test(test_tag_beside_the_packet),
     };
-    const char *reason = marker_run_unavailable();
-    int failed;
 
-    if (reason == NULL)
-        reason = stage_open(&stage);
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    stage_close(&stage);
-    return failed;
+    return stage_main(&stage, tests, NULL, NULL);
 }

@@ -8,12 +8,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 #include <net/ethernet.h>
 
+#include "lab/bpf_main.h"
 #include "lab/marker_run.h"
 #include "lab/packet.h"
 
@@ -225,6 +225,28 @@ static void test_not_ipv6(void **state)
         }
 }
 
+static int load_programs(void **state)
+{
+    const struct marker_program_settings settings[] = {
+        {.entries_max = 16},
+        {.match_source = true, .debug = true, .entries_max = 16},
+    };
+    int result = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 2 && result == 0; i++)
+        result = marker_run_load(&programs[i], &settings[i]);
+    return result;
+}
+
+static int close_programs(void **state)
+{
+    (void)state;
+    marker_program_close(&programs[0]);
+    marker_program_close(&programs[1]);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,20 +258,6 @@ int main(void)
         cmocka_unit_test(test_other_protocols),
         cmocka_unit_test(test_not_ipv6),
     };
-    const char *reason = marker_run_unavailable();
-    int failed;
 
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
-    if (marker_run_load(&programs[0], &(struct marker_program_settings){.entries_max = 16}) < 0 ||
-        marker_run_load(&programs[1], &(struct marker_program_settings){.match_source = true,
-                                                                        .debug = true,
-                                                                        .entries_max = 16}) < 0)
-        return 1;
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    marker_program_close(&programs[0]);
-    marker_program_close(&programs[1]);
-    return failed;
+    return bpf_main(tests, load_programs, close_programs);
 }

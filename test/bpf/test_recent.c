@@ -16,6 +16,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "lab/bpf_main.h"
 #include "lab/marker_run.h"
 #include "lab/packet.h"
 #include "recent.h"
@@ -269,6 +270,29 @@ static void test_forgetful(void **state)
     assert_int_equal(sent(&programs[FORGETFUL], &packet_plain), packet_plain.flow_label);
 }
 
+static int load_programs(void **state)
+{
+    const struct marker_program_settings settings[KINDS] = {
+        [ADDRESSES] = {.entries_max = 16},
+        [WITH_SOURCE] = {.entries_max = 16, .match_source = true},
+        [FORGETFUL] = {.entries_max = 16, .forgetful = true},
+    };
+    int result = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < KINDS && result == 0; i++)
+        result = marker_run_load(&programs[i], &settings[i]);
+    return result;
+}
+
+static int close_programs(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < KINDS; i++)
+        marker_program_close(&programs[i]);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,23 +306,6 @@ int main(void)
         cmocka_unit_test_setup(test_is_safe, setup),
         cmocka_unit_test_setup(test_forgetful, setup),
     };
-    const struct marker_program_settings settings[KINDS] = {
-        [ADDRESSES] = {.entries_max = 16},
-        [WITH_SOURCE] = {.entries_max = 16, .match_source = true},
-        [FORGETFUL] = {.entries_max = 16, .forgetful = true},
-    };
-    const char *reason = marker_run_unavailable();
-    int failed;
 
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
-    for (unsigned i = 0; i < KINDS; i++)
-        if (marker_run_load(&programs[i], &settings[i]) < 0)
-            return 1;
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    for (unsigned i = 0; i < KINDS; i++)
-        marker_program_close(&programs[i]);
-    return failed;
+    return bpf_main(tests, load_programs, close_programs);
 }

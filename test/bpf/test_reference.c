@@ -14,13 +14,16 @@
 #include <jansson.h>
 
 #include "daemon/flow/flow.h"
+#include "lab/bpf_main.h"
 #include "lab/kernel_lacks.h"
 #include "lab/marker_run.h"
 #include "lab/packet.h"
 
 #define FRAME_SIZE 256
 
-static struct marker_program program; /* of the strategy that is tested */
+/* Of the strategy that is tested. */
+static struct marker_program program = {
+    .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1};
 
 static size_t from_hex(const char *text, uint8_t *bytes, size_t size)
 {
@@ -250,6 +253,13 @@ static void test_flow_labels(void **state)
     assert_true(checked > 80);
 }
 
+static int close_program(void **state)
+{
+    (void)state;
+    marker_program_close(&program);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,16 +267,6 @@ int main(void)
         cmocka_unit_test(test_2024_option),
         cmocka_unit_test(test_flow_labels),
     };
-    const char *reason = marker_run_unavailable();
-    int failed;
 
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
-    program = (struct marker_program){
-        .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1};
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    marker_program_close(&program);
-    return failed;
+    return bpf_main(tests, NULL, close_program);
 }

@@ -20,9 +20,10 @@
 #include <sys/resource.h>
 
 #include "ebpf/marker.h"
+#include "lab/bpf_main.h"
 #include "lab/capabilities.h"
 #include "lab/kernel_lacks.h"
-#include "lab/marker_run.h"
+#include "lab/verifier_log.h"
 #include "marker.skel.h"
 #include "recent.h"
 
@@ -45,21 +46,6 @@ struct combination {
 };
 
 static bool label_only; /* as the argument "label" asks for */
-
-/* What libbpf said of the load that was refused: the verifier's log. */
-static char said[1 << 24];
-
-static int note(enum libbpf_print_level level, const char *format, va_list arguments)
-    __attribute__((format(printf, 2, 0)));
-
-static int note(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-    size_t length = strlen(said);
-
-    if (level == LIBBPF_WARN)
-        vsnprintf(said + length, sizeof(said) - length, format, arguments);
-    return 0;
-}
 
 static unsigned digit(unsigned *number, unsigned base)
 {
@@ -123,7 +109,7 @@ static int load(const struct combination *combination, bool plain)
                                                                  : FLOWD_MARKER_KEY_SIZE);
     bpf_object__for_each_program(program, skeleton->obj)
         bpf_program__set_autoload(program, is_chosen(program, combination, plain));
-    said[0] = '\0';
+    verifier_log_clear();
     result = marker_bpf__load(skeleton);
     marker_bpf__destroy(skeleton);
     return result;
@@ -133,6 +119,8 @@ static int load(const struct combination *combination, bool plain)
 static bool is_right(const struct combination *combination, bool checks_mtu, bool privileged,
                      int result)
 {
+    const char *said = verifier_log_text();
+
     if (combination->strategy != FLOWD_MARKER_LABEL && !checks_mtu)
         return result < 0 &&
                (!privileged || strstr(said, "unknown func") || strstr(said, "invalid func") ||
@@ -145,6 +133,7 @@ static bool is_right(const struct combination *combination, bool checks_mtu, boo
 
 static void complain(const struct combination *combination, int result)
 {
+    const char *said = verifier_log_text();
     size_t length = strlen(said);
 
     printf("strategy %u encoding %u mssReduction %u matchSource %d matchAll %d remember %d pathMtu "
@@ -206,13 +195,13 @@ static unsigned try_all(bool privileged)
 static void test_every_combination_loads(void **state)
 {
     (void)state;
-    libbpf_set_print(note);
+    verifier_log_keep();
     assert_int_equal(try_all(true), 0);
 }
 
 static int try_all_in_child(void)
 {
-    libbpf_set_print(note);
+    verifier_log_keep();
     return try_all(false) == 0 ? 0 : 1;
 }
 
@@ -228,15 +217,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_every_combination_loads_without_cap_perfmon),
         cmocka_unit_test(test_every_combination_loads),
     };
-    const char *reason = marker_run_unavailable();
     const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 
-    if (reason != NULL) {
-        fprintf(stderr, "skipped: %s\n", reason);
-        return 77;
-    }
     label_only = argc > 1 && strcmp(argv[1], "label") == 0;
     /* Before Linux 5.11 maps are locked memory. */
     setrlimit(RLIMIT_MEMLOCK, &unlimited);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return bpf_main(tests, NULL, NULL);
 }

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -30,7 +29,9 @@
 #include "ebpf/sockops.h"
 #include "ebpf/sockops/cgroup.h"
 #include "ebpf/sockops/sockops.h"
+#include "lab/bpf_main.h"
 #include "lab/kernel_lacks.h"
+#include "lab/verifier_log.h"
 #include "sockops.skel.h"
 
 #define SETTINGS 32u
@@ -38,21 +39,6 @@
 #define CONNECTIONS 1500
 #define SMALL_RING 65536
 #define DEADLINE_S 30.0
-
-/* What libbpf said of the last program that was refused: the verifier's log. */
-static char said[1 << 16];
-
-static int note(enum libbpf_print_level level, const char *format, va_list arguments)
-    __attribute__((format(printf, 2, 0)));
-
-static int note(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-    size_t length = strlen(said);
-
-    if (level == LIBBPF_WARN)
-        vsnprintf(said + length, sizeof(said) - length, format, arguments);
-    return 0;
-}
 
 /* Opened with one combination of settings; bit 0 is the program. */
 static struct sockops_bpf *open_with(unsigned settings)
@@ -96,7 +82,7 @@ static bool to_be_refused(unsigned settings, const bool missing[static HELPERS])
 /* Each loads, but where the kernel lacks a helper: what uses it is refused, and for just that. */
 static void test_every_setting_loads(void **state)
 {
-    libbpf_print_fn_t before = libbpf_set_print(note);
+    libbpf_print_fn_t before = verifier_log_keep();
     bool refused[SETTINGS] = {false};
     bool missing[HELPERS] = {false};
 
@@ -104,14 +90,14 @@ static void test_every_setting_loads(void **state)
     for (unsigned settings = 0; settings < SETTINGS; settings++) {
         struct sockops_bpf *skeleton = open_with(settings);
 
-        said[0] = '\0';
+        verifier_log_clear();
         refused[settings] = sockops_bpf__load(skeleton) != 0;
         sockops_bpf__destroy(skeleton);
         for (unsigned i = 0; i < HELPERS; i++)
-            if (refused[settings] && strstr(said, helpers[i].refusal))
+            if (refused[settings] && strstr(verifier_log_text(), helpers[i].refusal))
                 missing[i] = true;
         if (refused[settings] && !to_be_refused(settings, missing))
-            fail_msg("settings %u: %s", settings, said);
+            fail_msg("settings %u: %s", settings, verifier_log_text());
     }
     libbpf_set_print(before);
     for (unsigned settings = 0; settings < SETTINGS; settings++)
@@ -302,9 +288,7 @@ int main(void)
         cmocka_unit_test(test_more_connections_than_the_ring_holds),
     };
 
-    if (geteuid() != 0) {
-        fprintf(stderr, "skipped: needs root, to load BPF programs\n");
-        return 77;
-    }
+    if (geteuid() != 0)
+        return bpf_main_skip("needs root, to load BPF programs");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

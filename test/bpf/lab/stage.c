@@ -73,6 +73,21 @@ void stage_close(struct stage *stage)
         device_close(&stage->devices[i]);
 }
 
+int stage_main_run(struct stage *stage, const char *name, const struct CMUnitTest *tests,
+                   size_t count, CMFixtureFunction setup, CMFixtureFunction teardown)
+{
+    const char *reason = marker_run_unavailable();
+    int failed;
+
+    if (reason == NULL)
+        reason = stage_open(stage);
+    if (reason != NULL)
+        return bpf_main_skip(reason);
+    failed = bpf_main_run(name, tests, count, setup, teardown);
+    stage_close(stage);
+    return failed;
+}
+
 int stage_load(struct stage *stage, const struct marker_program_settings *settings)
 {
     int result;

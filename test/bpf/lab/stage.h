@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lab/bpf_main.h"
 #include "lab/combination.h"
 #include "lab/device.h"
 #include "lab/marker_run.h"
@@ -36,6 +37,13 @@ extern const struct flowd_marker_mark stage_mark;
 /* Enters a network namespace and makes the devices. Returns why that can't be, or NULL. */
 const char *stage_open(struct stage *stage);
 void stage_close(struct stage *stage);
+
+/* As bpf_main(), with the stage open meanwhile; a skip where it can't be. */
+#define stage_main(stage, tests, setup, teardown)                                                  \
+    stage_main_run(stage, #tests, tests, sizeof(tests) / sizeof((tests)[0]), setup, teardown)
+
+int stage_main_run(struct stage *stage, const char *name, const struct CMUnitTest *tests,
+                   size_t count, CMFixtureFunction setup, CMFixtureFunction teardown);
 
 /* Loads a marker in the place of the one before, with no entries. Returns 0 or -errno. */
 int stage_load(struct stage *stage, const struct marker_program_settings *settings);

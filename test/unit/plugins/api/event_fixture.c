@@ -10,29 +10,37 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/flow/registry_file.h"
 
-void event_fixture_begin(struct event_fixture *fixture, event_reader *read, bool with_registry)
+struct event_fixture *event_fixture_new(event_reader *read, bool with_registry)
 {
+    struct event_fixture *fixture = malloc(sizeof(*fixture));
     struct flowd_error err;
 
+    assert_non_null(fixture);
     *fixture = (struct event_fixture){.read = read, .registry = flowd_registry_new()};
     assert_non_null(fixture->registry);
     if (with_registry)
         assert_int_equal(
             flowd_registry_load(fixture->registry, FLOWD_TEST_DATA "/registry.json", NULL, &err),
             0);
+    return fixture;
 }
 
-void event_fixture_end(struct event_fixture *fixture)
+int event_fixture_tear_down(void **state)
 {
+    struct event_fixture *fixture = *state;
+
     flowd_registry_free(fixture->registry);
     flowd_text_fini(&fixture->reasons);
     free(fixture->text);
+    free(fixture);
+    return 0;
 }
 
 int event_fixture_read(struct event_fixture *fixture, const char *text)
@@ -80,6 +88,21 @@ const struct flowd_event *event_fixture_take(struct event_fixture *fixture, cons
     }
     assert_int_equal(fixture->item.status, 0);
     return &fixture->item.event;
+}
+
+void event_fixture_check_start(const struct flowd_event *event)
+{
+    char address[INET6_ADDRSTRLEN];
+
+    assert_int_equal(event->state, FLOWD_EVENT_START);
+    assert_int_equal(event->key.protocol, IPPROTO_TCP);
+    assert_int_equal(event->key.family, AF_INET6);
+    assert_string_equal(inet_ntop(AF_INET6, &event->key.src, address, sizeof(address)),
+                        "2001:db8::1");
+    assert_string_equal(inet_ntop(AF_INET6, &event->key.dst, address, sizeof(address)),
+                        "2001:db8::2");
+    assert_int_equal(event->key.src_port, 1094);
+    assert_int_equal(event->key.dst_port, 40000);
 }
 
 void event_fixture_refuse(struct event_fixture *fixture, const char *text, const char *field,

@@ -22,12 +22,16 @@ struct event_fixture {
 };
 
 /* with_registry: the one of the test data; else an empty one. */
-void event_fixture_begin(struct event_fixture *fixture, event_reader *read, bool with_registry);
-void event_fixture_end(struct event_fixture *fixture);
+struct event_fixture *event_fixture_new(event_reader *read, bool with_registry);
+/* For cmocka: frees the fixture that is the state. */
+int event_fixture_tear_down(void **state);
+
 /* Reads one event and, if that is JSON, that nothing follows it. Returns 0 or -EBADMSG. */
 int event_fixture_read(struct event_fixture *fixture, const char *text);
 /* Reads an event that has to be taken. */
 const struct flowd_event *event_fixture_take(struct event_fixture *fixture, const char *text);
+/* A start of TCP from 2001:db8::1, port 1094, to 2001:db8::2, port 40000. */
+void event_fixture_check_start(const struct flowd_event *event);
 /* Reads an event that has to be refused with this field and a detail that holds these words. */
 void event_fixture_refuse(struct event_fixture *fixture, const char *text, const char *field,
                           const char *words);

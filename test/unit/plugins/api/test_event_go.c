@@ -10,8 +10,6 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "event_fixture.h"
 
@@ -22,18 +20,7 @@
 
 static int set_up(void **state)
 {
-    struct event_fixture *fixture = calloc(1, sizeof(*fixture));
-
-    assert_non_null(fixture);
-    event_fixture_begin(fixture, api_event_read_go, false);
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    event_fixture_end(*state);
-    free(*state);
+    *state = event_fixture_new(api_event_read_go, false);
     return 0;
 }
 
@@ -52,17 +39,8 @@ static void test_forms(void **state)
 
     for (size_t i = 0; i < ROWS(texts); i++) {
         const struct flowd_event *event = event_fixture_take(*state, texts[i]);
-        char address[INET6_ADDRSTRLEN];
 
-        assert_int_equal(event->state, FLOWD_EVENT_START);
-        assert_int_equal(event->key.protocol, IPPROTO_TCP);
-        assert_int_equal(event->key.family, AF_INET6);
-        assert_string_equal(inet_ntop(AF_INET6, &event->key.src, address, sizeof(address)),
-                            "2001:db8::1");
-        assert_string_equal(inet_ntop(AF_INET6, &event->key.dst, address, sizeof(address)),
-                            "2001:db8::2");
-        assert_int_equal(event->key.src_port, 1094);
-        assert_int_equal(event->key.dst_port, 40000);
+        event_fixture_check_start(event);
         assert_int_equal(event->experiment, 2);
         assert_int_equal(event->activity, 17);
         assert_int_equal(event->start_us, 0);
@@ -158,7 +136,7 @@ static void test_rejected(void **state)
     event_fixture_reject(*state, "{\"State\":2", NULL, "was expected");
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define test(name) cmocka_unit_test_setup_teardown(name, set_up, event_fixture_tear_down)
 
 int main(void)
 {

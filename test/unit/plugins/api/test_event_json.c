@@ -11,7 +11,6 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "event_fixture.h"
@@ -24,18 +23,13 @@
 
 static int set_up(void **state)
 {
-    struct event_fixture *fixture = calloc(1, sizeof(*fixture));
-
-    assert_non_null(fixture);
-    event_fixture_begin(fixture, api_event_read, true);
-    *state = fixture;
+    *state = event_fixture_new(api_event_read, true);
     return 0;
 }
 
-static int tear_down(void **state)
+static int set_up_without_registry(void **state)
 {
-    event_fixture_end(*state);
-    free(*state);
+    *state = event_fixture_new(api_event_read, false);
     return 0;
 }
 
@@ -73,17 +67,8 @@ static void test_standard(void **state)
         "{\"state\":\"start\",\"protocol\":\"tcp\",\"src\":\"2001:db8::1\",\"srcPort\":1094,"
         "\"dst\":\"2001:db8::2\",\"dstPort\":40000,\"experiment\":2,\"activity\":17,"
         "\"application\":\"fts\",\"startTime\":\"2025-12-31T23:59:59.5Z\"}");
-    char address[INET6_ADDRSTRLEN];
 
-    assert_int_equal(event->state, FLOWD_EVENT_START);
-    assert_int_equal(event->key.protocol, IPPROTO_TCP);
-    assert_int_equal(event->key.family, AF_INET6);
-    assert_string_equal(inet_ntop(AF_INET6, &event->key.src, address, sizeof(address)),
-                        "2001:db8::1");
-    assert_string_equal(inet_ntop(AF_INET6, &event->key.dst, address, sizeof(address)),
-                        "2001:db8::2");
-    assert_int_equal(event->key.src_port, 1094);
-    assert_int_equal(event->key.dst_port, 40000);
+    event_fixture_check_start(event);
     assert_int_equal(event->key.zero, 0);
     assert_int_equal(event->experiment, 2);
     assert_int_equal(event->activity, 17);
@@ -347,14 +332,9 @@ static void test_names(void **state)
 
 static void test_names_without_registry(void **state)
 {
-    struct event_fixture fixture;
-
-    (void)state;
-    event_fixture_begin(&fixture, api_event_read, false);
-    event_fixture_refuse(&fixture, "{" ENDS ",\"experiment\":\"atlas\",\"activity\":1}",
-                         "experiment", "atlas");
-    event_fixture_take(&fixture, "{" ENDS ",\"experiment\":\"2\",\"activity\":1}");
-    event_fixture_end(&fixture);
+    event_fixture_refuse(*state, "{" ENDS ",\"experiment\":\"atlas\",\"activity\":1}", "experiment",
+                         "atlas");
+    event_fixture_take(*state, "{" ENDS ",\"experiment\":\"2\",\"activity\":1}");
 }
 
 static void test_addresses(void **state)
@@ -422,15 +402,24 @@ static void test_not_json(void **state)
     event_fixture_reject(*state, "{\"srcPort\":0,", NULL, "a member name");
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define test(name) cmocka_unit_test_setup_teardown(name, set_up, event_fixture_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_standard),  test(test_forms),         test(test_refused),
-        test(test_long_name), test(test_first_refusal), test(test_repeated),
-        test(test_scitag),    test(test_names),         test(test_names_without_registry),
-        test(test_addresses), test(test_end),           test(test_start_time),
+        test(test_standard),
+        test(test_forms),
+        test(test_refused),
+        test(test_long_name),
+        test(test_first_refusal),
+        test(test_repeated),
+        test(test_scitag),
+        test(test_names),
+        cmocka_unit_test_setup_teardown(test_names_without_registry, set_up_without_registry,
+                                        event_fixture_tear_down),
+        test(test_addresses),
+        test(test_end),
+        test(test_start_time),
         test(test_not_json),
     };
 
