@@ -16,7 +16,7 @@ import pytest
 from conftest import base_config
 from lab.api_client import Api, event
 from lab.devices import Tun
-from lab.frames import Frames, is_marked, of_flow
+from lab.frames import Frames, checksum_of, is_marked, of_flow
 from lab.netns import Pair
 from lab.traffic import Tcp
 from lab.waiting import until
@@ -151,3 +151,31 @@ def test_it_is_marked(make_flowd, pair, directory, pin_path, ends, away):
             assert is_marked(packet, "label", "scitags", EXPERIMENT, ACTIVITY), packet
             return
     raise AssertionError("the test never came in time")
+
+
+def test_a_fin_that_comes_again(make_flowd, pair, directory, pin_path):
+    """The flow is over when the answer to it leaves."""
+    daemon = make_flowd(pair.near, base_config(directory, pin_path)).start()
+    daemon.api = Api(pair.near)
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection, Frames(pair.far, "veth1") as there, \
+            Frames(pair.near, "veth0") as back, pair.far.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("veth1", 0))
+        key = ("tcp", Pair.NEAR, connection.sport, Pair.FAR, connection.port)
+        daemon.api.post(event(*key[1:], EXPERIMENT, ACTIVITY, "tcp"))
+        connection.connect()
+        connection.exchange()
+        connection.client.close()
+        assert connection.server.recv(1) == b""
+        connection.server.close()
+        until(lambda: not flows_of(daemon, key), "the flow's end")
+        before = len(of_flow(there.packets(), key))
+        fin = next(one for one in back.frames() if one[54:56] == key[4].to_bytes(2, "big") and one[67] & 1)
+        # Its sum was left to the device, and never made.
+        blank = fin[54:70] + bytes(2) + fin[72:]
+        raw.send(fin[:54] + blank[:16] + checksum_of(Pair.FAR, Pair.NEAR, socket.IPPROTO_TCP, blank).to_bytes(2, "big") +
+                 blank[18:])
+        until(lambda: len(of_flow(there.packets(), key)) > before, "the answer")
+    sent = of_flow(there.packets(), key)
+    assert all(is_marked(one, "label", "scitags", EXPERIMENT, ACTIVITY) for one in sent[:before])
+    assert not is_marked(sent[before], "label", "scitags", EXPERIMENT, ACTIVITY)
+    assert sent[before].payload[4:14] == sent[before - 1].payload[4:14]

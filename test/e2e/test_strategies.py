@@ -27,6 +27,7 @@ STRATEGIES = tuple(OPTION_HEADERS)
 FILE_SIZE = 1_000_000
 ETHERTYPE_AT, SOURCE_MAC = 12, bytes.fromhex("02f10d000001")
 IPV6_HOPOPTS, IPV6_DSTOPTS = 54, 59
+FIN = 1  # among the flags of TCP
 
 
 @pytest.fixture
@@ -47,6 +48,18 @@ def undisturbed(run):
         if control.retransmissions == sent.retransmissions == 0:
             return control, sent
     raise AssertionError(f"{sent.retransmissions} retransmissions, unmarked {control.retransmissions}")
+
+
+def parted(flow, replies):
+    """
+    The flow's packets, and those behind its last one: a slow machine sends a FIN again, and the
+    answer to that comes out of TIME_WAIT, when the flow may be over.
+    """
+    fins, later = sum(1 for one in replies if one.payload[13] & FIN), 0
+    # Sequence and acknowledgement numbers and flags are the last one's; the time stamps differ.
+    while later < fins - 1 and flow[-2 - later].payload[4:14] == flow[-1].payload[4:14]:
+        later += 1
+    return flow[:len(flow) - later], flow[len(flow) - later:]
 
 
 # -- transfers ------------------------------------------------------------------------------------
@@ -78,10 +91,10 @@ def test_file(pair, marker, directory, offload, strategy, encoding):
         until(lambda: ended(there.packets(), sent.key), "the last packet")
         counted = running.counted_of_flows()
         packets, replies = there.packets(), back.packets()
-    marked, unmarked = split(of_flow(packets, sent.key), strategy, encoding)
+    flow, later = parted(of_flow(packets, sent.key), of_flow(replies, (protocol, target, dport, source, sport)))
+    marked, unmarked = split(flow, strategy, encoding)
     assert marked and all(one.size <= 1500 for one in unmarked)
     with_room = [one for one in unmarked if one.size + ADDED[strategy] <= 1500]
-    flow = of_flow(packets, sent.key)
     assert not with_room, (f"{len(with_room)} packets that had room, the first is number "
                            f"{flow.index(with_room[0]) + 1} of {len(flow)}: {with_room[0]}")
     assert offload == "whole" or all(one.size <= 1500 for one in marked)
@@ -91,7 +104,7 @@ def test_file(pair, marker, directory, offload, strategy, encoding):
     if offload == "cut":
         assert 0 < grown.pop("marked") < len(marked)
     else:
-        assert grown.pop("marked") == len(marked)
+        assert grown.pop("marked") == len(marked) + len(split(later, strategy, encoding)[0])
     assert not any(grown.values()), grown
     assert offload != "single" or strategy == "label" or len(unmarked) > FILE_SIZE / 1500 / 2
     if encoding == "2024":
