@@ -1,6 +1,7 @@
 /*
  * The entries of the flow map: what the flow callbacks note, and the commit that brings the map to
- * it. Which flows stand behind a key is looked up in marks.c, and the system calls are batch.c's.
+ * it. Which flows stand behind a key is looked up in the index of marks, and the system calls are
+ * batch.c's.
  */
 #include "entries.h"
 
@@ -60,9 +61,9 @@ static marker_ref find_winner(struct marker_entries *entries, const struct flowd
     const struct flowd_flow *newest = NULL;
     marker_ref winner = 0;
     marker_ref ref;
-    size_t cursor = MARKER_MARKS_BEGIN;
+    size_t cursor = FLOWD_PROBE_BEGIN;
 
-    while ((ref = marker_marks_next(&entries->marks, hash, &cursor)) != 0) {
+    while ((ref = flowd_probe_next(&entries->marks, hash, &cursor)) != 0) {
         struct flowd_flow *flow = flowd_hub_at(entries->hub, marker_ref_record(ref));
         struct flowd_marker_key candidate;
 
@@ -111,9 +112,9 @@ int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
                         unsigned experiment_max)
 {
     struct marker_batch *batch = calloc(1, sizeof(*batch));
-    struct marker_marks marks;
+    struct flowd_probe marks;
 
-    if (batch == NULL || marker_marks_init(&marks) < 0) {
+    if (batch == NULL || flowd_probe_init(&marks) < 0) {
         free(batch);
         return -ENOMEM;
     }
@@ -134,7 +135,7 @@ int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
 
 void marker_entries_fini(struct marker_entries *entries)
 {
-    marker_marks_fini(&entries->marks);
+    flowd_probe_fini(&entries->marks);
     free(entries->dirty.items);
     free(entries->failed.items);
     free(entries->batch);
@@ -159,10 +160,10 @@ static int add_mark(struct marker_entries *entries, struct flowd_flow *flow,
     shared = find_winner(entries, &item.key, item.hash, NULL) != 0;
     result = list_add(&entries->dirty, &item);
     if (result == 0)
-        result = marker_marks_add(&entries->marks, item.hash,
-                                  marker_ref_make(flowd_flow_index(flow), direction));
+        result = flowd_probe_expect(&entries->marks, entries->marks.count + 1);
     if (result < 0)
         return result;
+    flowd_probe_add(&entries->marks, item.hash, marker_ref_make(flowd_flow_index(flow), direction));
     flow->directions |= (uint8_t)HAS_MARK(direction);
     if (!shared)
         entries->keys++;
@@ -177,8 +178,8 @@ static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
 
     make_key(flow, direction, entries->match_source, &item.key);
     item.hash = flowd_marker_key_hash(&item.key);
-    marker_marks_remove(&entries->marks, item.hash,
-                        marker_ref_make(flowd_flow_index(flow), direction));
+    flowd_probe_remove(&entries->marks, item.hash,
+                       marker_ref_make(flowd_flow_index(flow), direction));
     flow->directions &= (uint8_t) ~(HAS_MARK(direction) | HAS_FAILED(direction));
     if (find_winner(entries, &item.key, item.hash, NULL) == 0)
         entries->keys--;

@@ -66,9 +66,9 @@ struct marker_entries {
      * should be are not written again, and none is deleted.
      */
     bool adopted;
-    struct marker_marks marks;
-    size_t keys;      /* different map keys behind the marks */
-    size_t forwarded; /* live flows of which neither end is this host's */
+    struct flowd_probe marks; /* see marks.h */
+    size_t keys;              /* different map keys behind the marks */
+    size_t forwarded;         /* live flows of which neither end is this host's */
     struct marker_dirty_list dirty;
     struct marker_dirty_list failed; /* updates to be tried again */
     int refusal;                     /* why they failed: -errno; 0: none has */

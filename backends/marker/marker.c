@@ -314,7 +314,7 @@ static int expect_flows(struct marker *marker)
         if (marker->sweep == NULL)
             return -ENOMEM;
     }
-    return marker_marks_expect(&marker->entries.marks, marks);
+    return flowd_probe_expect(&marker->entries.marks, marks);
 }
 
 static int marker_start(const struct flowd_context *context, const void *config, void **instance,

@@ -7,23 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/base/probe.h"
 #include "daemon/flow/flow.h"
 
 /* No record. */
 #define FLOWD_FLOW_INDEX_NONE UINT32_MAX
 
-struct flowd_flow_index_slot {
-    uint32_t hash;
-    uint32_t link; /* record number + 1, 0: empty */
-};
-
-/* Open addressing with linear probing; the number of slots is a power of two. */
 struct flowd_flow_index {
-    struct flowd_flow_index_slot *slots; /* owned */
-    size_t mask;
-    size_t used;
-    uint64_t seed;      /* random: the order of slots can't be chosen by who announces flows */
-    size_t record_size; /* bytes from one record to the next */
+    struct flowd_probe probe; /* record numbers + 1 */
+    uint64_t seed;            /* random: who announces flows can't choose the order of slots */
+    size_t record_size;       /* bytes from one record to the next */
 };
 
 int flowd_flow_index_init(struct flowd_flow_index *index, size_t record_size);

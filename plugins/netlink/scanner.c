@@ -495,8 +495,7 @@ void flowd_netlink_scanner_free(struct flowd_netlink_scanner *scanner)
 {
     ev_timer_stop(scanner->context->loop, &scanner->timer);
     flowd_netlink_dump_free(scanner->dump);
-    if (scanner->connections.index.slots != NULL)
-        flowd_connections_fini(&scanner->connections);
+    flowd_connections_fini(&scanner->connections);
     flowd_netlink_ignored_fini(&scanner->ignored);
     free(scanner);
 }

@@ -16,7 +16,7 @@
 #define MODEL_MAX 4000
 
 struct model {
-    struct marker_slot marks[MODEL_MAX];
+    struct flowd_probe_slot marks[MODEL_MAX];
     size_t count;
 };
 
@@ -29,9 +29,15 @@ static uint32_t next_random(uint32_t *state)
     return *state;
 }
 
-static void check_hash(const struct marker_marks *marks, const struct model *model, uint32_t hash)
+static void add_mark(struct flowd_probe *marks, uint32_t hash, marker_ref ref)
 {
-    size_t cursor = MARKER_MARKS_BEGIN;
+    assert_int_equal(flowd_probe_expect(marks, marks->count + 1), 0);
+    flowd_probe_add(marks, hash, ref);
+}
+
+static void check_hash(const struct flowd_probe *marks, const struct model *model, uint32_t hash)
+{
+    size_t cursor = FLOWD_PROBE_BEGIN;
     size_t expected = 0;
     size_t found = 0;
     bool bit_used = false;
@@ -41,11 +47,11 @@ static void check_hash(const struct marker_marks *marks, const struct model *mod
         expected += model->marks[i].hash == hash;
         bit_used |= flowd_marker_bit(model->marks[i].hash) == flowd_marker_bit(hash);
     }
-    while ((ref = marker_marks_next(marks, hash, &cursor)) != 0) {
+    while ((ref = flowd_probe_next(marks, hash, &cursor)) != 0) {
         bool known = false;
 
         for (size_t i = 0; i < model->count && !known; i++)
-            known = model->marks[i].hash == hash && model->marks[i].ref == ref;
+            known = model->marks[i].hash == hash && model->marks[i].number == ref;
         assert_true(known);
         found++;
     }
@@ -65,33 +71,34 @@ static uint32_t crowded_hash(uint32_t random)
 static void test_random_against_model(void **state)
 {
     struct model *model = calloc(1, sizeof(*model));
-    struct marker_marks marks;
+    struct flowd_probe marks;
     uint32_t random = 2463534242u;
     uint32_t record = 0;
 
     (void)state;
     assert_non_null(model);
-    assert_int_equal(marker_marks_init(&marks), 0);
+    assert_int_equal(flowd_probe_init(&marks), 0);
     for (unsigned step = 0; step < 40000; step++) {
         uint32_t choice = next_random(&random);
         /* Grows in the first half of each 8,000 steps, shrinks in the second. */
         bool add = choice % 100 < (step / 4000 % 2 == 0 ? 70u : 30u);
 
         if (add && model->count < MODEL_MAX) {
-            struct marker_slot mark = {
+            struct flowd_probe_slot mark = {
                 .hash = choice & 0x100 ? crowded_hash(next_random(&random)) : next_random(&random),
-                .ref = marker_ref_make(record++, choice & 0x200 ? MARKER_BACKWARD : MARKER_FORWARD),
+                .number =
+                    marker_ref_make(record++, choice & 0x200 ? MARKER_BACKWARD : MARKER_FORWARD),
             };
 
-            assert_int_equal(marker_marks_add(&marks, mark.hash, mark.ref), 0);
+            add_mark(&marks, mark.hash, mark.number);
             model->marks[model->count++] = mark;
             check_hash(&marks, model, mark.hash);
         } else if (model->count > 0) {
             size_t victim = next_random(&random) % model->count;
-            struct marker_slot mark = model->marks[victim];
+            struct flowd_probe_slot mark = model->marks[victim];
 
-            assert_true(marker_marks_remove(&marks, mark.hash, mark.ref));
-            assert_false(marker_marks_remove(&marks, mark.hash, mark.ref));
+            assert_true(flowd_probe_remove(&marks, mark.hash, mark.number));
+            assert_false(flowd_probe_remove(&marks, mark.hash, mark.number));
             model->marks[victim] = model->marks[--model->count];
             check_hash(&marks, model, mark.hash);
         }
@@ -100,7 +107,7 @@ static void test_random_against_model(void **state)
     }
     for (size_t i = 0; i < model->count; i++)
         check_hash(&marks, model, model->marks[i].hash);
-    marker_marks_fini(&marks);
+    flowd_probe_fini(&marks);
     free(model);
 }
 
@@ -124,43 +131,41 @@ static void test_more_slots_than_bits(void **state)
 {
     const uint32_t low = 0x7ffffc00; /* the first and the last hash of one bit */
     const uint32_t high = 0x7fffffff;
-    struct marker_marks marks;
+    struct flowd_probe marks;
     uint32_t random = 88172645;
 
     (void)state;
-    assert_int_equal(marker_marks_init(&marks), 0);
+    assert_int_equal(flowd_probe_init(&marks), 0);
     for (uint32_t record = 0; marks.order <= FLOWD_MARKER_BITMAP_ORDER + 1; record++) {
         uint32_t hash = next_random(&random);
 
         if (flowd_marker_bit(hash) != flowd_marker_bit(low))
-            assert_int_equal(
-                marker_marks_add(&marks, hash, marker_ref_make(record, MARKER_FORWARD)), 0);
+            add_mark(&marks, hash, marker_ref_make(record, MARKER_FORWARD));
     }
     assert_false(marker_marks_bit_used(&marks, low));
     assert_false(marker_marks_bit_used(&marks, high));
-    assert_int_equal(marker_marks_add(&marks, high, UINT32_MAX), 0);
+    add_mark(&marks, high, UINT32_MAX);
     assert_true(marker_marks_bit_used(&marks, low));
     assert_true(marker_marks_bit_used(&marks, high));
-    assert_true(marker_marks_remove(&marks, high, UINT32_MAX));
+    assert_true(flowd_probe_remove(&marks, high, UINT32_MAX));
     assert_false(marker_marks_bit_used(&marks, low));
-    marker_marks_fini(&marks);
+    flowd_probe_fini(&marks);
 }
 
 static void test_fill(void **state)
 {
     uint64_t *bitmap = calloc(FLOWD_MARKER_BITMAP_WORDS, sizeof(*bitmap));
-    struct marker_marks marks;
+    struct flowd_probe marks;
     uint32_t random = 12345;
     unsigned set = 0;
 
     (void)state;
     assert_non_null(bitmap);
-    assert_int_equal(marker_marks_init(&marks), 0);
+    assert_int_equal(flowd_probe_init(&marks), 0);
     for (uint32_t record = 0; record < 3000; record++) {
         uint32_t hash = next_random(&random);
 
-        assert_int_equal(marker_marks_add(&marks, hash, marker_ref_make(record, MARKER_FORWARD)),
-                         0);
+        add_mark(&marks, hash, marker_ref_make(record, MARKER_FORWARD));
     }
     marker_marks_fill(&marks, bitmap);
     for (uint32_t bit = 0; bit < FLOWD_MARKER_BITMAP_BITS; bit++) {
@@ -171,7 +176,7 @@ static void test_fill(void **state)
         set += is_set;
     }
     assert_in_range(set, 2900, 3000);
-    marker_marks_fini(&marks);
+    flowd_probe_fini(&marks);
     free(bitmap);
 }
 

@@ -30,7 +30,7 @@ static void check_all(const struct flowd_flow_index *index, const bool *present)
             fail_msg("flow %u: found %u, present %d", number, found, present[number]);
         count += present[number];
     }
-    assert_int_equal(index->used, count);
+    assert_int_equal(index->probe.count, count);
 }
 
 static void run_model(uint64_t seed)
@@ -59,9 +59,9 @@ static void run_model(uint64_t seed)
     for (uint32_t number = 0; number < FLOWS; number++)
         if (present[number])
             flowd_flow_index_remove(&index, &records[number].key, number);
-    assert_int_equal(index.used, 0);
-    for (size_t slot = 0; slot <= index.mask; slot++)
-        assert_int_equal(index.slots[slot].link, 0);
+    assert_int_equal(index.probe.count, 0);
+    for (size_t slot = 0; slot < (size_t)1 << index.probe.order; slot++)
+        assert_int_equal(index.probe.slots[slot].number, 0);
     flowd_flow_index_fini(&index);
 }
 
@@ -83,9 +83,11 @@ static void test_run_that_wraps(void **state)
     (void)state;
     assert_int_equal(flowd_flow_index_init(&index, sizeof(records[0])), 0);
     for (uint32_t number = 0, key = 0; number < RUN; key++) {
+        uint32_t hash;
+
         records[number].key = sample_key(key);
-        if (((uint32_t)flowd_flow_key_hash(&records[number].key, index.seed) & index.mask) <
-            index.mask - 8)
+        hash = (uint32_t)flowd_flow_key_hash(&records[number].key, index.seed);
+        if (flowd_probe_home(&index.probe, hash) < ((size_t)1 << index.probe.order) - 9)
             continue;
         flowd_flow_index_add(&index, &records[number].key, number);
         number++;
