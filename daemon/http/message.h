@@ -4,10 +4,11 @@
  */
 #pragma once
 
-#include <llhttp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "daemon/http/server.h"
 
 enum flowd_http_field {
     FLOWD_HTTP_FIELD_OTHER,
@@ -27,20 +28,16 @@ struct flowd_http_span {
 };
 
 struct flowd_http_message {
-    llhttp_t parser;
-    const char *head; /* while the header block is parsed; NULL afterwards */
+    enum flowd_http_method method;
     struct flowd_http_span target;
     struct flowd_http_span fields[FLOWD_HTTP_FIELDS];
     unsigned seen; /* bit per enum flowd_http_field */
-    uint8_t field; /* the one whose value comes next */
-    bool repeated; /* a field that must be alone came twice */
-    bool complete; /* the whole block has been read */
     bool keep_alive;
 };
 
 /*
  * Parses a whole header block. Returns FLOWD_HTTP_DONE, or the HTTP status of the refusal (400 or
- * 501) with *reason (static text).
+ * 501) with *reason (static text). out is unchanged on refusal.
  */
-int flowd_http_message_head(struct flowd_http_message *message, const char *head, size_t length,
+int flowd_http_message_head(const char *head, size_t length, struct flowd_http_message *out,
                             const char **reason);

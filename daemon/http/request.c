@@ -17,28 +17,6 @@ static struct flowd_http_slice slice_of(const struct flowd_http_connection *c,
     return (struct flowd_http_slice){c->in + c->in_start + span.at, span.length};
 }
 
-static enum flowd_http_method method_of(uint8_t method)
-{
-    switch (method) {
-    case HTTP_GET:
-        return FLOWD_HTTP_GET;
-    case HTTP_HEAD:
-        return FLOWD_HTTP_HEAD;
-    case HTTP_POST:
-        return FLOWD_HTTP_POST;
-    case HTTP_PUT:
-        return FLOWD_HTTP_PUT;
-    case HTTP_PATCH:
-        return FLOWD_HTTP_PATCH;
-    case HTTP_DELETE:
-        return FLOWD_HTTP_DELETE;
-    case HTTP_OPTIONS:
-        return FLOWD_HTTP_OPTIONS;
-    default:
-        return FLOWD_HTTP_OTHER;
-    }
-}
-
 void flowd_http_request_view(const struct flowd_http_connection *c,
                              struct flowd_http_request *request)
 {
@@ -48,7 +26,7 @@ void flowd_http_request_view(const struct flowd_http_connection *c,
     const char *mark;
 
     *request = (struct flowd_http_request){
-        .method = method_of(message->parser.method),
+        .method = message->method,
         .host = slice_of(c, message->fields[FLOWD_HTTP_FIELD_HOST]),
         .authorization = slice_of(c, message->fields[FLOWD_HTTP_FIELD_AUTHORIZATION]),
         .content_type = slice_of(c, message->fields[FLOWD_HTTP_FIELD_CONTENT_TYPE]),
@@ -104,7 +82,7 @@ int flowd_http_request_head(struct flowd_http_connection *c, const char **reason
     status = flowd_http_head_scan(&exchange->head, data, c->in_end - c->in_start, reason);
     if (status != FLOWD_HTTP_DONE)
         return status;
-    status = flowd_http_message_head(&exchange->message, data, exchange->head.length, reason);
+    status = flowd_http_message_head(data, exchange->head.length, &exchange->message, reason);
     if (status == FLOWD_HTTP_DONE && exchange->head.framing.content_length > FLOWD_HTTP_BODY_MAX) {
         *reason = "the body is larger than 4 MiB";
         return 413;
