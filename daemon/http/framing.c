@@ -87,11 +87,6 @@ enum head_state {
 /* What may stand there once. */
 enum { SEEN_LENGTH = 1, SEEN_ENCODING = 2, SEEN_HOST = 4 };
 
-static bool is_kind(char c, unsigned kind)
-{
-    return (kinds[(unsigned char)c] & kind) != 0;
-}
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -99,7 +94,7 @@ static bool is_digit(char c)
 
 bool flowd_http_is_token(char c)
 {
-    return is_kind(c, TOKEN);
+    return (kinds[(unsigned char)c] & TOKEN) != 0;
 }
 
 int flowd_http_hex_digit(char c)
@@ -115,24 +110,32 @@ int flowd_http_hex_digit(char c)
 
 bool flowd_http_is_control(char c)
 {
-    return is_kind(c, CONTROL);
+    return (kinds[(unsigned char)c] & CONTROL) != 0;
 }
 
 /* Passes over bytes of this kind. Returns where another one stands, or length. */
 static size_t skip(const char *data, size_t at, size_t length, unsigned kind)
 {
-    while (at < length && is_kind(data[at], kind))
+    while (at < length && (kinds[(unsigned char)data[at]] & kind) != 0)
         at++;
     return at;
 }
 
-/* What is wrong first is what the peer is told. */
+/* What is wrong first is what the peer is told; the rest of the line does not matter. */
 static void refuse(struct flowd_http_head *head, int status, const char *reason)
 {
+    head->state = HEAD_WRONG;
     if (head->status != 0)
         return;
     head->status = status;
     head->reason = reason;
+}
+
+/* A part of a line has ended, and the next one begins behind the byte at. */
+static void next_part(struct flowd_http_head *head, enum head_state state, size_t at)
+{
+    head->state = (uint8_t)state;
+    head->part = (uint32_t)at + 1;
 }
 
 static bool is_target(const char *target, size_t length, bool options)
@@ -208,82 +211,48 @@ static void end_value(struct flowd_http_head *head, const char *data, size_t end
         refuse(head, 400, wrong);
 }
 
-/* The CR at the end of a line. */
-static void end_line(struct flowd_http_head *head, const char *data, size_t at)
-{
-    switch ((enum head_state)head->state) {
-    case HEAD_METHOD:
-        refuse(head, 400, "the request line has no proper method");
-        break;
-    case HEAD_TARGET:
-        refuse(head, 400, "the request line has no version");
-        break;
-    case HEAD_VERSION:
-        end_version(head, data + head->part, at - head->part);
-        break;
-    case HEAD_NAME:
-        head->last = at == head->line;
-        if (!head->last)
-            refuse(head, 400, "a header line without a proper name");
-        break;
-    case HEAD_VALUE:
-        end_value(head, data, at);
-        break;
-    default: /* HEAD_WRONG: it has been said */
-        break;
-    }
-    head->state = HEAD_LF;
-}
-
-/* A byte behind a method: a blank, if it is to be one. */
 static void end_method(struct flowd_http_head *head, char c, size_t at)
 {
-    if (c != ' ' || at == 0 || at > METHOD_MAX) {
+    if (c == ' ' && at > 0 && at <= METHOD_MAX) {
+        head->name = (uint16_t)at;
+        next_part(head, HEAD_TARGET, at);
+    } else {
         refuse(head, 400, "the request line has no proper method");
-        head->state = HEAD_WRONG;
-        return;
     }
-    head->name = (uint16_t)at;
-    head->part = (uint32_t)at + 1;
-    head->state = HEAD_TARGET;
 }
 
-/* A byte that no target has. */
 static void end_target(struct flowd_http_head *head, const char *data, size_t at)
 {
-    if (data[at] != ' ') {
-        head->bad_target = true; /* unless there is no version at all */
-    } else if (head->bad_target ||
-               !is_target(data + head->part, at - head->part, is(data, head->name, "OPTIONS"))) {
+    if (data[at] == '\r')
+        refuse(head, 400, "the request line has no version");
+    else if (data[at] != ' ')
+        head->bad_target = true; /* to be told if there is a version */
+    else if (head->bad_target ||
+             !is_target(data + head->part, at - head->part, is(data, head->name, "OPTIONS")))
         refuse(head, 400, "the request target is not a path");
-        head->state = HEAD_WRONG;
-    } else {
-        head->part = (uint32_t)at + 1;
-        head->state = HEAD_VERSION;
-    }
+    else
+        next_part(head, HEAD_VERSION, at);
 }
 
-/* A byte behind a name: a colon, if it is to be one. */
 static void end_name(struct flowd_http_head *head, char c, size_t at)
 {
+    bool begins = at == head->line;
     bool blank = c == ' ' || c == '\t';
 
-    if (c == ':' && at > head->line) {
+    if (c == '\r' && begins) {
+        head->last = true;
+    } else if (c == ':' && !begins) {
         head->name = (uint16_t)(at - head->line);
-        head->part = (uint32_t)at + 1;
-        head->state = HEAD_VALUE;
-        return;
+        next_part(head, HEAD_VALUE, at);
+    } else {
+        refuse(head, 400,
+               !blank   ? "a header line without a proper name"
+               : begins ? "a header line that begins with a blank"
+                        : "a blank in or after a header name");
     }
-    if (blank && at == head->line)
-        refuse(head, 400, "a header line that begins with a blank");
-    else if (blank)
-        refuse(head, 400, "a blank in or after a header name");
-    else
-        refuse(head, 400, "a header line without a proper name");
-    head->state = HEAD_WRONG;
 }
 
-/* A byte, no control, that the state does not pass over. */
+/* A byte that its part does not consist of: CR or no control. */
 static void end_part(struct flowd_http_head *head, char *data, size_t at)
 {
     switch ((enum head_state)head->state) {
@@ -293,13 +262,20 @@ static void end_part(struct flowd_http_head *head, char *data, size_t at)
     case HEAD_TARGET:
         end_target(head, data, at);
         break;
+    case HEAD_VERSION:
+        if (data[at] == '\r')
+            end_version(head, data + head->part, at - head->part);
+        break;
     case HEAD_NAME:
         end_name(head, data[at], at);
         break;
     case HEAD_VALUE:
-        data[at] = ' '; /* a tab */
+        if (data[at] == '\r')
+            end_value(head, data, at);
+        else
+            data[at] = ' '; /* for a tab */
         break;
-    default: /* a tab in a version, or where it does not matter */
+    default: /* HEAD_WRONG */
         break;
     }
 }
@@ -317,19 +293,20 @@ static const char *line_feed(struct flowd_http_head *head, char c, size_t at, bo
     return NULL;
 }
 
-/* A byte that the state does not pass over. Returns NULL, or why the block's end can't be found. */
+/* A byte that is not passed over. Returns NULL, or why the end of the block can't be found. */
 static const char *other_byte(struct flowd_http_head *head, char *data, size_t at, bool *done)
 {
+    char c = data[at];
+
     if (head->state == HEAD_LF)
-        return line_feed(head, data[at], at, done);
-    if (data[at] == '\r')
-        end_line(head, data, at);
-    else if (data[at] == '\n')
+        return line_feed(head, c, at, done);
+    if (c == '\n')
         return "a line ends with LF alone";
-    else if (flowd_http_is_control(data[at]))
+    if (c != '\r' && flowd_http_is_control(c))
         return "a control character in the header";
-    else
-        end_part(head, data, at);
+    end_part(head, data, at);
+    if (c == '\r')
+        head->state = HEAD_LF;
     return NULL;
 }
 
