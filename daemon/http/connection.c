@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "daemon/base/timestamp.h"
 
@@ -165,12 +166,7 @@ static void queue_resume(struct flowd_http_connection *c)
     if (c->resuming)
         return;
     c->resuming = true;
-    c->resume_next = NULL;
-    if (server->resume_last != NULL)
-        server->resume_last->resume_next = c;
-    else
-        server->resume_first = c;
-    server->resume_last = c;
+    DL_APPEND2(server->resuming, c, resume_previous, resume_next);
     ev_idle_start(server->loop, &server->resume);
 }
 
@@ -396,7 +392,7 @@ struct flowd_http_connection *flowd_http_connection_new(struct flowd_http_server
     struct flowd_http_connection *c = server->closed;
 
     if (c != NULL)
-        server->closed = c->next;
+        LL_DELETE(server->closed, c);
     else
         c = malloc(sizeof(*c));
     if (c == NULL) {
@@ -409,10 +405,7 @@ struct flowd_http_connection *flowd_http_connection_new(struct flowd_http_server
         .local = local,
         .state = FLOWD_HTTP_IN_HEAD,
     };
-    c->next = server->connections;
-    if (c->next != NULL)
-        c->next->previous = c;
-    server->connections = c;
+    DL_PREPEND2(server->connections, c, previous, next);
     server->count++;
     server->counters.connections++;
     ev_io_init(&c->reader, on_readable, fd, EV_READ);
@@ -421,21 +414,6 @@ struct flowd_http_connection *flowd_http_connection_new(struct flowd_http_server
     c->reader.data = c->writer.data = c->deadline.data = c;
     settle(c);
     return c;
-}
-
-static void unqueue_resume(struct flowd_http_connection *c)
-{
-    struct flowd_http_server *server = c->server;
-    struct flowd_http_connection **at = &server->resume_first;
-    struct flowd_http_connection *last = NULL;
-
-    for (; *at != NULL && *at != c; at = &(*at)->resume_next)
-        last = *at;
-    if (*at == c)
-        *at = c->resume_next;
-    if (server->resume_last == c)
-        server->resume_last = last;
-    c->resuming = false;
 }
 
 void flowd_http_connection_close(struct flowd_http_connection *c)
@@ -450,7 +428,7 @@ void flowd_http_connection_close(struct flowd_http_connection *c)
     ev_io_stop(server->loop, &c->writer);
     ev_timer_stop(server->loop, &c->deadline);
     if (c->resuming)
-        unqueue_resume(c);
+        DL_DELETE2(server->resuming, c, resume_previous, resume_next);
     /* A body of no length that just ended would seem to be whole: let the peer see a reset. */
     if (c->exchange.stream != NULL)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
@@ -465,16 +443,9 @@ void flowd_http_connection_close(struct flowd_http_connection *c)
     c->out_sent = 0;
     server->buffered -= c->accounted;
     c->accounted = 0;
-    if (c->previous != NULL)
-        c->previous->next = c->next;
-    else
-        server->connections = c->next;
-    if (c->next != NULL)
-        c->next->previous = c->previous;
+    DL_DELETE2(server->connections, c, previous, next);
+    LL_PREPEND(server->closed, c);
     server->count--;
-    c->previous = NULL;
-    c->next = server->closed;
-    server->closed = c;
     flowd_http_stream_release(&c->exchange);
     if (pending)
         server->handler->cancel(server->context, &c->exchange);

@@ -67,7 +67,8 @@ struct flowd_http_connection {
     struct flowd_http_server *server;
     struct flowd_http_connection *next; /* in the server's list of connections, or of closed ones */
     struct flowd_http_connection *previous;
-    struct flowd_http_connection *resume_next;
+    struct flowd_http_connection *resume_next; /* in its list of those to go on with */
+    struct flowd_http_connection *resume_previous;
     ev_io reader;
     ev_io writer;
     ev_timer deadline;
@@ -76,7 +77,7 @@ struct flowd_http_connection {
     uint8_t awaited; /* enum flowd_http_wait; NONE: the next deadline begins anew */
     bool local;
     bool loopback; /* came over TCP to an address that only this machine reaches */
-    bool resuming; /* in the server's list of connections to go on with */
+    bool resuming; /* in the server's list of those to go on with */
     bool handling; /* inside the handler's handle() or admit() */
     bool eof;      /* the peer will send nothing more */
     bool closing;  /* no request after this one */
@@ -124,11 +125,10 @@ struct flowd_http_server {
     ev_timer accept_pause;
     ev_idle resume;
     struct flowd_http_connection *connections;
-    struct flowd_http_connection *closed; /* kept for reuse */
-    struct flowd_http_connection *resume_first;
-    struct flowd_http_connection *resume_last;
-    unsigned turn;        /* of the loop, in which a request was handled last */
-    int64_t turn_ends_us; /* when that has taken long enough; CLOCK_BOOTTIME */
+    struct flowd_http_connection *closed;   /* kept for reuse */
+    struct flowd_http_connection *resuming; /* had more input than one turn should take */
+    unsigned turn;                          /* of the loop, in which a request was handled last */
+    int64_t turn_ends_us;                   /* when that has taken long enough; CLOCK_BOOTTIME */
     unsigned count;
     unsigned connections_max;
     size_t buffered;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "daemon/base/descriptors.h"
 #include "daemon/base/log.h"
@@ -117,16 +118,14 @@ static void on_resume(struct ev_loop *loop, ev_idle *watcher, int events)
     struct flowd_http_server *server = watcher->data;
 
     (void)events;
-    for (int i = 0; i < RESUMES_PER_RUN && server->resume_first != NULL; i++) {
-        struct flowd_http_connection *connection = server->resume_first;
+    for (int i = 0; i < RESUMES_PER_RUN && server->resuming != NULL; i++) {
+        struct flowd_http_connection *connection = server->resuming;
 
-        server->resume_first = connection->resume_next;
-        if (server->resume_first == NULL)
-            server->resume_last = NULL;
+        DL_DELETE2(server->resuming, connection, resume_previous, resume_next);
         connection->resuming = false;
         flowd_http_connection_run(connection);
     }
-    if (server->resume_first == NULL)
+    if (server->resuming == NULL)
         ev_idle_stop(loop, &server->resume);
 }
 
@@ -175,7 +174,7 @@ void flowd_http_server_free(struct flowd_http_server *server)
     while (server->closed != NULL) {
         struct flowd_http_connection *connection = server->closed;
 
-        server->closed = connection->next;
+        LL_DELETE(server->closed, connection);
         free(connection);
     }
     ev_timer_stop(server->loop, &server->accept_pause);
