@@ -144,29 +144,58 @@ static void print_module(FILE *out, const json_t *module)
     fputc('\n', out);
 }
 
+/* An object of counters, whichever there are. */
+static void print_counters(FILE *out, const char *title, const json_t *counters)
+{
+    const char *key;
+    json_t *value;
+
+    fputs(title, out);
+    json_object_foreach ((json_t *)counters, key, value) {
+        fprintf(out, "  %s=", key);
+        print_value(out, value);
+    }
+    fputc('\n', out);
+}
+
+/* What the daemon itself counts. */
+static void print_daemon(FILE *out, const json_t *status)
+{
+    const char *source;
+    json_t *counters;
+
+    print_counters(out, "flows   ", json_object_get(status, "flows"));
+    json_object_foreach (json_object_get(status, "events"), source, counters) {
+        char title[64];
+
+        snprintf(title, sizeof(title), "events   %-12s", source);
+        print_counters(out, title, counters);
+    }
+    if (json_object_get(status, "closures") != NULL)
+        print_counters(out, "closures", json_object_get(status, "closures"));
+    fprintf(out, "log      dropped %lld lines\n", number_of(status, "logLinesDropped"));
+}
+
 static void print_interface(FILE *out, const json_t *interface)
 {
     const json_t *packets = json_object_get(interface, "packets");
 
-    fprintf(out, "%-16s %-10s %-4s marked %lld", text_of(interface, "name"),
-            text_of(interface, "state"), text_of(interface, "attach"),
-            number_of(packets, "marked"));
+    fprintf(out, "%-16s %-10s %-4s", text_of(interface, "name"), text_of(interface, "state"),
+            text_of(interface, "attach"));
     if (json_object_get(interface, "error") != NULL)
         fprintf(out, "  %s", text_of(interface, "error"));
-    fputc('\n', out);
+    print_counters(out, "", packets);
 }
 
 void table_status(FILE *out, const json_t *status)
 {
-    const json_t *flows = json_object_get(status, "flows");
     json_t *item;
     size_t i;
 
     fprintf(out, "flowd %s, up %lld s, %s\n", text_of(status, "version"),
             number_of(status, "uptime"),
             json_is_true(json_object_get(status, "ready")) ? "ready" : "NOT READY");
-    fprintf(out, "flows    %lld live of %lld, %lld started, %lld ended\n", number_of(flows, "live"),
-            number_of(flows, "max"), number_of(flows, "started"), number_of(flows, "ended"));
+    print_daemon(out, status);
     json_array_foreach (json_object_get(status, "modules"), i, item)
         print_module(out, item);
     json_array_foreach (json_object_get(status, "interfaces"), i, item)
