@@ -323,7 +323,7 @@ static void on_user1(struct ev_loop *loop, struct ev_signal *watcher, int events
 
     (void)loop;
     (void)events;
-    flowd_status_log(&daemon->context, &daemon->running);
+    flowd_status_log(&daemon->context, &daemon->running, daemon->closures);
 }
 
 /* A state directory that somebody removes must not cost the flows at the next restart. */
@@ -385,11 +385,7 @@ static json_t *status_json(const struct flowd_context *context)
 {
     const struct daemon *daemon = (const struct daemon *)context;
 
-    json_t *status = flowd_status_json(context, &daemon->running);
-
-    if (daemon->closures != NULL)
-        json_object_set_new(status, "closures", flowd_closures_status(daemon->closures));
-    return status;
+    return flowd_status_json(context, &daemon->running, daemon->closures);
 }
 
 static void write_metrics(const struct flowd_context *context, struct flowd_metrics *metrics)

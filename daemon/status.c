@@ -10,7 +10,8 @@
 #include "daemon/base/descriptors.h"
 #include "daemon/base/log.h"
 #include "daemon/base/timestamp.h"
-#include "daemon/hub/hub.h"
+#include "daemon/daemon_metrics.h"
+#include "daemon/metrics/counter.h"
 
 static const char *const kind_names[] = {
     [FLOWD_PLUGIN] = "plugin", [FLOWD_BACKEND] = "backend", [FLOWD_ENRICHER] = "enricher"};
@@ -21,11 +22,14 @@ static json_t *module_json(const struct flowd_running_module *entry)
     json_t *object =
         json_pack("{s:s, s:s, s:s}", "kind", kind_names[module->kind], "name", module->name,
                   "state", entry->instance != NULL ? "running" : "failed");
+    const struct flowd_counter_sink sink = {.status = object};
 
     if (entry->instance == NULL)
         json_object_set_new(object, "reason", json_string(entry->failure));
     else if (module->status != NULL)
         module->status(entry->instance, object);
+    if (entry->instance != NULL && module->count != NULL)
+        module->count(entry->instance, &sink);
     return object;
 }
 
@@ -40,10 +44,14 @@ static void raise_interfaces(json_t *module, json_t *status)
     json_object_del(module, "interfaces");
 }
 
-json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running)
+json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running,
+                          const struct flowd_closures *closures)
 {
-    json_t *status = flowd_hub_status(context->hub);
+    json_t *status = json_object();
     json_t *modules = json_array();
+    const struct flowd_counter_sink sink = {.status = status};
+
+    flowd_daemon_count(context, closures, &sink);
 
     for (size_t i = 0; i < running->count; i++) {
         json_t *module = module_json(&running->modules[i]);
@@ -56,7 +64,6 @@ json_t *flowd_status_json(const struct flowd_context *context, const struct flow
                         json_integer((flowd_timestamp_boot_us() - running->started_us) / 1000000));
     json_object_set_new(status, "ready", json_boolean(flowd_status_ready(running, NULL) == 0));
     json_object_set_new(status, "modules", modules);
-    json_object_set_new(status, "logLinesDropped", json_integer((json_int_t)flowd_log_dropped()));
     return status;
 }
 
@@ -102,9 +109,10 @@ static void log_member(json_t *parent, const char *what, const char *key)
     free(text);
 }
 
-void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running)
+void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running,
+                      const struct flowd_closures *closures)
 {
-    json_t *status = flowd_status_json(context, running);
+    json_t *status = flowd_status_json(context, running, closures);
     json_t *module;
     size_t i;
 

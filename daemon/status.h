@@ -11,6 +11,8 @@
 #include "daemon/configuration.h"
 #include "daemon/hub/module.h"
 
+struct flowd_closures;
+
 /* A module that is configured. */
 struct flowd_running_module {
     const struct flowd_module *module;
@@ -28,9 +30,11 @@ struct flowd_running {
     int64_t started_at_us; /* CLOCK_REALTIME */
 };
 
-/* Returns owned, NULL: no memory. */
-json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running);
+/* closures may be NULL. Returns owned, NULL: no memory. */
+json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running,
+                          const struct flowd_closures *closures);
 /* 0, or -EAGAIN with the reason: not set up yet, stopping, or a module could not start. */
 int flowd_status_ready(const struct flowd_running *running, struct flowd_error *err);
 /* A few lines in the log. */
-void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running);
+void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running,
+                      const struct flowd_closures *closures);

@@ -16,7 +16,7 @@
 #include "daemon/firefly/firefly.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/tcp/flow_socket.h"
 #include "daemon/tcp/sock_diag.h"
 #include "daemon/tcp/tcp_field.h"
@@ -296,12 +296,6 @@ static void commit(void *instance)
     flowd_sender_flush(firefly->sender);
 }
 
-static json_t *totals_json(const struct totals *totals)
-{
-    return json_pack("{s:I, s:I, s:I}", "sent", (json_int_t)totals->sent, "failed",
-                     (json_int_t)totals->failed, "dropped", (json_int_t)totals->dropped);
-}
-
 static void status(const void *instance, json_t *object)
 {
     const struct firefly *firefly = instance;
@@ -313,35 +307,55 @@ static void status(const void *instance, json_t *object)
         json_array_append_new(collectors, json_string(text));
     }
     json_object_set_new(object, "collectors", collectors);
-    json_object_set_new(object, "waiting",
-                        json_integer((json_int_t)flowd_sender_waiting(firefly->sender)));
-    json_object_set_new(object, "toDestination", totals_json(&firefly->to_destination));
-    json_object_set_new(object, "toCollectors", totals_json(&firefly->to_collectors));
 }
 
-static void add_totals(struct flowd_metrics *out, const char *destination,
-                       const struct totals *totals)
-{
-    static const struct flowd_metric fireflies = {"flowd_fireflies_total", FLOWD_METRIC_COUNTER,
-                                                  "Fireflies, and what became of them."};
+struct firefly_counts {
+    struct totals to_destination, to_collectors;
+    uint64_t waiting;
+};
 
-    flowd_metrics_add(out, &fireflies, totals->sent,
-                      FLOWD_LABELS("destination", destination, "result", "sent"));
-    flowd_metrics_add(out, &fireflies, totals->failed,
-                      FLOWD_LABELS("destination", destination, "result", "failed"));
-    flowd_metrics_add(out, &fireflies, totals->dropped,
-                      FLOWD_LABELS("destination", destination, "result", "dropped"));
-}
+static const struct flowd_metric fireflies = {"flowd_fireflies_total", FLOWD_METRIC_COUNTER,
+                                              "Fireflies, and what became of them."};
+static const struct flowd_metric waiting = {"flowd_fireflies_waiting", FLOWD_METRIC_GAUGE,
+                                            "Fireflies that the network has not taken yet."};
 
-static void metrics(const void *instance, struct flowd_metrics *out)
+static const struct flowd_counter counters[] = {
+    {.key = "waiting", .metric = &waiting, FLOWD_COUNTED(struct firefly_counts, waiting)},
+    {.key = "toDestination.sent",
+     .metric = &fireflies,
+     .labels = {"destination", "destination", "result", "sent"},
+     FLOWD_COUNTED(struct firefly_counts, to_destination.sent)},
+    {.key = "toDestination.failed",
+     .metric = &fireflies,
+     .labels = {"destination", "destination", "result", "failed"},
+     FLOWD_COUNTED(struct firefly_counts, to_destination.failed)},
+    {.key = "toDestination.dropped",
+     .metric = &fireflies,
+     .labels = {"destination", "destination", "result", "dropped"},
+     FLOWD_COUNTED(struct firefly_counts, to_destination.dropped)},
+    {.key = "toCollectors.sent",
+     .metric = &fireflies,
+     .labels = {"destination", "collector", "result", "sent"},
+     FLOWD_COUNTED(struct firefly_counts, to_collectors.sent)},
+    {.key = "toCollectors.failed",
+     .metric = &fireflies,
+     .labels = {"destination", "collector", "result", "failed"},
+     FLOWD_COUNTED(struct firefly_counts, to_collectors.failed)},
+    {.key = "toCollectors.dropped",
+     .metric = &fireflies,
+     .labels = {"destination", "collector", "result", "dropped"},
+     FLOWD_COUNTED(struct firefly_counts, to_collectors.dropped)},
+    {.key = NULL},
+};
+
+static void count(const void *instance, const struct flowd_counter_sink *sink)
 {
-    static const struct flowd_metric waiting = {"flowd_fireflies_waiting", FLOWD_METRIC_GAUGE,
-                                                "Fireflies that the network has not taken yet."};
     const struct firefly *firefly = instance;
+    const struct firefly_counts counts = {.to_destination = firefly->to_destination,
+                                          .to_collectors = firefly->to_collectors,
+                                          .waiting = flowd_sender_waiting(firefly->sender)};
 
-    add_totals(out, "destination", &firefly->to_destination);
-    add_totals(out, "collector", &firefly->to_collectors);
-    flowd_metrics_add(out, &waiting, flowd_sender_waiting(firefly->sender), NULL);
+    flowd_counters_put(sink, counters, &counts, NULL);
 }
 
 static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
@@ -553,6 +567,6 @@ const struct flowd_module flowd_backend_firefly = {
     .reload = reload,
     .stop = stop,
     .status = status,
-    .metrics = metrics,
+    .count = count,
     .backend = &ops,
 };

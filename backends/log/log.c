@@ -17,7 +17,7 @@
 #include "daemon/base/timestamp.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 
 #define FLUSH_SIZE (1 << 20)
 /* Lines that wait for a full disk take no more memory than this. */
@@ -339,22 +339,37 @@ static void status(const void *instance, json_t *object)
     const struct flow_log *log = instance;
 
     json_object_set_new(object, "path", json_string(log->config->path));
-    json_object_set_new(object, "lines", json_integer((json_int_t)log->written));
-    json_object_set_new(object, "waiting", json_integer((json_int_t)count_lines(&log->lines)));
-    json_object_set_new(object, "lost", json_integer((json_int_t)log->lost));
 }
 
-static void metrics(const void *instance, struct flowd_metrics *out)
-{
-    static const struct flowd_metric lines = {"flowd_flow_log_lines_total", FLOWD_METRIC_COUNTER,
-                                              "Lines of the flow log; lost: they had no room."};
-    static const struct flowd_metric waiting = {"flowd_flow_log_waiting_lines", FLOWD_METRIC_GAUGE,
-                                                "Lines that wait for room on the disk."};
-    const struct flow_log *log = instance;
+struct log_counts {
+    uint64_t written, lost, waiting;
+};
 
-    flowd_metrics_add(out, &lines, log->written, FLOWD_LABELS("result", "written"));
-    flowd_metrics_add(out, &lines, log->lost, FLOWD_LABELS("result", "lost"));
-    flowd_metrics_add(out, &waiting, count_lines(&log->lines), NULL);
+static const struct flowd_metric log_lines = {"flowd_flow_log_lines_total", FLOWD_METRIC_COUNTER,
+                                              "Lines of the flow log; lost: they had no room."};
+static const struct flowd_metric log_waiting = {"flowd_flow_log_waiting_lines", FLOWD_METRIC_GAUGE,
+                                                "Lines that wait for room on the disk."};
+
+static const struct flowd_counter counters[] = {
+    {.key = "lines",
+     .metric = &log_lines,
+     .labels = {"result", "written"},
+     FLOWD_COUNTED(struct log_counts, written)},
+    {.key = "lost",
+     .metric = &log_lines,
+     .labels = {"result", "lost"},
+     FLOWD_COUNTED(struct log_counts, lost)},
+    {.key = "waiting", .metric = &log_waiting, FLOWD_COUNTED(struct log_counts, waiting)},
+    {.key = NULL},
+};
+
+static void count(const void *instance, const struct flowd_counter_sink *sink)
+{
+    const struct flow_log *log = instance;
+    const struct log_counts counts = {
+        .written = log->written, .lost = log->lost, .waiting = count_lines(&log->lines)};
+
+    flowd_counters_put(sink, counters, &counts, NULL);
 }
 
 static const char *const formats[] = {[TEXT] = "text", [JSON] = "json", NULL};
@@ -397,6 +412,6 @@ const struct flowd_module flowd_backend_log = {
     .stop = stop,
     .ready = ready,
     .status = status,
-    .metrics = metrics,
+    .count = count,
     .backend = &ops,
 };

@@ -16,7 +16,7 @@
 #include "program.h"
 
 struct flowd_host;
-struct flowd_metrics;
+struct flowd_counter_sink;
 struct marker_interface;
 
 struct marker_attach {
@@ -92,7 +92,5 @@ bool marker_attach_any(const struct marker_attach *attach);
 bool marker_attach_any_seeing(const struct marker_attach *attach);
 /* Says why no interface's packets are marked. Returns 0 if one's are, or -EAGAIN. */
 int marker_attach_ready(const struct marker_attach *attach, struct flowd_error *err);
-/* The "interfaces" of the status, with their counters. Returns owned, NULL: no memory. */
-json_t *marker_attach_json(const struct marker_attach *attach);
-/* The same as metrics. */
-void marker_attach_metrics(const struct marker_attach *attach, struct flowd_metrics *metrics);
+/* Puts what became of packets, by interface; in the status they stand in the list "interfaces". */
+void marker_attach_count(const struct marker_attach *attach, const struct flowd_counter_sink *sink);

@@ -21,7 +21,7 @@
 #include "daemon/flow/flow_table.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/net/host.h"
 #include "entries.h"
 #include "hook.h"
@@ -508,10 +508,7 @@ static int marker_ready(const void *instance, struct flowd_error *err)
 static void marker_status(const void *instance, json_t *object)
 {
     const struct marker *marker = instance;
-    struct flowd_marker_counters counters = {0};
-    json_t *interfaces = marker_attach_json(&marker->attach);
 
-    marker_program_counters(&marker->program, FLOWD_MARKER_SHARED_SLOT, &counters);
     json_object_set_new(object, "strategy",
                         json_string(marker_strategy_names[marker->config->strategy]));
     if (marker->config->strategy != FLOWD_MARKER_LABEL)
@@ -520,34 +517,39 @@ static void marker_status(const void *instance, json_t *object)
     json_object_set_new(object, "matchAll", json_boolean(marker->config->match_all));
     json_object_set_new(object, "attach", json_string(marker->attach.tcx ? "tcx" : "tc"));
     json_object_set_new(object, "pinned", json_boolean(marker->pins.path != NULL));
-    json_object_set_new(object, "entries",
-                        json_integer((json_int_t)marker_entries_written(&marker->entries)));
-    json_object_set_new(object, "entriesFailed",
-                        json_integer((json_int_t)marker->entries.failed.count));
-    json_object_set_new(object, "flowsForwarded",
-                        json_integer((json_int_t)marker->entries.forwarded));
-    json_object_set_new(object, "packetsOfNoFlow",
-                        json_integer((json_int_t)counters.packets[FLOWD_MARKER_NO_FLOW]));
-    if (interfaces != NULL)
-        json_object_set_new(object, "interfaces", interfaces);
 }
 
-static void marker_metrics(const void *instance, struct flowd_metrics *metrics)
-{
-    static const struct flowd_metric entries = {"flowd_marker_entries", FLOWD_METRIC_GAUGE,
-                                                "Entries in the kernel's map of marks."};
-    static const struct flowd_metric failed = {
-        "flowd_marker_failed_entries", FLOWD_METRIC_GAUGE,
-        "Entries that the kernel refused; they are tried again."};
-    static const struct flowd_metric forwarded = {
-        "flowd_marker_forwarded_flows", FLOWD_METRIC_GAUGE,
-        "Live IPv6 flows of which neither end is an address of this host."};
-    const struct marker *marker = instance;
+struct marker_counts {
+    uint64_t entries, failed, forwarded;
+};
 
-    marker_attach_metrics(&marker->attach, metrics);
-    flowd_metrics_add(metrics, &entries, marker_entries_written(&marker->entries), NULL);
-    flowd_metrics_add(metrics, &failed, marker->entries.failed.count, NULL);
-    flowd_metrics_add(metrics, &forwarded, marker->entries.forwarded, NULL);
+static const struct flowd_metric marker_entries = {"flowd_marker_entries", FLOWD_METRIC_GAUGE,
+                                                   "Entries in the kernel's map of marks."};
+static const struct flowd_metric marker_failed = {
+    "flowd_marker_failed_entries", FLOWD_METRIC_GAUGE,
+    "Entries that the kernel refused; they are tried again."};
+static const struct flowd_metric marker_forwarded = {
+    "flowd_marker_forwarded_flows", FLOWD_METRIC_GAUGE,
+    "Live IPv6 flows of which neither end is an address of this host."};
+
+static const struct flowd_counter marker_counters[] = {
+    {.key = "entries", .metric = &marker_entries, FLOWD_COUNTED(struct marker_counts, entries)},
+    {.key = "entriesFailed", .metric = &marker_failed, FLOWD_COUNTED(struct marker_counts, failed)},
+    {.key = "flowsForwarded",
+     .metric = &marker_forwarded,
+     FLOWD_COUNTED(struct marker_counts, forwarded)},
+    {.key = NULL},
+};
+
+static void marker_count(const void *instance, const struct flowd_counter_sink *sink)
+{
+    const struct marker *marker = instance;
+    const struct marker_counts counts = {.entries = marker_entries_written(&marker->entries),
+                                         .failed = marker->entries.failed.count,
+                                         .forwarded = marker->entries.forwarded};
+
+    flowd_counters_put(sink, marker_counters, &counts, NULL);
+    marker_attach_count(&marker->attach, sink);
 }
 
 static int marker_clean_up(const void *config, const struct flowd_strings *interfaces,
@@ -582,7 +584,7 @@ const struct flowd_module flowd_backend_marker = {
     .stop = marker_stop,
     .ready = marker_ready,
     .status = marker_status,
-    .metrics = marker_metrics,
+    .count = marker_count,
     .clean = marker_clean_up,
     .backend = &ops,
 };

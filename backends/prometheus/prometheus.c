@@ -15,7 +15,7 @@
 #include "daemon/base/log.h"
 #include "daemon/flow/flow.h"
 #include "daemon/hub/hub.h"
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/net/address.h"
 #include "daemon/net/listen_fds.h"
 #include "daemon/options/warnings.h"
@@ -116,19 +116,13 @@ static void status(const void *instance, json_t *object)
     const struct prometheus *prometheus = instance;
 
     flowd_http_server_listeners(prometheus->server, object);
-    json_object_set_new(object, "connections",
-                        json_integer(flowd_http_server_connections(prometheus->server)));
-    json_object_set_new(
-        object, "scrapes",
-        json_pack("{s:I, s:I, s:I, s:I}", "underWay", (json_int_t)prometheus->scrape_count,
-                  "served", (json_int_t)prometheus->served, "refused",
-                  (json_int_t)prometheus->refused, "broken", (json_int_t)prometheus->broken));
-    json_object_set_new(object, "series", json_integer((json_int_t)prometheus->series));
-    json_object_set_new(object, "seriesLeftOut", json_integer((json_int_t)prometheus->left_out));
 }
 
 static const struct flowd_metric scrapes = {"flowd_prometheus_scrapes_total", FLOWD_METRIC_COUNTER,
                                             "Scrapes that were served, refused, or broken off."};
+static const struct flowd_metric under_way = {"flowd_prometheus_scrapes_under_way",
+                                              FLOWD_METRIC_GAUGE,
+                                              "Scrapes that are being answered, this one too."};
 static const struct flowd_metric series = {"flowd_prometheus_series", FLOWD_METRIC_GAUGE,
                                            "Series of flows in the latest scrape."};
 static const struct flowd_metric left_out = {
@@ -138,17 +132,28 @@ static const struct flowd_metric left_out_total = {
     "flowd_prometheus_series_omitted_total", FLOWD_METRIC_COUNTER,
     "Series of flows that scrapes left out because of maxSeries."};
 
-static void metrics(const void *instance, struct flowd_metrics *out)
+#define COUNTED(member) FLOWD_COUNTED(struct prometheus, member)
+
+static const struct flowd_counter counters[] = {
+    {.key = "scrapes.underWay", .metric = &under_way, COUNTED(scrape_count)},
+    {.key = "scrapes.served", .metric = &scrapes, .labels = {"result", "served"}, COUNTED(served)},
+    {.key = "scrapes.refused",
+     .metric = &scrapes,
+     .labels = {"result", "refused"},
+     COUNTED(refused)},
+    {.key = "scrapes.broken", .metric = &scrapes, .labels = {"result", "broken"}, COUNTED(broken)},
+    {.key = "series", .metric = &series, COUNTED(series)},
+    {.key = "seriesLeftOut", .metric = &left_out, COUNTED(left_out)},
+    {.key = "seriesLeftOutTotal", .metric = &left_out_total, COUNTED(left_out_total)},
+    {.key = NULL},
+};
+
+static void count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct prometheus *prometheus = instance;
 
-    flowd_metrics_add(out, &scrapes, prometheus->served, FLOWD_LABELS("result", "served"));
-    flowd_metrics_add(out, &scrapes, prometheus->refused, FLOWD_LABELS("result", "refused"));
-    flowd_metrics_add(out, &scrapes, prometheus->broken, FLOWD_LABELS("result", "broken"));
-    flowd_metrics_add(out, &series, prometheus->series, NULL);
-    flowd_metrics_add(out, &left_out, prometheus->left_out, NULL);
-    flowd_metrics_add(out, &left_out_total, prometheus->left_out_total, NULL);
-    flowd_http_server_metrics(prometheus->server, out);
+    flowd_counters_put(sink, counters, prometheus, NULL);
+    flowd_http_server_count(prometheus->server, sink);
 }
 
 static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
@@ -224,6 +229,6 @@ const struct flowd_module flowd_backend_prometheus = {
     .stop = stop,
     .ready = ready,
     .status = status,
-    .metrics = metrics,
+    .count = count,
     .backend = &ops,
 };

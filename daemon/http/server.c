@@ -15,7 +15,7 @@
 
 #include "daemon/base/descriptors.h"
 #include "daemon/base/log.h"
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 #include "internal.h"
 
 #define ACCEPTS_PER_RUN 32
@@ -213,21 +213,34 @@ static const struct flowd_metric refused = {"flowd_http_refused_connections_tota
 static const struct flowd_metric timeouts = {"flowd_http_timeouts_total", FLOWD_METRIC_COUNTER,
                                              "HTTP requests and answers that were too slow."};
 
-void flowd_http_server_metrics(const struct flowd_http_server *server,
-                               struct flowd_metrics *metrics)
-{
-    static const char *const classes[] = {[2] = "2xx", [4] = "4xx", [5] = "5xx"};
-    const struct flowd_http_counters *counters = &server->counters;
-    const char *dot = strrchr(server->name, '.');
-    const char *name = dot != NULL ? dot + 1 : server->name;
+#define COUNTED(member) FLOWD_COUNTED(struct flowd_http_server, member)
 
-    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
-        if (classes[i] != NULL)
-            flowd_metrics_add(metrics, &answers, counters->answers[i],
-                              FLOWD_LABELS("server", name, "class", classes[i]));
-    flowd_metrics_add(metrics, &rejected, counters->rejected, FLOWD_LABELS("server", name));
-    flowd_metrics_add(metrics, &connections, counters->connections, FLOWD_LABELS("server", name));
-    flowd_metrics_add(metrics, &open_connections, server->count, FLOWD_LABELS("server", name));
-    flowd_metrics_add(metrics, &refused, counters->refused, FLOWD_LABELS("server", name));
-    flowd_metrics_add(metrics, &timeouts, counters->timeouts, FLOWD_LABELS("server", name));
+static const struct flowd_counter counters[] = {
+    {.key = "connections", .metric = &open_connections, COUNTED(count)},
+    {.key = "connectionsAccepted", .metric = &connections, COUNTED(counters.connections)},
+    {.key = "connectionsRefused", .metric = &refused, COUNTED(counters.refused)},
+    {.key = "answers.2xx",
+     .metric = &answers,
+     .labels = {"class", "2xx"},
+     COUNTED(counters.answers[2])},
+    {.key = "answers.4xx",
+     .metric = &answers,
+     .labels = {"class", "4xx"},
+     COUNTED(counters.answers[4])},
+    {.key = "answers.5xx",
+     .metric = &answers,
+     .labels = {"class", "5xx"},
+     COUNTED(counters.answers[5])},
+    {.key = "answers.rejected", .metric = &rejected, COUNTED(counters.rejected)},
+    {.key = "timeouts", .metric = &timeouts, COUNTED(counters.timeouts)},
+    {.key = NULL},
+};
+
+void flowd_http_server_count(const struct flowd_http_server *server,
+                             const struct flowd_counter_sink *sink)
+{
+    const char *dot = strrchr(server->name, '.');
+
+    flowd_counters_put(sink, counters, server,
+                       FLOWD_LABELS("server", dot != NULL ? dot + 1 : server->name));
 }

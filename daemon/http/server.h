@@ -18,7 +18,7 @@
 #include "daemon/http/target.h"
 
 struct ev_loop;
-struct flowd_metrics;
+struct flowd_counter_sink;
 struct flowd_http_server;
 /* One request that is to be answered once. */
 struct flowd_http_exchange;
@@ -140,9 +140,9 @@ flowd_http_server_counters(const struct flowd_http_server *server);
 unsigned flowd_http_server_connections(const struct flowd_http_server *server);
 /* The buffers of all connections hold so much that large answers should wait (503). */
 bool flowd_http_server_crowded(const struct flowd_http_server *server);
-/* The server's counters as metrics, with its name as the label "server". */
-void flowd_http_server_metrics(const struct flowd_http_server *server,
-                               struct flowd_metrics *metrics);
+/* Puts the server's counters; as metrics they have its name as the label "server". */
+void flowd_http_server_count(const struct flowd_http_server *server,
+                             const struct flowd_counter_sink *sink);
 
 /*
  * The text that the next answer will have as its body, emptied. It belongs to the server, so it is

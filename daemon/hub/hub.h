@@ -11,7 +11,6 @@
  */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,6 +20,7 @@
 #include "daemon/hub/source.h"
 #include "daemon/hub/waiters.h"
 
+struct flowd_counter_sink;
 struct flowd_flow_table;
 struct flowd_tcp_sample;
 
@@ -132,5 +132,5 @@ struct flowd_flow *flowd_hub_next_within(struct flowd_hub *hub, uint32_t *cursor
 /* What backend slot says of the flow; NULL: no such backend. *failed may be NULL. */
 const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct flowd_flow *flow,
                                      unsigned slot, const char **backend_name, bool *failed);
-/* "events" and "flows" of the status. Returns owned or NULL. */
-json_t *flowd_hub_status(const struct flowd_hub *hub);
+/* Puts the counters of flows and events: "flows" and "events" of the status. */
+void flowd_hub_count(const struct flowd_hub *hub, const struct flowd_counter_sink *sink);

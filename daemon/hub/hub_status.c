@@ -3,15 +3,39 @@
  * of each source.
  */
 #include "daemon/hub/hub.h"
+#include "daemon/metrics/counter.h"
 
-json_t *flowd_hub_status(const struct flowd_hub *hub)
+struct hub_counts {
+    uint64_t live, max, started, ended, damaged;
+};
+
+static const struct flowd_metric live = {"flowd_flows", FLOWD_METRIC_GAUGE, "Live flows."};
+static const struct flowd_metric max = {"flowd_flows_max", FLOWD_METRIC_GAUGE,
+                                        "Flows that may be live at once."};
+static const struct flowd_metric started = {"flowd_flows_started_total", FLOWD_METRIC_COUNTER,
+                                            "Flows that have started."};
+static const struct flowd_metric ended = {
+    "flowd_flows_ended_total", FLOWD_METRIC_COUNTER,
+    "Flows that have ended, by whatever: an event, their socket, a time-out, a request."};
+static const struct flowd_metric damaged = {
+    "flowd_state_damaged_records", FLOWD_METRIC_GAUGE,
+    "Records of the state file that were damaged and dropped when flowd started."};
+
+static const struct flowd_counter counters[] = {
+    {.key = "flows.live", .metric = &live, FLOWD_COUNTED(struct hub_counts, live)},
+    {.key = "flows.max", .metric = &max, FLOWD_COUNTED(struct hub_counts, max)},
+    {.key = "flows.started", .metric = &started, FLOWD_COUNTED(struct hub_counts, started)},
+    {.key = "flows.ended", .metric = &ended, FLOWD_COUNTED(struct hub_counts, ended)},
+    {.key = "flows.damaged", .metric = &damaged, FLOWD_COUNTED(struct hub_counts, damaged)},
+    {.key = NULL},
+};
+
+void flowd_hub_count(const struct flowd_hub *hub, const struct flowd_counter_sink *sink)
 {
-    uint64_t started, ended;
+    struct hub_counts counts = {
+        .live = flowd_hub_live(hub), .max = flowd_hub_max(hub), .damaged = flowd_hub_damaged(hub)};
 
-    flowd_hub_totals(hub, &started, &ended);
-    return json_pack("{s:{s:I, s:I, s:I, s:I, s:I}, s:o}", "flows", "live",
-                     (json_int_t)flowd_hub_live(hub), "max", (json_int_t)flowd_hub_max(hub),
-                     "started", (json_int_t)started, "ended", (json_int_t)ended, "damaged",
-                     (json_int_t)flowd_hub_damaged(hub), "events",
-                     flowd_source_json(flowd_hub_sources(hub)));
+    flowd_hub_totals(hub, &counts.started, &counts.ended);
+    flowd_counters_put(sink, counters, &counts, NULL);
+    flowd_sources_count(flowd_hub_sources(hub), sink);
 }

@@ -19,6 +19,7 @@
 #include "daemon/options/option.h"
 
 struct ev_loop;
+struct flowd_counter_sink;
 struct flowd_hub;
 struct flowd_host;
 struct flowd_listen_fds;
@@ -160,12 +161,13 @@ struct flowd_module {
     /* 0, or -EAGAIN with the reason why it does not do what it is configured for; may be NULL. */
     int (*ready)(const void *instance, struct flowd_error *err);
     /*
-     * Adds members to the module's object in the status; may be NULL. "interfaces" stands in the
-     * status itself and not in the object.
+     * Adds members that are no counters to the module's object in the status; may be NULL.
+     * "interfaces" stands in the status itself and not in the object.
      */
     void (*status)(const void *instance, json_t *object);
-    /* Writes the module's own metric families; may be NULL. */
-    void (*metrics)(const void *instance, struct flowd_metrics *metrics);
+    /* Puts the module's counters (flowd_counters_put) into its object or the metrics; may be NULL.
+     */
+    void (*count)(const void *instance, const struct flowd_counter_sink *sink);
     /*
      * `flowd clean`: removes kernel state that any flowd left. interfaces (may be empty: all).
      * Prints nothing; appends what it removed to removed. May be NULL.

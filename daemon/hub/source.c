@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 
 const char *const flowd_result_names[FLOWD_RESULTS] = {"started", "known",   "restarted",
                                                        "ended",   "unknown", "refused"};
@@ -43,32 +43,6 @@ void flowd_source_free_all(struct flowd_source **list)
     }
 }
 
-static json_t *source_json(const struct flowd_source *source)
-{
-    json_t *object = json_object();
-
-    for (int state = 0; state < FLOWD_EVENT_STATES; state++) {
-        json_t *results = json_object();
-
-        for (int result = 0; result < FLOWD_RESULTS; result++)
-            if (source->events[state][result] > 0)
-                json_object_set_new(results, flowd_result_names[result],
-                                    json_integer((json_int_t)source->events[state][result]));
-        json_object_set_new(object, flowd_event_state_names[state], results);
-    }
-    json_object_set_new(object, "malformed", json_integer((json_int_t)source->malformed));
-    return object;
-}
-
-json_t *flowd_source_json(const struct flowd_source *list)
-{
-    json_t *events = json_object();
-
-    for (const struct flowd_source *source = list; source != NULL; source = source->next)
-        json_object_set_new(events, source->name, source_json(source));
-    return events;
-}
-
 /* What can become of an event in each state; a counter that is there from the start shows its first
  * event too. */
 static bool is_possible(int state, int result)
@@ -78,23 +52,63 @@ static bool is_possible(int state, int result)
     return result == FLOWD_REFUSED || ends == (state == FLOWD_EVENT_END);
 }
 
-void flowd_source_metrics(const struct flowd_source *list, struct flowd_metrics *metrics)
-{
-    static const struct flowd_metric events = {"flowd_events_total", FLOWD_METRIC_COUNTER,
-                                               "Flow events, and what became of them."};
-    static const struct flowd_metric malformed = {"flowd_malformed_inputs_total",
-                                                  FLOWD_METRIC_COUNTER,
-                                                  "Input that was no flow event at all."};
+static const struct flowd_metric events = {"flowd_events_total", FLOWD_METRIC_COUNTER,
+                                           "Flow events, and what became of them."};
+static const struct flowd_metric malformed = {"flowd_malformed_inputs_total", FLOWD_METRIC_COUNTER,
+                                              "Input that was no flow event at all."};
 
+static const struct flowd_counter counters[] = {
+    {.key = "malformed", .metric = &malformed, FLOWD_COUNTED(struct flowd_source, malformed)},
+    {.key = NULL},
+};
+
+/* In the status what has not happened is left out. */
+static void count_events(const struct flowd_source *source, int state,
+                         const struct flowd_counter_sink *sink)
+{
+    const char *name = flowd_event_state_names[state];
+
+    for (int result = 0; result < FLOWD_RESULTS; result++) {
+        uint64_t number = source->events[state][result];
+
+        if (sink->status != NULL && number > 0)
+            json_object_set_new(sink->status, flowd_result_names[result],
+                                json_integer((json_int_t)number));
+        if (sink->metrics != NULL && (is_possible(state, result) || number > 0))
+            flowd_metrics_add(sink->metrics, &events, number,
+                              FLOWD_LABELS("plugin", source->name, "state", name, "result",
+                                           flowd_result_names[result]));
+    }
+}
+
+static void count_source(const struct flowd_source *source, const struct flowd_counter_sink *sink)
+{
+    for (int state = 0; state < FLOWD_EVENT_STATES; state++) {
+        struct flowd_counter_sink results = *sink;
+
+        if (sink->status != NULL) {
+            results.status = json_object();
+            json_object_set_new(sink->status, flowd_event_state_names[state], results.status);
+        }
+        count_events(source, state, &results);
+    }
+    flowd_counters_put(sink, counters, source, FLOWD_LABELS("plugin", source->name));
+}
+
+void flowd_sources_count(const struct flowd_source *list, const struct flowd_counter_sink *sink)
+{
+    struct flowd_counter_sink own = *sink;
+    json_t *all = NULL;
+
+    if (sink->status != NULL) {
+        all = json_object();
+        json_object_set_new(sink->status, "events", all);
+    }
     for (const struct flowd_source *source = list; source != NULL; source = source->next) {
-        for (int state = 0; state < FLOWD_EVENT_STATES; state++)
-            for (int result = 0; result < FLOWD_RESULTS; result++)
-                if (is_possible(state, result) || source->events[state][result] > 0)
-                    flowd_metrics_add(metrics, &events, source->events[state][result],
-                                      FLOWD_LABELS("plugin", source->name, "state",
-                                                   flowd_event_state_names[state], "result",
-                                                   flowd_result_names[result]));
-        flowd_metrics_add(metrics, &malformed, source->malformed,
-                          FLOWD_LABELS("plugin", source->name));
+        if (all != NULL) {
+            own.status = json_object();
+            json_object_set_new(all, source->name, own.status);
+        }
+        count_source(source, &own);
     }
 }

@@ -4,13 +4,12 @@
  */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/flow/flow.h"
 
-struct flowd_metrics;
+struct flowd_counter_sink;
 
 /* What became of an event. */
 enum flowd_result {
@@ -37,7 +36,5 @@ struct flowd_source *flowd_source_find(struct flowd_source **list, const char *n
 void flowd_source_free_all(struct flowd_source **list);
 /* Whether it announced the flow, in this process or an earlier one. */
 bool flowd_source_announced(const struct flowd_source *source, const struct flowd_flow *flow);
-/* "events" of the status. Returns owned or NULL. */
-json_t *flowd_source_json(const struct flowd_source *list);
-/* The same as metrics. */
-void flowd_source_metrics(const struct flowd_source *list, struct flowd_metrics *metrics);
+/* Puts the counters of each; in the status they are the object "events". */
+void flowd_sources_count(const struct flowd_source *list, const struct flowd_counter_sink *sink);

@@ -25,7 +25,7 @@
 #include "daemon/liveness/attendance.h"
 #include "daemon/liveness/lingering.h"
 #include "daemon/liveness/recovery.h"
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/net/host.h"
 #include "daemon/tcp/flow_socket.h"
 #include "daemon/tcp/sock_diag.h"
@@ -330,45 +330,56 @@ void flowd_closures_free(struct flowd_closures *closures)
     free(closures);
 }
 
-/* At once, or after they lingered. */
-static uint64_t count_ended(const struct flowd_closures *closures)
-{
-    return closures->ended + closures->lingering.ended;
-}
+struct closure_counts {
+    uint64_t notifications, losses, aborts, ended, lingering, reused, waiting;
+};
 
-/* Seen when a connection's end was told of, or after it was seen closed. */
-static uint64_t count_reused(const struct flowd_closures *closures)
-{
-    return closures->reused + closures->lingering.reused;
-}
+static const struct flowd_metric notifications = {
+    "flowd_closure_notifications_total", FLOWD_METRIC_COUNTER,
+    "Closed TCP sockets that the kernel told of, whether of a flow or not."};
+static const struct flowd_metric losses = {
+    "flowd_closure_losses_total", FLOWD_METRIC_COUNTER,
+    "Times that the kernel dropped such notifications; every flow was looked at then."};
+static const struct flowd_metric aborts = {
+    "flowd_closure_aborts_total", FLOWD_METRIC_COUNTER,
+    "Notifications of aborted connections, which do not name the remote port."};
+static const struct flowd_metric ended = {"flowd_closure_ended_flows_total", FLOWD_METRIC_COUNTER,
+                                          "Flows that ended with their socket."};
+static const struct flowd_metric lingering = {
+    "flowd_closure_lingering_flows", FLOWD_METRIC_GAUGE,
+    "Flows of which one end has closed and the kernel still acknowledges for the other."};
+static const struct flowd_metric reused = {
+    "flowd_closure_reused_flows_total", FLOWD_METRIC_COUNTER,
+    "Flows that went on because another connection had the same addresses and ports."};
+static const struct flowd_metric waiting = {"flowd_closure_waiting_flows", FLOWD_METRIC_GAUGE,
+                                            "Flows that have not had their connection yet."};
 
-json_t *flowd_closures_status(const struct flowd_closures *closures)
-{
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "notifications", (json_int_t)closures->notifications,
-        "losses", (json_int_t)closures->losses, "aborts", (json_int_t)closures->aborts, "ended",
-        (json_int_t)count_ended(closures), "lingering",
-        (json_int_t)flowd_lingering_count(&closures->lingering), "reused",
-        (json_int_t)count_reused(closures), "waiting", (json_int_t)closures->attendance.waiting);
-}
+#define COUNTED(member) FLOWD_COUNTED(struct closure_counts, member)
 
-void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics)
-{
-    static const struct flowd_metric notifications = {
-        "flowd_closure_notifications_total", FLOWD_METRIC_COUNTER,
-        "Closed TCP sockets that the kernel told of, whether of a flow or not."};
-    static const struct flowd_metric losses = {
-        "flowd_closure_losses_total", FLOWD_METRIC_COUNTER,
-        "Times that the kernel dropped such notifications; every flow was looked at then."};
-    static const struct flowd_metric ended = {"flowd_closure_ended_flows_total",
-                                              FLOWD_METRIC_COUNTER,
-                                              "Flows that ended with their socket."};
-    static const struct flowd_metric reused = {
-        "flowd_closure_reused_flows_total", FLOWD_METRIC_COUNTER,
-        "Flows that went on because another connection had the same addresses and ports."};
+static const struct flowd_counter counters[] = {
+    {.key = "closures.notifications", .metric = &notifications, COUNTED(notifications)},
+    {.key = "closures.losses", .metric = &losses, COUNTED(losses)},
+    {.key = "closures.aborts", .metric = &aborts, COUNTED(aborts)},
+    {.key = "closures.ended", .metric = &ended, COUNTED(ended)},
+    {.key = "closures.lingering", .metric = &lingering, COUNTED(lingering)},
+    {.key = "closures.reused", .metric = &reused, COUNTED(reused)},
+    {.key = "closures.waiting", .metric = &waiting, COUNTED(waiting)},
+    {.key = NULL},
+};
 
-    flowd_metrics_add(metrics, &notifications, closures->notifications, NULL);
-    flowd_metrics_add(metrics, &losses, closures->losses, NULL);
-    flowd_metrics_add(metrics, &ended, count_ended(closures), NULL);
-    flowd_metrics_add(metrics, &reused, count_reused(closures), NULL);
+void flowd_closures_count(const struct flowd_closures *closures,
+                          const struct flowd_counter_sink *sink)
+{
+    const struct closure_counts counts = {
+        .notifications = closures->notifications,
+        .losses = closures->losses,
+        .aborts = closures->aborts,
+        /* When a connection's end was told of, or after it was seen closed. */
+        .ended = closures->ended + closures->lingering.ended,
+        .lingering = flowd_lingering_count(&closures->lingering),
+        .reused = closures->reused + closures->lingering.reused,
+        .waiting = closures->attendance.waiting,
+    };
+
+    flowd_counters_put(sink, counters, &counts, NULL);
 }

@@ -8,14 +8,13 @@
  */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 
 #include "daemon/base/error.h"
 
 struct flowd_closures;
 struct flowd_context;
-struct flowd_metrics;
+struct flowd_counter_sink;
 
 /*
  * Looks at the flows that are live, and begins to listen. restarted: a process that listened too
@@ -25,7 +24,6 @@ struct flowd_metrics;
 int flowd_closures_new(const struct flowd_context *context, bool restarted,
                        struct flowd_closures **out, struct flowd_error *err);
 void flowd_closures_free(struct flowd_closures *closures);
-/* "closures" of the status. Returns owned or NULL. */
-json_t *flowd_closures_status(const struct flowd_closures *closures);
-/* The same as metrics. */
-void flowd_closures_metrics(const struct flowd_closures *closures, struct flowd_metrics *metrics);
+/* Puts its counters; in the status they are the object "closures". */
+void flowd_closures_count(const struct flowd_closures *closures,
+                          const struct flowd_counter_sink *sink);

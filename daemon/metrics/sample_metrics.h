@@ -1,15 +1,11 @@
 /*
- * The metrics that every enricher has.
+ * The metrics that every enricher has, with its name as the label "enricher".
  */
 #pragma once
 
-#include <stdint.h>
+#include "daemon/metrics/metrics.h"
 
-struct flowd_metrics;
-
-/* What became of samples: "taken", or why they were not. */
-void flowd_sample_metrics_add(struct flowd_metrics *metrics, const char *enricher,
-                              const char *result, uint64_t count);
+/* What became of samples, by the label "result": "taken", or why they were not. */
+extern const struct flowd_metric flowd_samples_metric;
 /* Flows that the enricher samples. */
-void flowd_sample_metrics_watched(struct flowd_metrics *metrics, const char *enricher,
-                                  uint64_t count);
+extern const struct flowd_metric flowd_watched_metric;

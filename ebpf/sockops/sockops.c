@@ -19,7 +19,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/timestamp.h"
-#include "daemon/metrics/metrics.h"
+#include "daemon/metrics/counter.h"
 #include "ebpf/sockops.h"
 #include "ebpf/sockops/program.h"
 
@@ -227,35 +227,55 @@ int flowd_sockops_visit_existing(struct flowd_sockops *sockops)
     return 0;
 }
 
-void flowd_sockops_status(const struct flowd_sockops *sockops, json_t *object)
+struct sockops_counts {
+    uint64_t records, lost, unreadable, elsewhere, unwanted;
+};
+
+static const struct flowd_metric sockops_records = {
+    "flowd_sockops_records_total", FLOWD_METRIC_COUNTER,
+    "What an sk_ops program told: read, lost for want of room, or not understood."};
+static const struct flowd_metric sockops_passed_over = {
+    "flowd_sockops_passed_over_total", FLOWD_METRIC_COUNTER,
+    "Calls of an sk_ops program for sockets of other network namespaces (elsewhere), and for those "
+    "that are out of range or not watched (unwanted)."};
+
+static const struct flowd_counter counters[] = {
+    {.key = "records",
+     .metric = &sockops_records,
+     .labels = {"result", "read"},
+     FLOWD_COUNTED(struct sockops_counts, records)},
+    {.key = "lost",
+     .metric = &sockops_records,
+     .labels = {"result", "lost"},
+     FLOWD_COUNTED(struct sockops_counts, lost)},
+    {.key = "unreadable",
+     .metric = &sockops_records,
+     .labels = {"result", "unreadable"},
+     FLOWD_COUNTED(struct sockops_counts, unreadable)},
+    {.key = "elsewhere",
+     .metric = &sockops_passed_over,
+     .labels = {"reason", "elsewhere"},
+     FLOWD_COUNTED(struct sockops_counts, elsewhere)},
+    {.key = "unwanted",
+     .metric = &sockops_passed_over,
+     .labels = {"reason", "unwanted"},
+     FLOWD_COUNTED(struct sockops_counts, unwanted)},
+    {.key = NULL},
+};
+
+void flowd_sockops_count(const struct flowd_sockops *sockops, const char *module,
+                         const struct flowd_counter_sink *sink)
 {
-    uint64_t counts[FLOWD_SOCKOPS_COUNTS] = {0};
+    uint64_t told[FLOWD_SOCKOPS_COUNTS] = {0};
+    struct sockops_counts counts;
 
-    flowd_sockops_program_counts(&sockops->program, counts);
-    json_object_set_new(object, "records", json_integer((json_int_t)sockops->records));
-    json_object_set_new(object, "lost", json_integer((json_int_t)counts[FLOWD_SOCKOPS_LOST]));
-    json_object_set_new(object, "elsewhere",
-                        json_integer((json_int_t)counts[FLOWD_SOCKOPS_ELSEWHERE]));
-    json_object_set_new(object, "unwanted",
-                        json_integer((json_int_t)counts[FLOWD_SOCKOPS_UNWANTED]));
-    json_object_set_new(object, "unreadable",
-                        json_integer((json_int_t)counts[FLOWD_SOCKOPS_UNREADABLE] +
-                                     (json_int_t)sockops->malformed));
-}
-
-void flowd_sockops_metrics(const struct flowd_sockops *sockops, const char *module,
-                           struct flowd_metrics *metrics)
-{
-    static const struct flowd_metric records = {
-        "flowd_sockops_records_total", FLOWD_METRIC_COUNTER,
-        "What an sk_ops program told: read, lost for want of room, or not understood."};
-    uint64_t counts[FLOWD_SOCKOPS_COUNTS] = {0};
-
-    flowd_sockops_program_counts(&sockops->program, counts);
-    flowd_metrics_add(metrics, &records, sockops->records,
-                      FLOWD_LABELS("module", module, "result", "read"));
-    flowd_metrics_add(metrics, &records, counts[FLOWD_SOCKOPS_LOST],
-                      FLOWD_LABELS("module", module, "result", "lost"));
-    flowd_metrics_add(metrics, &records, counts[FLOWD_SOCKOPS_UNREADABLE] + sockops->malformed,
-                      FLOWD_LABELS("module", module, "result", "unreadable"));
+    flowd_sockops_program_counts(&sockops->program, told);
+    counts = (struct sockops_counts){
+        .records = sockops->records,
+        .lost = told[FLOWD_SOCKOPS_LOST],
+        .unreadable = told[FLOWD_SOCKOPS_UNREADABLE] + sockops->malformed,
+        .elsewhere = told[FLOWD_SOCKOPS_ELSEWHERE],
+        .unwanted = told[FLOWD_SOCKOPS_UNWANTED],
+    };
+    flowd_counters_put(sink, counters, &counts, FLOWD_LABELS("module", module));
 }

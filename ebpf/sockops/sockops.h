@@ -7,7 +7,6 @@
  */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +15,7 @@
 #include "ebpf/sockops/event.h"
 
 struct ev_loop;
-struct flowd_metrics;
+struct flowd_counter_sink;
 struct flowd_sockops;
 
 enum flowd_sockops_duty {
@@ -71,8 +70,6 @@ int flowd_sockops_unwatch(struct flowd_sockops *sockops, const struct flowd_flow
  */
 int flowd_sockops_visit_existing(struct flowd_sockops *sockops);
 
-/* Adds "records", "lost", ... to a module's object in the status. */
-void flowd_sockops_status(const struct flowd_sockops *sockops, json_t *object);
-/* Adds what was read and what was lost, under the module's name. */
-void flowd_sockops_metrics(const struct flowd_sockops *sockops, const char *module,
-                           struct flowd_metrics *metrics);
+/* Puts what was read, lost and passed over; as metrics they have the module's name. */
+void flowd_sockops_count(const struct flowd_sockops *sockops, const char *module,
+                         const struct flowd_counter_sink *sink);

@@ -19,6 +19,7 @@
 #include "daemon/base/log.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/metrics/sample_metrics.h"
 #include "daemon/net/host.h"
 #include "daemon/tcp/flow_socket.h"
@@ -323,25 +324,27 @@ static int last_sample(void *instance, const struct flowd_flow *flow,
                                     (uint8_t)netlink->config->extensions, sample);
 }
 
-static void status(const void *instance, json_t *object)
+static const struct flowd_counter counters[] = {
+    {.key = "samples",
+     .metric = &flowd_samples_metric,
+     .labels = {"result", "taken"},
+     FLOWD_COUNTED(struct netlink, sampled)},
+    {.key = "withoutSocket",
+     .metric = &flowd_samples_metric,
+     .labels = {"result", "without-socket"},
+     FLOWD_COUNTED(struct netlink, without_socket)},
+    {.key = "unanswered",
+     .metric = &flowd_samples_metric,
+     .labels = {"result", "unanswered"},
+     FLOWD_COUNTED(struct netlink, unanswered)},
+    {.key = "watched", .metric = &flowd_watched_metric, FLOWD_COUNTED(struct netlink, count)},
+    {.key = NULL},
+};
+
+static void count(const void *instance, const struct flowd_counter_sink *sink)
 {
-    const struct netlink *netlink = instance;
-
-    json_object_set_new(object, "watched", json_integer((json_int_t)netlink->count));
-    json_object_set_new(object, "samples", json_integer((json_int_t)netlink->sampled));
-    json_object_set_new(object, "withoutSocket", json_integer((json_int_t)netlink->without_socket));
-    json_object_set_new(object, "unanswered", json_integer((json_int_t)netlink->unanswered));
-}
-
-static void metrics(const void *instance, struct flowd_metrics *out)
-{
-    const struct netlink *netlink = instance;
-    const char *name = flowd_enricher_netlink.name;
-
-    flowd_sample_metrics_add(out, name, "taken", netlink->sampled);
-    flowd_sample_metrics_add(out, name, "without-socket", netlink->without_socket);
-    flowd_sample_metrics_add(out, name, "unanswered", netlink->unanswered);
-    flowd_sample_metrics_watched(out, name, netlink->count);
+    flowd_counters_put(sink, counters, instance,
+                       FLOWD_LABELS("enricher", flowd_enricher_netlink.name));
 }
 
 #define AT(field) offsetof(struct netlink_config, field)
@@ -385,7 +388,6 @@ const struct flowd_module flowd_enricher_netlink = {
     .config_size = sizeof(struct netlink_config),
     .start = start,
     .stop = stop,
-    .status = status,
-    .metrics = metrics,
+    .count = count,
     .enricher = &ops,
 };

@@ -14,6 +14,7 @@
 #include "daemon/base/log.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/metrics/sample_metrics.h"
 #include "daemon/net/host.h"
 #include "daemon/tcp/flow_socket.h"
@@ -163,25 +164,26 @@ static void flow_end(void *instance, struct flowd_flow *flow)
         skops->watched--;
 }
 
-static void status(const void *instance, json_t *object)
-{
-    const struct skops *skops = instance;
+static const struct flowd_counter counters[] = {
+    {.key = "samples",
+     .metric = &flowd_samples_metric,
+     .labels = {"result", "taken"},
+     FLOWD_COUNTED(struct skops, sampled)},
+    {.key = "withoutFlow",
+     .metric = &flowd_samples_metric,
+     .labels = {"result", "without-flow"},
+     FLOWD_COUNTED(struct skops, without_flow)},
+    {.key = "watched", .metric = &flowd_watched_metric, FLOWD_COUNTED(struct skops, watched)},
+    {.key = NULL},
+};
 
-    json_object_set_new(object, "watched", json_integer((json_int_t)skops->watched));
-    json_object_set_new(object, "samples", json_integer((json_int_t)skops->sampled));
-    json_object_set_new(object, "withoutFlow", json_integer((json_int_t)skops->without_flow));
-    flowd_sockops_status(skops->sockops, object);
-}
-
-static void metrics(const void *instance, struct flowd_metrics *out)
+static void count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct skops *skops = instance;
     const char *name = flowd_enricher_skops.name;
 
-    flowd_sample_metrics_add(out, name, "taken", skops->sampled);
-    flowd_sample_metrics_add(out, name, "without-flow", skops->without_flow);
-    flowd_sample_metrics_watched(out, name, skops->watched);
-    flowd_sockops_metrics(skops->sockops, name, out);
+    flowd_counters_put(sink, counters, skops, FLOWD_LABELS("enricher", name));
+    flowd_sockops_count(skops->sockops, name, sink);
 }
 
 #define AT(member) offsetof(struct skops_config, member)
@@ -226,7 +228,6 @@ const struct flowd_module flowd_enricher_skops = {
     .can_be_left_out = true,
     .start = start,
     .stop = stop,
-    .status = status,
-    .metrics = metrics,
+    .count = count,
     .enricher = &ops,
 };

@@ -150,25 +150,15 @@ static int ready(const void *instance, struct flowd_error *err)
 static void status(const void *instance, json_t *object)
 {
     const struct api *api = instance;
-    const struct flowd_http_counters *counters = flowd_http_server_counters(api->server);
 
     flowd_http_server_listeners(api->server, object);
-    json_object_set_new(object, "connections",
-                        json_integer(flowd_http_server_connections(api->server)));
-    json_object_set_new(object, "answers",
-                        json_pack("{s:I, s:I, s:I, s:I}", "2xx", (json_int_t)counters->answers[2],
-                                  "4xx", (json_int_t)counters->answers[4], "5xx",
-                                  (json_int_t)counters->answers[5], "rejected",
-                                  (json_int_t)counters->rejected));
-    json_object_set_new(object, "connectionsRefused", json_integer((json_int_t)counters->refused));
-    json_object_set_new(object, "timeouts", json_integer((json_int_t)counters->timeouts));
 }
 
-static void metrics(const void *instance, struct flowd_metrics *out)
+static void count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct api *api = instance;
 
-    flowd_http_server_metrics(api->server, out);
+    flowd_http_server_count(api->server, sink);
 }
 
 static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
@@ -260,5 +250,5 @@ const struct flowd_module flowd_plugin_api = {
     .stop = stop,
     .ready = ready,
     .status = status,
-    .metrics = metrics,
+    .count = count,
 };

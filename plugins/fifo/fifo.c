@@ -20,6 +20,7 @@
 #include "daemon/base/log.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/net/listen_fds.h"
 #include "daemon/options/warnings.h"
 #include "line.h"
@@ -402,8 +403,22 @@ static void status(const void *instance, json_t *object)
 
     json_object_set_new(object, "path", json_string(path_of(fifo)));
     json_object_set_new(object, "open", json_boolean(!fifo->lost));
-    json_object_set_new(object, "lines", json_integer((json_int_t)fifo->lines));
+    /* Counted by the hub, for each source, and shown with its events too. */
     json_object_set_new(object, "malformed", json_integer((json_int_t)fifo->source->malformed));
+}
+
+static const struct flowd_metric fifo_lines = {
+    "flowd_fifo_lines_total", FLOWD_METRIC_COUNTER,
+    "Lines that were read from the fifo, good and bad; empty ones are not counted."};
+
+static const struct flowd_counter counters[] = {
+    {.key = "lines", .metric = &fifo_lines, FLOWD_COUNTED(struct fifo, lines)},
+    {.key = NULL},
+};
+
+static void count(const void *instance, const struct flowd_counter_sink *sink)
+{
+    flowd_counters_put(sink, counters, instance, NULL);
 }
 
 static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
@@ -466,4 +481,5 @@ const struct flowd_module flowd_plugin_fifo = {
     .stop = stop,
     .ready = ready,
     .status = status,
+    .count = count,
 };

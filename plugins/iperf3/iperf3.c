@@ -16,6 +16,7 @@
 #include "daemon/hub/source.h"
 #include "daemon/liveness/lingering.h"
 #include "daemon/liveness/recovery.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/tcp/flow_socket.h"
 #include "daemon/tcp/sock_diag.h"
 #include "daemon/tcp/tcp_sample.h"
@@ -192,19 +193,23 @@ static void stop(void *instance)
     free(iperf3);
 }
 
-static void status(const void *instance, json_t *object)
+static const struct flowd_metric iperf3_found = {
+    "flowd_iperf3_ends_found_later_total", FLOWD_METRIC_COUNTER,
+    "Flows whose end the sk_ops program did not tell of and a look at the sockets found."};
+
+static const struct flowd_counter counters[] = {
+    {.key = "endsFoundLater",
+     .metric = &iperf3_found,
+     FLOWD_COUNTED(struct iperf3, recovery.found)},
+    {.key = NULL},
+};
+
+static void count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct iperf3 *iperf3 = instance;
 
-    flowd_sockops_status(iperf3->sockops, object);
-    json_object_set_new(object, "endsFoundLater", json_integer((json_int_t)iperf3->recovery.found));
-}
-
-static void metrics(const void *instance, struct flowd_metrics *out)
-{
-    const struct iperf3 *iperf3 = instance;
-
-    flowd_sockops_metrics(iperf3->sockops, flowd_plugin_iperf3.name, out);
+    flowd_sockops_count(iperf3->sockops, flowd_plugin_iperf3.name, sink);
+    flowd_counters_put(sink, counters, iperf3, NULL);
 }
 
 static void check_ports(const int64_t ports[2], const char *path, const char *which,
@@ -288,6 +293,5 @@ const struct flowd_module flowd_plugin_iperf3 = {
     .check = check,
     .start = start,
     .stop = stop,
-    .status = status,
-    .metrics = metrics,
+    .count = count,
 };

@@ -53,14 +53,9 @@ static void stop(void *instance)
     flowd_netlink_scanner_free(instance);
 }
 
-static void status(const void *instance, json_t *object)
+static void count(const void *instance, const struct flowd_counter_sink *sink)
 {
-    flowd_netlink_scanner_status(instance, object);
-}
-
-static void metrics(const void *instance, struct flowd_metrics *out)
-{
-    flowd_netlink_scanner_metrics(instance, out);
+    flowd_netlink_scanner_count(instance, sink);
 }
 
 #define AT(member) offsetof(struct flowd_netlink_config, member)
@@ -112,6 +107,5 @@ const struct flowd_module flowd_plugin_netlink = {
     .start = start,
     .reload = reload,
     .stop = stop,
-    .status = status,
-    .metrics = metrics,
+    .count = count,
 };

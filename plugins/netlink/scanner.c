@@ -16,11 +16,11 @@
 
 #include "announcer.h"
 #include "connections.h"
+#include "counts.h"
 #include "daemon/base/log.h"
 #include "daemon/base/timestamp.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/source.h"
-#include "daemon/metrics/metrics.h"
 #include "daemon/net/host.h"
 #include "daemon/tcp/flow_socket.h"
 #include "daemon/tcp/sock_diag.h"
@@ -36,18 +36,6 @@ enum stage {
     WAITING,  /* for the next scan */
     DUMPING,  /* connections are read */
     CHECKING, /* those that were missing are asked for */
-};
-
-struct counters {
-    uint64_t scans;
-    uint64_t failed;
-    uint64_t interrupted;
-    uint64_t late;   /* scans that took longer than the period */
-    uint64_t reused; /* addresses and ports of a known connection, with another socket */
-    uint64_t missed; /* connections that a dump did not have although they were there */
-    uint64_t seen;   /* connections in the last dump */
-    uint64_t ignored;
-    int64_t last_us; /* how long the last scan took */
 };
 
 struct flowd_netlink_scanner {
@@ -67,7 +55,7 @@ struct flowd_netlink_scanner {
     size_t at;           /* connections up to here are to be checked */
     bool closed_found;   /* the check has met connections that are closed */
     bool confirming;     /* and is made once more, for them */
-    struct counters counters;
+    struct flowd_netlink_scans counters;
     struct flowd_netlink_filter filter;
 };
 
@@ -508,46 +496,18 @@ void flowd_netlink_scanner_reload(struct flowd_netlink_scanner *scanner,
         wait_for_next(scanner);
 }
 
-static void set_count(json_t *object, const char *key, uint64_t value)
+void flowd_netlink_scanner_count(const struct flowd_netlink_scanner *scanner,
+                                 const struct flowd_counter_sink *sink)
 {
-    json_object_set_new(object, key, json_integer((json_int_t)value));
-}
+    const struct flowd_netlink_counts counts = {
+        .scans = scanner->counters,
+        .started = scanner->announcer.started,
+        .ended = scanner->announcer.ended,
+        .refused = scanner->announcer.refused,
+        .known = scanner->connections.count,
+        .networks = scanner->ignored.count,
+        .networks_in_kernel = scanner->without_filter ? 0 : scanner->filter.networks,
+    };
 
-void flowd_netlink_scanner_status(const struct flowd_netlink_scanner *scanner, json_t *object)
-{
-    const struct counters *counters = &scanner->counters;
-
-    set_count(object, "known", scanner->connections.count);
-    set_count(object, "seen", counters->seen);
-    set_count(object, "ignored", counters->ignored);
-    set_count(object, "started", scanner->announcer.started);
-    set_count(object, "ended", scanner->announcer.ended);
-    set_count(object, "refused", scanner->announcer.refused);
-    set_count(object, "reused", counters->reused);
-    set_count(object, "missed", counters->missed);
-    set_count(object, "scans", counters->scans);
-    set_count(object, "failed", counters->failed);
-    set_count(object, "interrupted", counters->interrupted);
-    set_count(object, "late", counters->late);
-    json_object_set_new(object, "lastScanMs", json_real((double)counters->last_us / 1000));
-    set_count(object, "networks", scanner->ignored.count);
-    set_count(object, "networksInKernel", scanner->without_filter ? 0 : scanner->filter.networks);
-}
-
-void flowd_netlink_scanner_metrics(const struct flowd_netlink_scanner *scanner,
-                                   struct flowd_metrics *metrics)
-{
-    static const struct flowd_metric scans = {"flowd_scans_total", FLOWD_METRIC_COUNTER,
-                                              "Scans of the host's TCP connections."};
-    static const struct flowd_metric known = {"flowd_scan_known_connections", FLOWD_METRIC_GAUGE,
-                                              "Connections that the scanner knows."};
-    static const struct flowd_metric duration = {"flowd_scan_duration_seconds", FLOWD_METRIC_GAUGE,
-                                                 "How long the last scan took."};
-    const struct counters *counters = &scanner->counters;
-    const struct flowd_tcp_number took = {.number = (uint64_t)counters->last_us, .decimals = 6};
-
-    flowd_metrics_add(metrics, &scans, counters->scans, FLOWD_LABELS("result", "done"));
-    flowd_metrics_add(metrics, &scans, counters->failed, FLOWD_LABELS("result", "failed"));
-    flowd_metrics_add(metrics, &known, scanner->connections.count, NULL);
-    flowd_metrics_add_number(metrics, &duration, took, NULL);
+    flowd_netlink_counts_put(&counts, sink);
 }

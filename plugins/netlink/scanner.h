@@ -17,7 +17,7 @@
 #include "daemon/options/option.h"
 
 struct flowd_context;
-struct flowd_metrics;
+struct flowd_counter_sink;
 struct flowd_netlink_scanner;
 
 struct flowd_netlink_config {
@@ -42,7 +42,5 @@ void flowd_netlink_scanner_free(struct flowd_netlink_scanner *scanner);
 void flowd_netlink_scanner_reload(struct flowd_netlink_scanner *scanner,
                                   const struct flowd_netlink_config *config);
 
-/* Adds the counters to object. */
-void flowd_netlink_scanner_status(const struct flowd_netlink_scanner *scanner, json_t *object);
-void flowd_netlink_scanner_metrics(const struct flowd_netlink_scanner *scanner,
-                                   struct flowd_metrics *metrics);
+void flowd_netlink_scanner_count(const struct flowd_netlink_scanner *scanner,
+                                 const struct flowd_counter_sink *sink);

@@ -13,6 +13,7 @@ from lab.collector import Collector
 from conftest import base_config
 from lab.exposition import Metrics
 from lab.netns import Pair
+from lab.numbers import numbers
 from lab.traffic import Tcp
 from lab.waiting import until
 
@@ -28,7 +29,7 @@ STATUS = [
     r"interfaces\.veth0\.index", r"interfaces\.veth0\.packets\.(marked|not-ipv6|other-protocol)",
     r"closures\.(notifications|ended)",
     r"modules\.backend\.marker\.(entries|packetsOfNoFlow)",
-    r"modules\.backend\.prometheus\.(connections|scrapes\.served|series)",
+    r"modules\.backend\.prometheus\.(connections|connectionsAccepted|answers\.2xx|scrapes\.served|series)",
     r"modules\.backend\.firefly\.toCollectors\.sent",
     r"modules\.backend\.log\.lines",
     # A flow may be announced before its socket is there, and be asked for when that is closed.
@@ -37,7 +38,7 @@ STATUS = [
     # Connections that are no flow, such as those to the API, and those of other namespaces.
     r"modules\.enricher\.skops\.(withoutFlow|elsewhere)",
     r"modules\.plugin\.namedPipe\.lines",
-    r"modules\.plugin\.api\.(connections|answers\.2xx)",
+    r"modules\.plugin\.api\.(connections|connectionsAccepted|answers\.2xx)",
     r"modules\.plugin\.iperf3\.(records|unwanted|elsewhere)",
     r"modules\.plugin\.netlink\.(known|seen|ignored|started|ended|scans|lastScanMs|networks\w*)",
 ]
@@ -47,28 +48,17 @@ METRICS = [
     r"flowd_closure_(notifications|ended_flows)_total", r"flowd_module_up .*",
     r"flowd_marker_packets_total .*result=(marked|not-ipv6|other-protocol|no-flow)",
     r"flowd_marker_interfaces state=attached", r"flowd_marker_entries",
-    r"flowd_prometheus_(scrapes_total result=served|series)",
+    r"flowd_prometheus_(scrapes_total result=served|scrapes_under_way|series)",
     r"flowd_http_answers_total class=2xx.*", r"flowd_http_(connections_total|open_connections) .*",
     r"flowd_fireflies_total destination=collector,result=sent",
     r"flowd_flow_log_lines_total result=written",
     r"flowd_samples_total .*result=(taken|without-socket|without-flow)",
-    r"flowd_sockops_records_total .*result=(read|elsewhere|unwanted)", r"flowd_watched_flows .*",
-    r"flowd_scan_(duration_seconds|known_connections)", r"flowd_scans_total result=done",
+    r"flowd_sockops_records_total .*result=read", r"flowd_sockops_passed_over_total .*",
+    r"flowd_watched_flows .*", r"flowd_fifo_lines_total", r"flowd_scans_total result=done",
+    r"flowd_scan_(duration_seconds|(known|seen|ignored)_connections|ignored_networks\w*)",
+    r"flowd_scan_flows_total result=(started|ended)",
     r"process_.*", r"flow_tcp_.*",
 ]
-
-
-def numbers(value, path=""):
-    """Every number in a JSON value with its path; objects in lists go by their kind and name."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from numbers(inner, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            names = [inner[key] for key in ("kind", "name") if key in inner] if isinstance(inner, dict) else []
-            yield from numbers(inner, ".".join([path, *(names or [str(number)])]))
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield path, value
 
 
 def gone_wrong(counted, ordinary):
@@ -183,7 +173,9 @@ def test_an_ordinary_run(pair, make_flowd, directory, pin_path, plugins, enriche
         api.get("/readyz").expect(200)
         metrics = Api(pair.near, port=9000)
         metrics.get("/metrics").expect(200)
-        until(lambda: api.status()["closures"]["lingering"] == 0, "nothing that waits")
+        # How many flows wait for their connection is what a look, each second or so, has found.
+        until(lambda: not {"lingering", "waiting"} & {key for key, value in api.status()["closures"].items() if value},
+              "nothing that waits")
         assert gone_wrong(numbers(api.status()), STATUS) == {}
         assert gone_wrong(series(metrics.get("/metrics").expect(200).body.decode()), METRICS) == {}
         assert not re.search(r" (warning|error) ", daemon.log()), daemon.log()

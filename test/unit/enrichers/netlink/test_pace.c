@@ -19,6 +19,7 @@
 #include "daemon/flow/flow_table.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/metrics/counter.h"
 #include "daemon/net/host.h"
 #include "daemon/tcp/sock_diag.h"
 
@@ -96,9 +97,10 @@ static void announce(uint32_t number)
 static json_int_t asked(void)
 {
     json_t *status = json_object();
+    const struct flowd_counter_sink sink = {.status = status};
     json_int_t count;
 
-    flowd_enricher_netlink.status(enricher, status);
+    flowd_enricher_netlink.count(enricher, &sink);
     count = json_integer_value(json_object_get(status, "withoutSocket")) +
             json_integer_value(json_object_get(status, "unanswered"));
     json_decref(status);
