@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/base/timestamp.h"
+#include "daemon/base/vector.h"
 #include "daemon/flow/flow.h"
 
 /* A rate is shown for so many spans after the last sample; then the flow has no socket any more. */
@@ -136,17 +137,7 @@ int top_rows_take(struct top_rows *rows, const json_t *flow, int64_t now_ms)
 
 static int make_room(struct top_rows *rows)
 {
-    size_t count = HASH_COUNT(rows->by_id);
-    struct top_row **sorted;
-
-    if (count <= rows->capacity)
-        return 0;
-    sorted = realloc(rows->sorted, count * sizeof(struct top_row *));
-    if (sorted == NULL)
-        return -ENOMEM;
-    rows->sorted = sorted;
-    rows->capacity = count;
-    return 0;
+    return flowd_vector_reserve(&rows->sorted, &rows->capacity, HASH_COUNT(rows->by_id));
 }
 
 /* Samples that have stopped coming say nothing of the rate. */

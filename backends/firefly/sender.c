@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/base/text.h"
+#include "daemon/base/vector.h"
 
 #define BATCH 256
 #define WAITING_MAX 65536
@@ -197,21 +198,6 @@ void flowd_sender_free(struct flowd_sender *sender)
     free(sender);
 }
 
-static bool reserve(struct queue *queue)
-{
-    size_t capacity = queue->capacity > 0 ? queue->capacity * 2 : 256;
-    struct datagram *datagrams;
-
-    if (queue->count < queue->capacity)
-        return true;
-    datagrams = realloc(queue->datagrams, capacity * sizeof(*datagrams));
-    if (datagrams == NULL)
-        return false;
-    queue->datagrams = datagrams;
-    queue->capacity = capacity;
-    return true;
-}
-
 void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_storage *address,
                         const char *data, size_t length, uint64_t tag, bool to_collector)
 {
@@ -228,7 +214,7 @@ void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_stora
     }
     flowd_text_append(&queue->bytes, data, length);
     if (queue->count - queue->sent >= WAITING_MAX || flowd_text_failed(&queue->bytes) ||
-        !reserve(queue)) {
+        flowd_vector_reserve(&queue->datagrams, &queue->capacity, queue->count + 1) < 0) {
         if (!flowd_text_failed(&queue->bytes))
             queue->bytes.length = offset;
         queue->bytes.failed = false;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/vector.h"
 #include "daemon/net/host.h"
 #include "hook.h"
 #include "tcx.h"
@@ -74,16 +75,8 @@ static struct marker_interface *add_interface(struct marker_attach *attach, cons
 {
     struct marker_interface *interface;
 
-    if (attach->count == attach->capacity) {
-        size_t capacity = attach->capacity > 0 ? attach->capacity * 2 : 8;
-        struct marker_interface *interfaces =
-            realloc(attach->interfaces, capacity * sizeof(*interfaces));
-
-        if (interfaces == NULL)
-            return NULL;
-        attach->interfaces = interfaces;
-        attach->capacity = capacity;
-    }
+    if (flowd_vector_reserve(&attach->interfaces, &attach->capacity, attach->count + 1) < 0)
+        return NULL;
     interface = &attach->interfaces[attach->count++];
     *interface = (struct marker_interface){.link_fd = -1};
     snprintf(interface->name, sizeof(interface->name), "%s", name);

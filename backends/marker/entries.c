@@ -15,6 +15,7 @@
 
 #include "batch.h"
 #include "daemon/base/log.h"
+#include "daemon/base/vector.h"
 #include "daemon/flow/flow_table.h"
 #include "daemon/hub/hub.h"
 #include "daemon/net/host.h"
@@ -84,15 +85,8 @@ static marker_ref find_winner(struct marker_entries *entries, const struct flowd
 
 static int list_add(struct marker_dirty_list *list, const struct marker_dirty *item)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity > 0 ? list->capacity * 2 : 64;
-        struct marker_dirty *items = realloc(list->items, capacity * sizeof(*items));
-
-        if (items == NULL)
-            return -ENOMEM;
-        list->items = items;
-        list->capacity = capacity;
-    }
+    if (flowd_vector_reserve(&list->items, &list->capacity, list->count + 1) < 0)
+        return -ENOMEM;
     list->items[list->count++] = *item;
     return 0;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/base/timestamp.h"
+#include "daemon/base/vector.h"
 #include "daemon/flow/flow.h"
 #include "daemon/hub/hub.h"
 #include "prometheus.h"
@@ -75,15 +76,8 @@ static int copy_flow(struct prometheus_scrape *scrape, const struct flowd_flow *
 {
     size_t begin = scrape->labels.length;
 
-    if (scrape->flow_count == scrape->flow_capacity) {
-        size_t capacity = scrape->flow_capacity > 0 ? 2 * scrape->flow_capacity : 64;
-        struct series_flow *flows = realloc(scrape->flows, capacity * sizeof(*flows));
-
-        if (flows == NULL)
-            return -ENOMEM;
-        scrape->flows = flows;
-        scrape->flow_capacity = capacity;
-    }
+    if (flowd_vector_reserve(&scrape->flows, &scrape->flow_capacity, scrape->flow_count + 1) < 0)
+        return -ENOMEM;
     series_labels_write(&scrape->labels, scrape->prometheus->context->registry, flow);
     if (flowd_text_failed(&scrape->labels))
         return -ENOMEM;

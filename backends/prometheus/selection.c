@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/base/vector.h"
+
 static bool is_later(const struct selected *one, const struct selected *other)
 {
     if (one->start_us != other->start_us)
@@ -20,21 +22,6 @@ void selection_fini(struct selection *selection)
     free(selection->flows);
     selection->flows = NULL;
     selection->count = selection->capacity = 0;
-}
-
-static int make_room(struct selection *selection)
-{
-    size_t capacity = selection->capacity > 0 ? 2 * selection->capacity : 64;
-    struct selected *flows;
-
-    if (selection->count < selection->capacity)
-        return 0;
-    flows = realloc(selection->flows, capacity * sizeof(*flows));
-    if (flows == NULL)
-        return -ENOMEM;
-    selection->flows = flows;
-    selection->capacity = capacity;
-    return 0;
 }
 
 /* Puts the flow into the place at index, which is free, or into one above it. */
@@ -75,7 +62,7 @@ int selection_add(struct selection *selection, const struct selected *flow)
         selection->left_out += flow->series;
         return 0;
     }
-    if (make_room(selection) < 0)
+    if (flowd_vector_reserve(&selection->flows, &selection->capacity, selection->count + 1) < 0)
         return -ENOMEM;
     sift_up(selection, selection->count++, flow);
     selection->series += flow->series;

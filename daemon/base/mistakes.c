@@ -1,6 +1,6 @@
 /*
- * The list of lines that are reported at once. It grows by one line at a time; configurations have
- * few mistakes.
+ * The list of lines that are reported at once. Whoever adds one goes on without a look at the
+ * result: a line that found no memory is remembered by the list.
  */
 #include "daemon/base/mistakes.h"
 
@@ -8,19 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/base/vector.h"
+
 void flowd_mistakes_add(struct flowd_mistakes *mistakes, const char *format, ...)
 {
-    char **lines = realloc(mistakes->lines, (mistakes->count + 1) * sizeof(*lines));
     va_list arguments;
     int length;
 
-    if (lines == NULL) {
+    if (flowd_vector_reserve(&mistakes->lines, &mistakes->capacity, mistakes->count + 1) < 0) {
         mistakes->out_of_memory = true;
         return;
     }
-    mistakes->lines = lines;
     va_start(arguments, format);
-    length = vasprintf(&lines[mistakes->count], format, arguments);
+    length = vasprintf(&mistakes->lines[mistakes->count], format, arguments);
     va_end(arguments);
     if (length < 0)
         mistakes->out_of_memory = true;

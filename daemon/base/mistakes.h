@@ -11,6 +11,7 @@
 struct flowd_mistakes {
     char **lines; /* "path: what is wrong"; owned */
     size_t count;
+    size_t capacity;
     bool out_of_memory; /* at least one mistake could not be stored */
 };
 

@@ -9,29 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CAPACITY_FIRST 256
+#include "daemon/base/vector.h"
 
 /* Makes room for more bytes. Returns where they go, or NULL if the text has failed. */
 static char *reserve(struct flowd_text *text, size_t more)
 {
-    size_t needed = text->length + more;
-    size_t capacity = text->capacity > 0 ? text->capacity : CAPACITY_FIRST;
-    char *data;
-
-    if (text->failed)
-        return NULL;
-    if (needed <= text->capacity)
-        return text->data + text->length;
-    while (capacity < needed)
-        capacity *= 2;
-    data = realloc(text->data, capacity);
-    if (data == NULL) {
+    if (!text->failed &&
+        flowd_vector_reserve(&text->data, &text->capacity, text->length + more) < 0)
         text->failed = true;
-        return NULL;
-    }
-    text->data = data;
-    text->capacity = capacity;
-    return data + text->length;
+    return text->failed ? NULL : text->data + text->length;
 }
 
 void flowd_text_fini(struct flowd_text *text)

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/base/vector.h"
+
 #define RUN 4096
 
 void flowd_age_order_fini(struct flowd_age_order *order)
@@ -32,15 +34,8 @@ static void sort_last_run(struct flowd_age_order *order)
 
 int flowd_age_order_add(struct flowd_age_order *order, uint32_t number, int64_t time_us)
 {
-    if (order->count == order->capacity) {
-        size_t capacity = order->capacity > 0 ? order->capacity * 2 : RUN;
-        struct flowd_age *ages = realloc(order->ages, capacity * sizeof(*ages));
-
-        if (ages == NULL)
-            return -ENOMEM;
-        order->ages = ages;
-        order->capacity = capacity;
-    }
+    if (flowd_vector_reserve(&order->ages, &order->capacity, order->count + 1) < 0)
+        return -ENOMEM;
     order->ages[order->count++] = (struct flowd_age){.time_us = time_us, .number = number};
     if (order->count % RUN == 0)
         sort_last_run(order);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/base/timestamp.h"
+#include "daemon/base/vector.h"
 #include "daemon/flow/age_order.h"
 #include "daemon/flow/flow_index.h"
 #include "daemon/flow/flow_record.h"
@@ -102,19 +103,7 @@ static void push_free(struct flowd_flow_table *table, uint32_t number)
 /* Makes the stack of free records as large as the number of records may become. */
 static int reserve_free(struct flowd_flow_table *table, size_t records)
 {
-    size_t capacity = table->free_capacity > 0 ? table->free_capacity : 1024;
-    uint32_t *larger;
-
-    if (records <= table->free_capacity)
-        return 0;
-    while (capacity < records)
-        capacity *= 2;
-    larger = realloc(table->free_records, capacity * sizeof(*larger));
-    if (larger == NULL)
-        return -ENOMEM;
-    table->free_records = larger;
-    table->free_capacity = capacity;
-    return 0;
+    return flowd_vector_reserve(&table->free_records, &table->free_capacity, records);
 }
 
 int flowd_flow_table_reserve(struct flowd_flow_table *table)

@@ -14,6 +14,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/timestamp.h"
+#include "daemon/base/vector.h"
 #include "daemon/flow/flow_table.h"
 #include "daemon/hub/audience.h"
 #include "daemon/hub/introduction.h"
@@ -136,15 +137,8 @@ const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub)
 /* Remembers to free the record after the commit. */
 static int remember_ended(struct ended_list *list, uint32_t number)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity > 0 ? list->capacity * 2 : 256;
-        uint32_t *numbers = realloc(list->numbers, capacity * sizeof(*numbers));
-
-        if (numbers == NULL)
-            return -ENOMEM;
-        list->numbers = numbers;
-        list->capacity = capacity;
-    }
+    if (flowd_vector_reserve(&list->numbers, &list->capacity, list->count + 1) < 0)
+        return -ENOMEM;
     list->numbers[list->count++] = number;
     return 0;
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CAPACITY_MIN 64
+#include "daemon/base/vector.h"
 
 void flowd_sample_store_fini(struct flowd_sample_store *store)
 {
@@ -19,17 +19,11 @@ void flowd_sample_store_fini(struct flowd_sample_store *store)
 
 static bool grow(struct flowd_sample_store *store, uint32_t index)
 {
-    size_t capacity = store->capacity > 0 ? store->capacity : CAPACITY_MIN;
-    struct flowd_stored_sample **entries;
+    size_t before = store->capacity;
 
-    while (capacity <= index)
-        capacity *= 2;
-    entries = realloc(store->entries, capacity * sizeof(entries[0]));
-    if (entries == NULL)
+    if (flowd_vector_reserve(&store->entries, &store->capacity, (size_t)index + 1) < 0)
         return false;
-    memset(entries + store->capacity, 0, (capacity - store->capacity) * sizeof(entries[0]));
-    store->entries = entries;
-    store->capacity = capacity;
+    memset(store->entries + before, 0, (store->capacity - before) * sizeof(store->entries[0]));
     return true;
 }
 

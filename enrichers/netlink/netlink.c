@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/vector.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
 #include "daemon/metrics/counter.h"
@@ -30,7 +31,6 @@
 #define TICK_MIN_S 0.01
 #define TICK_MAX_S 0.1
 #define FLOWS_PER_TURN 2048
-#define CAPACITY_MIN 64
 
 extern const struct flowd_module flowd_enricher_netlink;
 
@@ -257,14 +257,7 @@ static void stop(void *instance)
 
 static int grow(struct netlink *netlink)
 {
-    size_t capacity = netlink->capacity > 0 ? netlink->capacity * 2 : CAPACITY_MIN;
-    struct watched *flows = realloc(netlink->flows, capacity * sizeof(*flows));
-
-    if (flows == NULL)
-        return -ENOMEM;
-    netlink->flows = flows;
-    netlink->capacity = capacity;
-    return 0;
+    return flowd_vector_reserve(&netlink->flows, &netlink->capacity, netlink->capacity + 1);
 }
 
 /* Closes the gaps that ended flows left. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/vector.h"
 #include "flow_json.h"
 
 /* Item lists longer than this are given back. */
@@ -35,15 +36,8 @@ struct api_pending *api_pending_new(struct api *api, struct flowd_http_exchange 
 
 struct api_item *api_pending_add(struct api_pending *pending)
 {
-    if (pending->count == pending->capacity) {
-        size_t capacity = pending->capacity > 0 ? pending->capacity * 2 : 4;
-        struct api_item *items = realloc(pending->items, capacity * sizeof(*items));
-
-        if (items == NULL)
-            return NULL;
-        pending->items = items;
-        pending->capacity = capacity;
-    }
+    if (flowd_vector_reserve(&pending->items, &pending->capacity, pending->count + 1) < 0)
+        return NULL;
     return &pending->items[pending->count++];
 }
 
