@@ -187,6 +187,7 @@ void http_fixture_end(struct http_fixture *fixture)
     assert_int_equal(fixture->kept_count, 0);
     assert_int_equal(fixture->streams, 0);
     flowd_text_fini(&fixture->seen);
+    assert_false(ev_run(fixture->loop, EVRUN_NOWAIT)); /* no watcher is left */
     ev_loop_destroy(fixture->loop);
 }
 

@@ -352,6 +352,22 @@ static void test_cancel(void **state)
     http_client_close(&client);
 }
 
+/* A connection that is closed before its next turn has none. */
+static void test_closed_before_its_turn(void **state)
+{
+    struct bench *bench = *state;
+    struct flowd_http_server *server = bench->fixture.server;
+
+    for (int i = 0; i < 40; i++)
+        http_client_puts(&bench->client, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    for (int turn = 0; turn < 10 && server->resuming == NULL; turn++)
+        http_fixture_turn(&bench->fixture);
+    assert_ptr_equal(server->resuming, server->connections);
+    flowd_http_connection_close(server->connections);
+    assert_null(server->resuming);
+    assert_null(server->connections);
+}
+
 /* The peer is gone before a late answer: sending it must do no harm. */
 static void test_answer_to_nobody(void **state)
 {
@@ -526,6 +542,7 @@ int main(void)
         test(test_half_close_between_requests),
         test(test_half_close_in_a_request),
         test(test_cancel),
+        test(test_closed_before_its_turn),
         test(test_answer_to_nobody),
         cmocka_unit_test(test_free_while_pending),
         test(test_last_request),

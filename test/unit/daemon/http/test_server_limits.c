@@ -322,6 +322,7 @@ static void test_trickle(void **state)
             http_client_puts(&client, "x");
         http_fixture_turn(&bench->fixture);
     }
+    assert_int_equal(counters(bench)->timeouts, 1);
     http_client_expect(&client, 408, NULL);
     http_client_expect_end(&client);
     http_client_close(&client);
@@ -372,6 +373,61 @@ static void test_no_deadline_while_pending(void **state)
     http_client_expect(&bench->client, 200, "GET /a ? localhost");
     assert_true(ev_is_active(&connection->deadline));
     assert_int_equal(connection->awaited, FLOWD_HTTP_WAIT_IDLE);
+}
+
+/* When the deadline of the only connection falls due, by the loop's clock. */
+static ev_tstamp due_s(struct bench *bench)
+{
+    struct ev_loop *loop = bench->fixture.loop;
+    struct flowd_http_connection *connection = bench->fixture.server->connections;
+
+    assert_true(ev_is_active(&connection->deadline));
+    return ev_now(loop) + ev_timer_remaining(loop, &connection->deadline);
+}
+
+/* Lets SHORT_S pass, whose half tells a deadline that began anew from the one before. */
+static void pass_time(struct bench *bench)
+{
+    ev_sleep(SHORT_S);
+    http_fixture_settle(&bench->fixture);
+}
+
+/* Each request has its own time, also one that began behind the one before. */
+static void test_deadline_of_each_request(void **state)
+{
+    struct bench *bench = *state;
+    ev_tstamp first_s;
+
+    http_client_puts(&bench->client, "GET / HTTP/1.1\r\n");
+    http_fixture_settle(&bench->fixture);
+    first_s = due_s(bench);
+    pass_time(bench);
+    http_client_puts(&bench->client, HOST);
+    http_fixture_settle(&bench->fixture);
+    assert_true(due_s(bench) < first_s + SHORT_S / 2);
+    http_client_puts(&bench->client, "\r\nGET");
+    http_client_expect(&bench->client, 200, NULL);
+    assert_int_equal(bench->fixture.server->connections->awaited, FLOWD_HTTP_WAIT_REQUEST);
+    assert_true(due_s(bench) > first_s + SHORT_S / 2);
+}
+
+/* A peer that takes its answers slowly has as long for each part of them. */
+static void test_deadline_of_slow_reader(void **state)
+{
+    struct bench *bench = *state;
+    ev_tstamp first_s;
+
+    http_client_puts(&bench->client, "GET /large?4000000 HTTP/1.1\r\n" HOST "\r\n");
+    http_fixture_settle(&bench->fixture);
+    assert_int_equal(bench->fixture.server->connections->awaited, FLOWD_HTTP_WAIT_WRITE);
+    first_s = due_s(bench);
+    pass_time(bench);
+    assert_true(due_s(bench) < first_s + SHORT_S / 2);
+    while (http_client_read(&bench->client, 65536) > 0)
+        continue;
+    http_fixture_settle(&bench->fixture);
+    assert_int_equal(bench->fixture.server->connections->awaited, FLOWD_HTTP_WAIT_WRITE);
+    assert_true(due_s(bench) > first_s + SHORT_S / 2);
 }
 
 /* A peer that takes no answers is let go. */
@@ -426,6 +482,8 @@ int main(void)
         test_server(test_silence),
         test_server(test_silence_after_a_request),
         test(test_no_deadline_while_pending),
+        test(test_deadline_of_each_request),
+        test(test_deadline_of_slow_reader),
         test_server(test_unread_answers),
         test_server(test_lingering),
     };
