@@ -25,12 +25,12 @@
 #include "daemon/flow/registry_file.h"
 #include "daemon/hub/hub.h"
 #include "daemon/liveness/closures.h"
+#include "daemon/liveness/liveness.h"
 #include "daemon/net/host.h"
 #include "daemon/net/listen_fds.h"
 #include "daemon/privileges.h"
 #include "daemon/service.h"
 #include "daemon/status.h"
-#include "daemon/tcp/sock_diag.h"
 
 #define LOOK_INTERVAL_S 5.0
 /* Connections, and files that are read again. */
@@ -88,9 +88,6 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     daemon->context.registry = flowd_registry_new();
     if (daemon->context.registry == NULL)
         return flowd_fail(err, ENOMEM, "registry");
-    daemon->context.diag = flowd_sock_diag_new();
-    if (daemon->context.diag == NULL)
-        return flowd_fail(err, ENOMEM, "sock_diag");
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;
@@ -106,6 +103,9 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
         return flowd_fail(err, ENOMEM, "hub");
     }
     daemon->table = table;
+    daemon->context.liveness = flowd_liveness_new(&daemon->context);
+    if (daemon->context.liveness == NULL)
+        return flowd_fail(err, ENOMEM, "liveness");
     return flowd_flow_reading_run(daemon->context.loop, table, settings->state_dir,
                                   &daemon->stopping, &report, err);
 }
@@ -497,8 +497,8 @@ static void take_down(struct daemon *daemon)
     /* The last moment at which the flows are known. */
     if (daemon->up)
         look_after_state(daemon);
+    flowd_liveness_free(daemon->context.liveness);
     flowd_hub_free(daemon->context.hub);
-    flowd_sock_diag_free(daemon->context.diag);
     flowd_host_free(daemon->context.host);
     flowd_registry_free(daemon->context.registry);
     flowd_listen_fds_free(daemon->context.listen_fds);

@@ -16,9 +16,8 @@
 #include "daemon/firefly/firefly.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/liveness/liveness.h"
 #include "daemon/metrics/counter.h"
-#include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
 #include "daemon/tcp/tcp_field.h"
 #include "daemon/tcp/tcp_sample.h"
 #include "sender.h"
@@ -68,7 +67,7 @@ struct firefly {
     struct sockaddr_storage *collectors; /* owned */
     size_t collector_count;
     struct flowd_sender *sender;
-    bool has_diag;          /* else final counts come from enrichers only */
+    bool wants_last;        /* the counts of flows whose end is announced are asked for */
     struct flowd_text text; /* the firefly that is being queued */
     char hostname[HOSTNAME_SIZE];
     struct totals to_destination;
@@ -135,6 +134,18 @@ static void on_done(void *context, uint64_t id, bool to_collector,
     }
 }
 
+static bool has_receiver(const struct firefly *firefly)
+{
+    return firefly->config->send_to_destination || firefly->collector_count > 0;
+}
+
+static void want_last(struct firefly *firefly, bool wanted)
+{
+    if (firefly->wants_last != wanted)
+        flowd_liveness_want_last(firefly->context->liveness, wanted);
+    firefly->wants_last = wanted;
+}
+
 static int start(const struct flowd_context *context, const void *config, void **instance,
                  struct flowd_error *err)
 {
@@ -156,9 +167,9 @@ static int start(const struct flowd_context *context, const void *config, void *
         return result;
     }
     firefly->collector_count = firefly->config->collectors.count;
-    firefly->has_diag = flowd_sock_diag_open(context->diag, err) == 0;
-    if (!firefly->has_diag)
+    if (flowd_liveness_open(context->liveness, err) < 0)
         flowd_debug("firefly", "no final counts of flows that are ended by name: %s", err->message);
+    want_last(firefly, has_receiver(firefly));
     *instance = firefly;
     return 0;
 }
@@ -175,6 +186,7 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
     firefly->collectors = collectors;
     firefly->config = config;
     firefly->collector_count = firefly->config->collectors.count;
+    want_last(firefly, has_receiver(firefly));
     return 0;
 }
 
@@ -187,15 +199,11 @@ static void stop(void *instance)
     waiting = flowd_sender_waiting(firefly->sender);
     if (waiting > 0)
         flowd_warning("firefly", "%zu fireflies were not sent before the stop", waiting);
+    want_last(firefly, false);
     flowd_sender_free(firefly->sender);
     flowd_text_fini(&firefly->text);
     free(firefly->collectors);
     free(firefly);
-}
-
-static bool has_receiver(const struct firefly *firefly)
-{
-    return firefly->config->send_to_destination || firefly->collector_count > 0;
 }
 
 /* Writes the firefly into firefly->text. Returns 0 or -ENOMEM. sample is NULL where none is known.
@@ -253,23 +261,6 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
         flow->backend[firefly->slot] = RESTORED;
     else
         queue(firefly, flow, FLOWD_EVENT_START);
-}
-
-/*
- * The counts with which a flow ends that somebody says is over, while its connection is still there
- * and nobody samples it. A socket that is bound to an interface is not looked for: that may take a
- * question for each of them.
- */
-static int last_sample(void *instance, const struct flowd_flow *flow,
-                       struct flowd_tcp_sample *sample)
-{
-    struct firefly *firefly = instance;
-    const struct flowd_tcp_sample *known = flowd_hub_sample_of(firefly->context->hub, flow);
-
-    if (!firefly->has_diag || !has_receiver(firefly))
-        return -ENOENT;
-    return flowd_flow_socket_sample(firefly->context->diag, firefly->context->host, &flow->key,
-                                    known != NULL ? known->interface : 0, UINT8_MAX, sample);
 }
 
 static void flow_end(void *instance, struct flowd_flow *flow)
@@ -550,7 +541,6 @@ static const struct flowd_backend_ops ops = {
     .flow_start = flow_start,
     .flow_end = flow_end,
     .flow_sample = flow_sample,
-    .last_sample = last_sample,
     .commit = commit,
 };
 

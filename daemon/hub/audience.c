@@ -83,26 +83,6 @@ bool flowd_audience_sample(const struct flowd_audience *audience, struct flowd_f
     return told;
 }
 
-bool flowd_audience_last_sample(const struct flowd_audience *audience,
-                                const struct flowd_flow *flow, struct flowd_tcp_sample *sample)
-{
-    for (unsigned i = 0; i < audience->enricher_count; i++) {
-        const struct flowd_audience_member *member = &audience->enrichers[i];
-
-        if (member->module->enricher->last_sample != NULL &&
-            member->module->enricher->last_sample(member->instance, flow, sample) == 0)
-            return true;
-    }
-    for (unsigned i = 0; i < audience->backend_count; i++) {
-        const struct flowd_audience_member *member = &audience->backends[i];
-
-        if (member->module->backend->last_sample != NULL &&
-            member->module->backend->last_sample(member->instance, flow, sample) == 0)
-            return true;
-    }
-    return false;
-}
-
 void flowd_audience_commit(const struct flowd_audience *audience)
 {
     for (unsigned i = 0; i < audience->backend_count; i++) {

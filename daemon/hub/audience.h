@@ -37,11 +37,5 @@ void flowd_audience_end(const struct flowd_audience *audience, struct flowd_flow
 /* Tells the backends. Returns whether anybody was told. */
 bool flowd_audience_sample(const struct flowd_audience *audience, struct flowd_flow *flow,
                            const struct flowd_tcp_sample *sample);
-/*
- * The first that finds the flow's socket tells its counts: enrichers are asked first. Returns
- * whether there is one.
- */
-bool flowd_audience_last_sample(const struct flowd_audience *audience,
-                                const struct flowd_flow *flow, struct flowd_tcp_sample *sample);
 /* Has the backends send what they queued. */
 void flowd_audience_commit(const struct flowd_audience *audience);

@@ -38,6 +38,8 @@ struct flowd_hub {
     struct flowd_hub_limits limits;
     struct flowd_audience audience;
     struct flowd_sample_store samples;
+    flowd_hub_ask_last *ask_last; /* NULL: nobody is asked */
+    void *ask_last_context;
     struct flowd_source *sources;
     struct flowd_waiters waiters;
     struct ended_list ended;
@@ -134,6 +136,16 @@ const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub)
     return hub->sources;
 }
 
+const struct flowd_source *flowd_hub_source_of(const struct flowd_hub *hub,
+                                               const struct flowd_flow *flow)
+{
+    const struct flowd_source *source = hub->sources;
+
+    while (source != NULL && !flowd_source_announced(source, flow))
+        source = source->next;
+    return source;
+}
+
 /* Remembers to free the record after the commit. */
 static int remember_ended(struct ended_list *list, uint32_t number)
 {
@@ -184,36 +196,46 @@ void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
     (void)keep_sample(hub, flow, sample);
 }
 
-/*
- * The last sample of a flow that ends: last, or what the enrichers still find, or else a backend
- * that tells it; or none. Another socket may have taken the flow's ports over: its counts are not
- * the flow's.
- */
-static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
-                             const struct flowd_tcp_sample *last)
+/* Another socket may have taken the flow's ports over: its counts are not the flow's. */
+static void ask_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow)
 {
     const struct flowd_tcp_sample *known = flowd_hub_sample_of(hub, flow);
     struct flowd_tcp_sample sample;
 
-    if (last == NULL && flowd_audience_last_sample(&hub->audience, flow, &sample) &&
+    if (hub->ask_last != NULL && hub->ask_last(hub->ask_last_context, flow, &sample) == 0 &&
         (known == NULL || !flowd_tcp_cookies_differ(known->cookie, sample.cookie)))
-        last = &sample;
-    if (last == &flowd_tcp_sample_unknown)
+        (void)keep_sample(hub, flow, &sample);
+}
+
+static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
+                             const struct flowd_ending *ending)
+{
+    switch (ending->last) {
+    case FLOWD_LAST_ASK:
+        ask_last_sample(hub, flow);
+        break;
+    case FLOWD_LAST_KNOWN:
+        break;
+    case FLOWD_LAST_GIVEN:
+        (void)keep_sample(hub, flow, ending->sample);
+        break;
+    case FLOWD_LAST_NONE:
         flowd_sample_store_drop(&hub->samples, flowd_flow_index(flow));
-    else if (last != NULL)
-        (void)keep_sample(hub, flow, last);
+        break;
+    }
 }
 
 static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
-                     const struct flowd_tcp_sample *last, int64_t end_us)
+                     const struct flowd_ending *ending)
 {
+    int64_t end_us = ending->end_us != 0 ? ending->end_us : flowd_timestamp_now_us();
     static struct flowd_log_limit limit;
 
     flowd_introduce(&hub->introduction, flow);
     if (remember_ended(&hub->ended, flowd_flow_index(flow)) < 0)
         flowd_log_limited(&limit, FLOWD_LOG_ERROR, "hub",
                           "out of memory: an ended flow's record is free after a restart only");
-    take_last_sample(hub, flow, last);
+    take_last_sample(hub, flow, ending);
     flowd_flow_table_end(hub->table, flow);
     flow->end_us = end_us < flow->start_us ? flow->start_us : end_us;
     flowd_audience_end(&hub->audience, flow);
@@ -272,7 +294,7 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     if (result < 0)
         return refuse_full(result, err);
     if (known != NULL)
-        end_flow(hub, known, NULL, now_us);
+        end_flow(hub, known, &(struct flowd_ending){.end_us = now_us});
     flowd_flow_table_enter(hub->table, *flow);
     flowd_audience_start(&hub->audience, *flow, false);
     hub->started_total++;
@@ -319,7 +341,7 @@ static int submit_end(struct flowd_hub *hub, const struct flowd_event *event,
     *flow = flowd_flow_table_find(hub->table, &event->key);
     if (*flow == NULL)
         return FLOWD_UNKNOWN;
-    end_flow(hub, *flow, NULL, flowd_timestamp_now_us());
+    end_flow(hub, *flow, &(struct flowd_ending){.last = FLOWD_LAST_ASK});
     return FLOWD_ENDED;
 }
 
@@ -353,19 +375,24 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
     return result;
 }
 
-void flowd_hub_end_at(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
-                      const struct flowd_tcp_sample *last, int64_t end_us)
+void flowd_hub_end_as(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                      const struct flowd_ending *ending)
 {
     if (flow->state != FLOWD_FLOW_LIVE)
         return;
-    end_flow(hub, flow, last, end_us);
+    end_flow(hub, flow, ending);
     source->events[FLOWD_EVENT_END][FLOWD_ENDED]++;
 }
 
-void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
-                   const struct flowd_tcp_sample *last)
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow)
 {
-    flowd_hub_end_at(hub, source, flow, last, flowd_timestamp_now_us());
+    flowd_hub_end_as(hub, source, flow, &(struct flowd_ending){.last = FLOWD_LAST_ASK});
+}
+
+void flowd_hub_set_ask_last(struct flowd_hub *hub, flowd_hub_ask_last *ask, void *context)
+{
+    hub->ask_last = ask;
+    hub->ask_last_context = context;
 }
 
 void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow)
@@ -450,7 +477,7 @@ static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events
 
         if (oldest == NULL || oldest->last_event_us > limit)
             break;
-        flowd_hub_end(hub, source, oldest, NULL);
+        flowd_hub_end(hub, source, oldest);
     }
     set_expiry(hub);
 }

@@ -60,6 +60,9 @@ void flowd_hub_begin(struct flowd_hub *hub);
 /* The source named name, made if it is not there. Borrowed from the hub; NULL: no memory. */
 struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name);
 const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub);
+/* The source that announced the flow; NULL: an earlier process's, which is not there any more. */
+const struct flowd_source *flowd_hub_source_of(const struct flowd_hub *hub,
+                                               const struct flowd_flow *flow);
 
 /*
  * Submits one event. Returns an enum flowd_result (never FLOWD_REFUSED) and sets *flow (may be
@@ -74,16 +77,35 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
                      const struct flowd_event *event, struct flowd_flow **flow,
                      struct flowd_error *err);
 
+/* Ends a live flow that somebody says is over (a DELETE, a time-out): its socket is asked for. */
+void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow);
+
+/* Where the counts come from that a flow's end shows. */
+enum flowd_last {
+    FLOWD_LAST_ASK,   /* its socket, where it is still there; else as FLOWD_LAST_KNOWN */
+    FLOWD_LAST_KNOWN, /* the last sample, if there is one: its socket is gone */
+    FLOWD_LAST_GIVEN, /* who ends it has the socket's final sample */
+    FLOWD_LAST_NONE,  /* whatever was sampled is another socket's */
+};
+
+struct flowd_ending {
+    enum flowd_last last;
+    const struct flowd_tcp_sample *sample; /* FLOWD_LAST_GIVEN: borrowed */
+    int64_t end_us;                        /* CLOCK_REALTIME; 0: now */
+};
+
+/* The same for who knows more of the end. */
+void flowd_hub_end_as(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
+                      const struct flowd_ending *ending);
+
 /*
- * Ends a live flow (a DELETE, a time-out, a socket that is gone). last (borrowed) is the socket's
- * last sample where the caller has it; NULL: the enrichers are asked; &flowd_tcp_sample_unknown:
- * whatever was or can be sampled is another socket's.
+ * Fills sample with what the flow's socket is like at this moment, at the flow's end. Returns 0, or
+ * -errno: it can't be known (any more).
  */
-void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
-                   const struct flowd_tcp_sample *last);
-/* The same for a flow that was over at end_us (CLOCK_REALTIME). */
-void flowd_hub_end_at(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
-                      const struct flowd_tcp_sample *last, int64_t end_us);
+typedef int flowd_hub_ask_last(void *context, const struct flowd_flow *flow,
+                               struct flowd_tcp_sample *sample);
+/* Who is asked (FLOWD_LAST_ASK); NULL: nobody. context is borrowed. */
+void flowd_hub_set_ask_last(struct flowd_hub *hub, flowd_hub_ask_last *ask, void *context);
 
 /* Notes that a live flow is known to go on, so that it does not time out; nobody is told. */
 void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow);

@@ -23,9 +23,9 @@ struct flowd_counter_sink;
 struct flowd_hub;
 struct flowd_host;
 struct flowd_listen_fds;
+struct flowd_liveness;
 struct flowd_metrics;
 struct flowd_registry;
-struct flowd_sock_diag;
 struct flowd_tcp_sample;
 
 /* What the daemon lends to its modules. Everything outlives them. */
@@ -34,7 +34,7 @@ struct flowd_context {
     struct flowd_hub *hub;
     struct flowd_host *host;
     struct flowd_registry *registry;
-    struct flowd_sock_diag *diag;        /* who is going to ask opens it (flowd_sock_diag_open) */
+    struct flowd_liveness *liveness;     /* who is going to ask opens it (flowd_liveness_open) */
     struct flowd_listen_fds *listen_fds; /* what was handed over; NULL: nothing */
     size_t flows_max;                    /* flows.max at start */
     int64_t sample_period_ms;            /* enrichers.period at start */
@@ -94,9 +94,6 @@ struct flowd_backend_ops {
      */
     void (*flow_sample)(void *instance, struct flowd_flow *flow,
                         const struct flowd_tcp_sample *sample);
-    /* As enrichers' last_sample, which are asked first. */
-    int (*last_sample)(void *instance, const struct flowd_flow *flow,
-                       struct flowd_tcp_sample *sample);
     /* Sends what was queued in this loop turn and sets the final flow->backend[slot]. */
     void (*commit)(void *instance);
 };
@@ -106,12 +103,6 @@ struct flowd_enricher_ops {
     /* A flow has begun (restored: it was live before this process started), or has ended. */
     void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
     void (*flow_end)(void *instance, struct flowd_flow *flow);
-    /*
-     * Fills sample with what the flow's socket is like at this moment, at the flow's end. Returns
-     * 0, or -errno: it can't be known (any more).
-     */
-    int (*last_sample)(void *instance, const struct flowd_flow *flow,
-                       struct flowd_tcp_sample *sample);
 };
 
 /* What every module has. What may be NULL says so. */

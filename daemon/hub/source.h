@@ -28,6 +28,12 @@ struct flowd_source {
     char name[FLOWD_SOURCE_SIZE]; /* a longer name is cut */
     uint64_t events[FLOWD_EVENT_STATES][FLOWD_RESULTS];
     uint64_t malformed; /* input that was no event at all */
+    /*
+     * It announces connections of sockets of this host, each of them: such a flow is over with its
+     * source's socket, whatever addresses the host has, and the next connection is another flow.
+     * Else a flow lives while a socket of either end does. Set by who asks the hub for the source.
+     */
+    bool follows_sockets;
     struct flowd_source *next;
 };
 

@@ -10,10 +10,7 @@
 
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
-#include "daemon/liveness/lingering.h"
-#include "daemon/liveness/recovery.h"
-#include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
+#include "daemon/liveness/internal.h"
 #include "daemon/tcp/tcp_sample.h"
 
 #define ROUND_S 1.0
@@ -28,10 +25,9 @@ static void look_at(struct flowd_attendance *attendance, struct flowd_flow *flow
     if (flow->key.protocol != IPPROTO_TCP || (flow->looked_for && !flow->waits))
         return;
     /* Its connection is closed, and the flow about to end: it does not wait for one. */
-    if (flowd_lingering_has(attendance->recovery->lingering, flow))
+    if (flowd_lingering_has(&attendance->context->liveness->lingering, flow))
         return;
-    life = flowd_flow_socket_life(attendance->diag, attendance->context->host, &flow->key,
-                                  FLOWD_ANY_INTERFACE);
+    life = flowd_liveness_of(attendance->context->liveness, flow);
     if (life >= 0) {
         flow->looked_for = true;
         flow->waits = flowd_tcp_is_over(life);
@@ -43,11 +39,10 @@ static void look_at(struct flowd_attendance *attendance, struct flowd_flow *flow
 /* Some of a round. Returns whether it is over. */
 static bool look_at_some(struct flowd_attendance *attendance)
 {
-    uint32_t before = flowd_sock_diag_asked(attendance->diag);
     uint32_t budget = PART_RECORDS;
     struct flowd_flow *flow;
 
-    while (!flowd_sock_diag_turn_over(attendance->diag, before)) {
+    while (!flowd_liveness_turn_over(attendance->context->liveness)) {
         flow = flowd_hub_next_within(attendance->context->hub, &attendance->cursor, &budget);
         if (flow == NULL)
             return budget > 0;
@@ -84,7 +79,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
 
     (void)loop;
     (void)events;
-    if (!flowd_recovery_is_running(attendance->recovery) && is_due(attendance)) {
+    if (!flowd_liveness_is_walking(attendance->context->liveness) && is_due(attendance)) {
         if (look_at_some(attendance)) {
             attendance->waiting = attendance->found;
             attendance->cursor = 0;
@@ -96,12 +91,10 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
 }
 
 void flowd_attendance_start(struct flowd_attendance *attendance,
-                            const struct flowd_context *context, struct flowd_sock_diag *diag,
-                            const struct flowd_recovery *recovery)
+                            const struct flowd_context *context)
 {
     /* Those that a former process left may wait, too. */
-    *attendance = (struct flowd_attendance){
-        .context = context, .diag = diag, .recovery = recovery, .started = UINT64_MAX};
+    *attendance = (struct flowd_attendance){.context = context, .started = UINT64_MAX};
     ev_timer_init(&attendance->tick, on_tick, ROUND_S, 0);
     attendance->tick.data = attendance;
     ev_timer_start(context->loop, &attendance->tick);

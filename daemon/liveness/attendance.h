@@ -10,15 +10,10 @@
 #include <stdint.h>
 
 struct flowd_context;
-struct flowd_recovery;
-struct flowd_sock_diag;
 
 /* Embedded in its owner; zero-initialised is none. */
 struct flowd_attendance {
     const struct flowd_context *context; /* borrowed */
-    struct flowd_sock_diag *diag;        /* borrowed */
-    /* Borrowed: nobody is looked at while it is under way. */
-    const struct flowd_recovery *recovery;
     struct ev_timer tick;
     uint32_t cursor;  /* of the round that is under way; 0: none is */
     uint64_t started; /* flows that had, when it began */
@@ -27,6 +22,5 @@ struct flowd_attendance {
 };
 
 void flowd_attendance_start(struct flowd_attendance *attendance,
-                            const struct flowd_context *context, struct flowd_sock_diag *diag,
-                            const struct flowd_recovery *recovery);
+                            const struct flowd_context *context);
 void flowd_attendance_stop(struct flowd_attendance *attendance);

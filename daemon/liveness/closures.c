@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <ev.h>
 #include <linux/sock_diag.h>
-#include <netinet/tcp.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 #include <stdlib.h>
@@ -23,12 +22,8 @@
 #include "daemon/base/timestamp.h"
 #include "daemon/hub/hub.h"
 #include "daemon/liveness/attendance.h"
-#include "daemon/liveness/lingering.h"
-#include "daemon/liveness/recovery.h"
+#include "daemon/liveness/liveness.h"
 #include "daemon/metrics/counter.h"
-#include "daemon/net/host.h"
-#include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
 #include "daemon/tcp/tcp_sample.h"
 
 #define BATCH 32
@@ -38,8 +33,8 @@
 #define RECOVERY_DELAY_S 2.0
 #define US_PER_S 1e6
 
-/* Which flows may have ended without the kernel saying so. */
-struct doubt {
+/* What the kernel may not have said. */
+struct loss {
     bool any;
     bool all;                 /* a notification was lost */
     struct flowd_ports ports; /* else: the local ports and remote ends of aborted connections */
@@ -50,20 +45,18 @@ struct flowd_closures {
     struct flowd_source *source;
     struct flowd_source *recovered; /* of ends that a walk finds */
     struct nl_sock *socket;
-    struct flowd_sock_diag *diag; /* borrowed */
     struct ev_io readable;
     struct ev_timer recover;
-    struct flowd_recovery recovery;
-    struct flowd_lingering lingering;
     struct flowd_attendance attendance;
-    struct doubt fresh;        /* of the delay that is under way */
-    struct doubt ripe;         /* of the one before: the next walk is for it */
+    struct flowd_doubt doubt;
+    struct loss fresh;         /* of the delay that is under way */
+    struct loss ripe;          /* of the one before: the next walk is for it */
     struct flowd_ports walked; /* the ports of the walk that is under way */
     uint64_t notifications;
     uint64_t losses;
     uint64_t aborts;
-    uint64_t ended;
-    uint64_t reused; /* connections that ended while another one had their addresses and ports */
+    uint64_t ended_before;  /* by the source, when this one was made */
+    uint64_t reused_before; /* of the judge, then */
     struct mmsghdr messages[BATCH];
     struct iovec vectors[BATCH];
     _Alignas(8) char data[BATCH][NOTIFICATION_SIZE];
@@ -90,87 +83,14 @@ static void note_abort(struct flowd_closures *closures, const struct flowd_flow_
     start_recovery_later(closures);
 }
 
-/*
- * How the flow fares whose socket here has gone, each end judged by itself: an enum flowd_tcp_life,
- * or -errno. Another socket with the same addresses and ports at this end is a connection of its
- * own; a socket at the other end, where that is here too, has only not been closed yet.
- */
-static int life_after(struct flowd_closures *closures, const struct flowd_flow_key *key,
-                      bool local_is_src, const struct flowd_tcp_sample *gone)
+static void take_closure(struct flowd_closures *closures, const struct flowd_tcp_socket *socket)
 {
-    const struct flowd_host *host = closures->context->host;
-    const unsigned other_end = local_is_src ? FLOWD_LOCAL_DST : FLOWD_LOCAL_SRC;
-    uint64_t cookie;
-    int life = flowd_flow_socket_end_life(closures->diag, host, key, local_is_src, gone->interface,
-                                          &cookie);
-    int other;
-
-    if (life == FLOWD_TCP_CONNECTED && flowd_tcp_cookies_differ(cookie, gone->cookie))
-        closures->reused++;
-    if (life < 0 || life == FLOWD_TCP_CONNECTED || !(flowd_flow_socket_ends(host, key) & other_end))
-        return life;
-    other = flowd_flow_socket_end_life(closures->diag, host, key, !local_is_src, gone->interface,
-                                       &cookie);
-    return other < 0 || other > life ? other : life;
-}
-
-/*
- * Whether the source's socket, which is here too and gone as well, has told its final counts. If
- * not, it is about to: of two sockets that close, the destination's may be told of first.
- */
-static bool has_final_counts(const struct flowd_closures *closures, const struct flowd_flow *flow)
-{
-    const struct flowd_tcp_sample *known = flowd_hub_sample_of(closures->context->hub, flow);
-
-    return known != NULL && known->state == TCP_CLOSE;
-}
-
-/* A socket that stands for the flow with this key has gone: its local end is the flow's source or
- * not. */
-static void end_flow_of(struct flowd_closures *closures, const struct flowd_flow_key *key,
-                        bool local_is_src, const struct flowd_tcp_socket *socket)
-{
-    const struct flowd_context *context = closures->context;
-    struct flowd_flow *flow = flowd_hub_find_key(context->hub, key);
-    const struct flowd_tcp_sample *last = NULL;
-    int life;
-
-    if (flow == NULL || flow->state != FLOWD_FLOW_LIVE)
-        return;
-    /* With both ends here, the source's socket says what the flow was like. */
-    if (local_is_src || !(flowd_flow_socket_ends(context->host, &flow->key) & FLOWD_LOCAL_SRC))
-        last = &socket->sample;
-    life = life_after(closures, key, local_is_src, &socket->sample);
-    if (life == FLOWD_TCP_GONE && last == NULL && !has_final_counts(closures, flow))
-        life = FLOWD_TCP_LINGERS;
-    if (life < 0 || life == FLOWD_TCP_GONE) {
-        closures->ended++;
-        flowd_hub_end(context->hub, closures->source, flow, last);
-        return;
-    }
-    if (last != NULL)
-        flowd_hub_keep_sample(context->hub, flow, last);
-    if (life == FLOWD_TCP_LINGERS)
-        flowd_lingering_add(&closures->lingering, flow, socket->sample.interface);
-    else if (life == FLOWD_TCP_CLOSED)
-        (void)flowd_lingering_add_closed(&closures->lingering, closures->source, flow,
-                                         socket->sample.interface);
-}
-
-/* The flow may have been announced from either end, and even from both. */
-static void take_closure(struct flowd_closures *closures, struct flowd_tcp_socket *socket)
-{
-    const struct flowd_flow_key *key = &socket->key;
-    const struct flowd_flow_key reverse = flowd_flow_key_reverse(key);
-
     closures->notifications++;
-    if (key->dst_port == 0) {
-        note_abort(closures, key);
-        return;
-    }
-    end_flow_of(closures, key, true, socket);
-    socket->sample.at_destination = true;
-    end_flow_of(closures, &reverse, false, socket);
+    if (socket->key.dst_port == 0)
+        note_abort(closures, &socket->key);
+    else
+        flowd_liveness_closed(closures->context->liveness, closures->source, &socket->key,
+                              &socket->sample);
 }
 
 static void note_loss(struct flowd_closures *closures)
@@ -188,12 +108,12 @@ static void note_loss(struct flowd_closures *closures)
 static void walk(struct flowd_closures *closures, int64_t before_us,
                  const struct flowd_ports *ports, bool spare_waiting)
 {
-    const struct flowd_recovery_scope scope = {.before_us = before_us,
-                                               .ports = ports,
-                                               .source = closures->recovered,
-                                               .spare_waiting = spare_waiting};
-
-    flowd_recovery_start(&closures->recovery, &closures->lingering, &scope);
+    closures->doubt.before_us = before_us;
+    closures->doubt.ports = ports;
+    closures->doubt.source = closures->recovered;
+    closures->doubt.later = closures->source;
+    closures->doubt.spare_waiting = spare_waiting;
+    flowd_liveness_doubt(closures->context->liveness, &closures->doubt);
 }
 
 /*
@@ -205,14 +125,14 @@ static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int event
     struct flowd_closures *closures = watcher->data;
 
     (void)events;
-    if (!flowd_recovery_is_running(&closures->recovery)) {
+    if (!closures->doubt.open) {
         if (closures->ripe.any) {
             closures->walked = closures->ripe.ports;
             walk(closures, flowd_timestamp_boot_us() - (int64_t)(RECOVERY_DELAY_S * US_PER_S),
                  closures->ripe.all ? NULL : &closures->walked, false);
         }
         closures->ripe = closures->fresh;
-        closures->fresh = (struct doubt){0};
+        closures->fresh = (struct loss){0};
     }
     if (closures->ripe.any || closures->fresh.any) {
         ev_timer_stop(loop, watcher); /* it may have been started since it was due */
@@ -282,7 +202,6 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
     if (closures == NULL)
         return flowd_fail(err, ENOMEM, "closures");
     closures->context = context;
-    closures->diag = context->diag;
     closures->source = flowd_hub_source(context->hub, "close");
     closures->recovered = flowd_hub_source(context->hub, "recovery");
     for (size_t i = 0; i < BATCH; i++) {
@@ -295,15 +214,15 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
                  ? 0
                  : flowd_fail(err, ENOMEM, "closures");
     if (result == 0)
-        result = flowd_sock_diag_open(closures->diag, err);
-    if (result == 0) {
-        flowd_lingering_init(&closures->lingering, context, closures->diag, closures->source);
+        result = flowd_liveness_open(context->liveness, err);
+    if (result == 0)
         result = open_socket(closures, err);
-    }
     if (result < 0) {
         flowd_closures_free(closures);
         return result;
     }
+    closures->ended_before = closures->source->events[FLOWD_EVENT_END][FLOWD_ENDED];
+    closures->reused_before = flowd_liveness_reused(context->liveness);
     ev_timer_init(&closures->recover, on_recover, RECOVERY_DELAY_S, 0);
     ev_io_init(&closures->readable, on_readable, nl_socket_get_fd(closures->socket), EV_READ);
     closures->readable.data = closures->recover.data = closures;
@@ -312,7 +231,7 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
     ev_io_start(context->loop, &closures->readable);
     /* What closed before. */
     walk(closures, flowd_timestamp_boot_us(), NULL, restarted);
-    flowd_attendance_start(&closures->attendance, context, closures->diag, &closures->recovery);
+    flowd_attendance_start(&closures->attendance, context);
     *out = closures;
     return 0;
 }
@@ -323,9 +242,8 @@ void flowd_closures_free(struct flowd_closures *closures)
         return;
     ev_io_stop(closures->context->loop, &closures->readable);
     ev_timer_stop(closures->context->loop, &closures->recover);
-    flowd_recovery_stop(&closures->recovery);
+    flowd_liveness_forget_doubt(closures->context->liveness, &closures->doubt);
     flowd_attendance_stop(&closures->attendance);
-    flowd_lingering_fini(&closures->lingering);
     nl_socket_free(closures->socket);
     free(closures);
 }
@@ -370,14 +288,14 @@ static const struct flowd_counter counters[] = {
 void flowd_closures_count(const struct flowd_closures *closures,
                           const struct flowd_counter_sink *sink)
 {
+    const struct flowd_liveness *liveness = closures->context->liveness;
     const struct closure_counts counts = {
         .notifications = closures->notifications,
         .losses = closures->losses,
         .aborts = closures->aborts,
-        /* When a connection's end was told of, or after it was seen closed. */
-        .ended = closures->ended + closures->lingering.ended,
-        .lingering = flowd_lingering_count(&closures->lingering),
-        .reused = closures->reused + closures->lingering.reused,
+        .ended = closures->source->events[FLOWD_EVENT_END][FLOWD_ENDED] - closures->ended_before,
+        .lingering = flowd_liveness_lingering(liveness),
+        .reused = flowd_liveness_reused(liveness) - closures->reused_before,
         .waiting = closures->attendance.waiting,
     };
 

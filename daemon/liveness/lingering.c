@@ -5,7 +5,6 @@
 #include "daemon/liveness/lingering.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 
 /* Where memory is short HASH_ADD() leaves the entry out, and its hh.tbl NULL. */
@@ -15,13 +14,15 @@
 
 #include "daemon/base/timestamp.h"
 #include "daemon/hub/hub.h"
-#include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
+#include "daemon/liveness/internal.h"
 #include "daemon/tcp/tcp_sample.h"
 
 #define DELAY_S 0.1
 #define RECENT_US 2000000
 #define LOOKS_PER_TURN 1024
+/* More than walks and scans may ask: they would leave nothing for what is due, one turn after the
+ * other. */
+#define QUESTIONS_PER_TURN (2 * FLOWD_LIVENESS_PER_TURN)
 
 struct flowd_lingering_entry {
     uint64_t id;               /* of the flow when it was last looked at */
@@ -58,14 +59,14 @@ static int put(struct flowd_lingering *lingering, unsigned level,
     if (entry->hh.tbl == NULL)
         return -ENOMEM;
     entry->level = level;
-    entry->due = ev_now(lingering->context->loop) + DELAY_S * (1 << level);
+    entry->due = ev_now(lingering->liveness->context->loop) + DELAY_S * (1 << level);
     DL_APPEND(lingering->levels[level], entry);
     return 0;
 }
 
 static void set_timer(struct flowd_lingering *lingering)
 {
-    struct ev_loop *loop = lingering->context->loop;
+    struct ev_loop *loop = lingering->liveness->context->loop;
     double due = 0;
     double after;
 
@@ -97,16 +98,9 @@ static bool is_recent(const struct flowd_flow *flow)
 static void end(struct flowd_lingering *lingering, const struct flowd_lingering_entry *entry,
                 struct flowd_flow *flow)
 {
-    struct flowd_hub *hub = lingering->context->hub;
-    const struct flowd_tcp_sample *known = flowd_hub_sample_of(hub, flow);
-    /* Nobody need be asked for what the close has told. */
-    const struct flowd_tcp_sample *last = known != NULL && known->state == TCP_CLOSE ? known : NULL;
+    const struct flowd_ending ending = {.last = FLOWD_LAST_KNOWN, .end_us = entry->closed_us};
 
-    lingering->ended += entry->source == lingering->source;
-    if (entry->closed_us != 0)
-        flowd_hub_end_at(hub, entry->source, flow, last, entry->closed_us);
-    else
-        flowd_hub_end(hub, entry->source, flow, last);
+    flowd_hub_end_as(lingering->liveness->context->hub, entry->source, flow, &ending);
 }
 
 static void note_closed(struct flowd_lingering_entry *entry, const struct flowd_flow *flow)
@@ -127,10 +121,10 @@ static bool is_announced_anew(const struct flowd_lingering_entry *entry,
 static bool look_at_closed(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry,
                            struct flowd_flow *flow, int life)
 {
-    lingering->reused += life == FLOWD_TCP_CONNECTED;
+    lingering->liveness->reused += life == FLOWD_TCP_CONNECTED;
     if (life == FLOWD_TCP_LINGERS) {
         /* Another connection, and this end has closed that one, too. */
-        lingering->reused++;
+        lingering->liveness->reused++;
         entry->closed_us = 0;
         if (put(lingering, 0, entry) == 0)
             return true;
@@ -143,8 +137,7 @@ static bool look_at_closed(struct flowd_lingering *lingering, struct flowd_linge
 /* Whether the flow of an entry that is taken out goes on waiting; it ends if it is over. */
 static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry *entry)
 {
-    const struct flowd_context *context = lingering->context;
-    struct flowd_flow *flow = flowd_hub_find_key(context->hub, &entry->key);
+    struct flowd_flow *flow = flowd_hub_find_key(lingering->liveness->context->hub, &entry->key);
     unsigned level = entry->level;
     bool over;
     int life;
@@ -152,7 +145,7 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE ||
         (entry->closed_us != 0 && is_announced_anew(entry, flow)))
         return false;
-    life = flowd_flow_socket_life(lingering->diag, context->host, &entry->key, entry->interface);
+    life = flowd_liveness_judge(lingering->liveness, flow, entry->interface, NULL);
     if (entry->closed_us != 0)
         return look_at_closed(lingering, entry, flow, life);
     if (life == FLOWD_TCP_CONNECTED)
@@ -183,7 +176,6 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
 static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct flowd_lingering *lingering = watcher->data;
-    uint32_t before = flowd_sock_diag_asked(lingering->diag);
     int budget = LOOKS_PER_TURN;
 
     (void)events;
@@ -191,7 +183,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
         struct flowd_lingering_entry *entry;
 
         while (budget > 0 && (entry = lingering->levels[i]) != NULL && entry->due <= ev_now(loop) &&
-               !flowd_sock_diag_turn_over(lingering->diag, before)) {
+               lingering->liveness->spent < QUESTIONS_PER_TURN) {
             budget--;
             take_out(lingering, entry);
             if (!look(lingering, entry))
@@ -201,19 +193,16 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
     set_timer(lingering);
 }
 
-void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
-                          struct flowd_sock_diag *diag, struct flowd_source *source)
+void flowd_lingering_init(struct flowd_lingering *lingering, struct flowd_liveness *liveness)
 {
-    *lingering = (struct flowd_lingering){.context = context, .diag = diag, .source = source};
+    *lingering = (struct flowd_lingering){.liveness = liveness};
     ev_timer_init(&lingering->timer, on_timer, DELAY_S, 0);
     lingering->timer.data = lingering;
 }
 
 void flowd_lingering_fini(struct flowd_lingering *lingering)
 {
-    if (lingering->context == NULL)
-        return;
-    ev_timer_stop(lingering->context->loop, &lingering->timer);
+    ev_timer_stop(lingering->liveness->context->loop, &lingering->timer);
     for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
         struct flowd_lingering_entry *entry;
 
@@ -250,11 +239,11 @@ static void add_new(struct flowd_lingering *lingering, const struct flowd_linger
     add(lingering, entry, flow);
 }
 
-void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
-                         uint32_t interface)
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_source *source,
+                         struct flowd_flow *flow, uint32_t interface)
 {
     const struct flowd_lingering_entry entry = {
-        .id = flow->id, .key = flow->key, .interface = interface, .source = lingering->source};
+        .id = flow->id, .key = flow->key, .interface = interface, .source = source};
 
     if (!flowd_lingering_has(lingering, flow))
         add_new(lingering, &entry, flow);
@@ -290,6 +279,23 @@ void flowd_lingering_end(struct flowd_lingering *lingering, struct flowd_flow *f
     take_out(lingering, entry);
     end(lingering, entry, flow);
     free(entry);
+}
+
+void flowd_lingering_forget(struct flowd_lingering *lingering, const struct flowd_source *source)
+{
+    for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
+        struct flowd_lingering_entry *entry = lingering->levels[i];
+
+        while (entry != NULL) {
+            struct flowd_lingering_entry *next = entry->next;
+
+            if (entry->source == source) {
+                take_out(lingering, entry);
+                free(entry);
+            }
+            entry = next;
+        }
+    }
 }
 
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow)

@@ -16,9 +16,8 @@
 #include <stdint.h>
 
 #include "daemon/flow/flow.h"
-#include "daemon/hub/module.h"
 
-struct flowd_sock_diag;
+struct flowd_liveness;
 struct flowd_source;
 
 /* A flow is looked at again after 0.1 s, then after twice as long each time, at most after 12.8 s.
@@ -27,36 +26,33 @@ struct flowd_source;
 
 struct flowd_lingering_entry;
 
-/* Embedded in its owner. */
+/* Embedded in the judge. */
 struct flowd_lingering {
-    const struct flowd_context *context;
-    struct flowd_sock_diag *diag; /* borrowed */
-    struct flowd_source *source;  /* of the ends; borrowed */
+    struct flowd_liveness *liveness; /* borrowed */
     struct ev_timer timer;
     /* Queues, one for each delay: those in front have waited the longest. Entries are owned. */
     struct flowd_lingering_entry *levels[FLOWD_LINGERING_LEVELS];
     struct flowd_lingering_entry *entries; /* of all queues, by the flow's id */
-    uint64_t ended;                        /* flows that ended here, by source */
-    uint64_t reused; /* flows seen closed that go on, with another connection of the same ports */
 };
 
-void flowd_lingering_init(struct flowd_lingering *lingering, const struct flowd_context *context,
-                          struct flowd_sock_diag *diag, struct flowd_source *source);
+void flowd_lingering_init(struct flowd_lingering *lingering, struct flowd_liveness *liveness);
 void flowd_lingering_fini(struct flowd_lingering *lingering);
 /*
- * interface as flowd_flow_socket_life() takes it. A flow that waits already goes on waiting;
- * without memory it ends at once.
+ * The end will be of source (borrowed); interface as flowd_liveness_judge() takes it. A flow that
+ * waits already goes on waiting; without memory it ends at once.
  */
-void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_flow *flow,
-                         uint32_t interface);
+void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_source *source,
+                         struct flowd_flow *flow, uint32_t interface);
 /*
- * The same for a flow whose connection is seen closed (FLOWD_TCP_CLOSED): its end, of source
- * (borrowed), comes after one more look. Returns false if that was known already.
+ * The same for a flow whose connection is seen closed (FLOWD_TCP_CLOSED): its end comes after one
+ * more look. Returns false if that was known already.
  */
 bool flowd_lingering_add_closed(struct flowd_lingering *lingering, struct flowd_source *source,
                                 struct flowd_flow *flow, uint32_t interface);
 /* Ends the flow at once if it waits. */
 void flowd_lingering_end(struct flowd_lingering *lingering, struct flowd_flow *flow);
+/* Flows whose end would be of this source do not wait any more, and go on. */
+void flowd_lingering_forget(struct flowd_lingering *lingering, const struct flowd_source *source);
 /* Whether this flow waits, and no former one with its key. */
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow);
 /* Flows that wait. */

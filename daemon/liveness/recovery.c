@@ -3,20 +3,18 @@
  * turn, so that a host with many of them is ready at once. Marking goes on meanwhile: an ended
  * connection sends no packets to be marked.
  *
- * Only the flows for which the kernel says clearly that there is no socket end. UDP flows and flows
- * between other hosts stay.
+ * There is one walk for all doubts that are open, so that each flow is asked for once. Only the
+ * flows for which the kernel says clearly that there is no socket end. UDP flows and flows between
+ * other hosts stay.
  */
-#include "daemon/liveness/recovery.h"
-
 #include <errno.h>
 #include <stddef.h>
 
 #include "daemon/base/log.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/source.h"
-#include "daemon/liveness/lingering.h"
+#include "daemon/liveness/internal.h"
 #include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
 #include "daemon/tcp/tcp_sample.h"
 
 #define FLOWS_PER_TURN 512
@@ -47,136 +45,200 @@ static bool has(const struct flowd_ports *ports, uint16_t port, const struct in6
     return ports->bits[place / 64] >> (place % 64) & 1;
 }
 
-static bool is_concerned(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
+static bool is_concerned(const struct flowd_doubt *doubt, const struct flowd_flow *flow)
 {
-    const struct flowd_recovery_scope *scope = &recovery->scope;
-
-    return flow->key.protocol == IPPROTO_TCP && flow->last_event_us < scope->before_us &&
-           (scope->ports == NULL || has(scope->ports, flow->key.src_port, &flow->key.dst) ||
-            has(scope->ports, flow->key.dst_port, &flow->key.src)) &&
-           (!scope->own || flowd_source_announced(scope->source, flow));
+    return flow->last_event_us < doubt->before_us &&
+           (doubt->ports == NULL || has(doubt->ports, flow->key.src_port, &flow->key.dst) ||
+            has(doubt->ports, flow->key.dst_port, &flow->key.src)) &&
+           (!doubt->source->follows_sockets || flowd_source_announced(doubt->source, flow));
 }
 
-static int life_of(const struct flowd_recovery *recovery, const struct flowd_flow *flow)
+/* The first doubt of this flow; NULL: there is none. */
+static struct flowd_doubt *doubt_of(const struct flowd_recovery *recovery,
+                                    const struct flowd_flow *flow)
 {
-    struct flowd_sock_diag *diag = recovery->lingering->diag;
-    const struct flowd_host *host = recovery->lingering->context->host;
+    struct flowd_doubt *doubt;
 
-    return recovery->scope.own
-               ? flowd_flow_socket_source_life(diag, host, &flow->key, FLOWD_ANY_INTERFACE)
-               : flowd_flow_socket_life(diag, host, &flow->key, FLOWD_ANY_INTERFACE);
+    if (flow->key.protocol != IPPROTO_TCP)
+        return NULL;
+    for (doubt = recovery->doubts; doubt != NULL; doubt = doubt->next)
+        if (is_concerned(doubt, flow))
+            return doubt;
+    return NULL;
 }
 
-static void look_at(struct flowd_recovery *recovery, struct flowd_flow *flow)
+static void end(struct flowd_liveness *liveness, struct flowd_doubt *doubt, struct flowd_flow *flow)
 {
-    struct flowd_lingering *lingering = recovery->lingering;
+    flowd_hub_end_as(liveness->context->hub, doubt->source, flow,
+                     &(struct flowd_ending){.last = FLOWD_LAST_KNOWN});
+    doubt->ended++;
+    doubt->found++;
+}
+
+static void look_at(struct flowd_liveness *liveness, struct flowd_flow *flow)
+{
+    struct flowd_lingering *lingering = &liveness->lingering;
+    struct flowd_doubt *doubt = doubt_of(&liveness->recovery, flow);
     int life;
 
-    recovery->looked_at++;
-    if (!is_concerned(recovery, flow))
+    liveness->recovery.looked_at++;
+    if (doubt == NULL)
         return;
-    life = life_of(recovery, flow);
+    life = flowd_liveness_of(liveness, flow);
     /* Who had a socket does not wait for one any more. */
     if (life == FLOWD_TCP_CONNECTED || life == FLOWD_TCP_LINGERS) {
         flow->looked_for = true;
         flow->waits = false;
     }
-    if (flowd_tcp_is_over(life) && recovery->scope.spare_waiting && flow->waits)
+    if (flowd_tcp_is_over(life) && doubt->spare_waiting && flow->waits)
         return;
     if (life == FLOWD_TCP_GONE) {
-        flowd_hub_end(lingering->context->hub, recovery->scope.source, flow, NULL);
-        recovery->ended++;
-        recovery->found++;
+        end(liveness, doubt, flow);
     } else if (life == FLOWD_TCP_CLOSED) {
-        bool found = flowd_lingering_add_closed(lingering, recovery->scope.source, flow,
-                                                FLOWD_ANY_INTERFACE);
+        bool found =
+            flowd_lingering_add_closed(lingering, doubt->source, flow, FLOWD_ANY_INTERFACE);
 
-        recovery->ended += found;
-        recovery->found += found;
+        doubt->ended += found;
+        doubt->found += found;
     } else if (life == FLOWD_TCP_LINGERS && !flowd_lingering_has(lingering, flow)) {
-        flowd_lingering_add(lingering, flow, FLOWD_ANY_INTERFACE);
-        recovery->found++;
+        flowd_lingering_add(lingering, doubt->later, flow, FLOWD_ANY_INTERFACE);
+        doubt->found++;
     } else if (life < 0 && life != -EADDRNOTAVAIL) {
-        recovery->unanswered++;
+        doubt->unanswered++;
     }
 }
 
-static struct flowd_recovery *recovery_of(struct flowd_walk *walk)
+static struct flowd_liveness *liveness_of(struct flowd_walk *walk)
 {
-    return (struct flowd_recovery *)((char *)walk - offsetof(struct flowd_recovery, walk));
+    return (struct flowd_liveness *)((char *)walk - offsetof(struct flowd_liveness, recovery.walk));
 }
 
 static uint32_t visit(struct flowd_walk *walk, struct flowd_flow *flow)
 {
-    struct flowd_recovery *recovery = recovery_of(walk);
-    const struct flowd_sock_diag *diag = recovery->lingering->diag;
+    struct flowd_liveness *liveness = liveness_of(walk);
 
-    if (recovery->slice_begins) {
-        recovery->asked_before = flowd_sock_diag_asked(diag);
-        recovery->slice_begins = false;
-    }
-    look_at(recovery, flow);
-    return flowd_sock_diag_turn_over(diag, recovery->asked_before)
-               ? FLOWD_WALK_PER_TURN
-               : FLOWD_WALK_PER_TURN / FLOWS_PER_TURN;
+    look_at(liveness, flow);
+    return flowd_liveness_turn_over(liveness) ? FLOWD_WALK_PER_TURN
+                                              : FLOWD_WALK_PER_TURN / FLOWS_PER_TURN;
 }
 
 static void begin(struct flowd_recovery *recovery, double after_s)
 {
-    recovery->again = false;
-    recovery->slice_begins = true;
-    recovery->looked_at = recovery->ended = recovery->unanswered = 0;
+    for (struct flowd_doubt *doubt = recovery->doubts; doubt != NULL; doubt = doubt->next)
+        doubt->ended = doubt->unanswered = 0;
+    recovery->looked_at = 0;
+    recovery->waits = after_s > 0;
     flowd_walk_start(&recovery->walk, after_s);
+}
+
+static void say(const struct flowd_recovery *recovery, const struct flowd_doubt *doubt)
+{
+    bool everything = doubt->ports == NULL && !doubt->source->follows_sockets;
+    bool worth_saying = everything && recovery->looked_at > 0 && doubt->retries == 0;
+
+    flowd_log(worth_saying ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
+              "%llu flows looked at, %llu ended because their socket is gone",
+              (unsigned long long)recovery->looked_at, (unsigned long long)doubt->ended);
+}
+
+/* Whether the doubt, into which a walk has looked, stays open. */
+static bool stays_open(struct flowd_doubt *doubt)
+{
+    if (doubt->again) {
+        doubt->retries = 0;
+        return true;
+    }
+    if (doubt->unanswered == 0 || doubt->retries >= RETRIES_MAX)
+        return false;
+    doubt->retries++;
+    return true;
 }
 
 /* A walk is over; another one may follow. */
 static void conclude(struct flowd_recovery *recovery)
 {
-    bool everything = recovery->scope.ports == NULL && !recovery->scope.own;
-    bool worth_saying = everything && recovery->looked_at > 0 && recovery->retries == 0;
+    struct flowd_doubt **link = &recovery->doubts;
+    bool again = false;
 
-    flowd_log(worth_saying ? FLOWD_LOG_INFO : FLOWD_LOG_DEBUG, "recovery",
-              "%llu flows looked at, %llu ended because their socket is gone",
-              (unsigned long long)recovery->looked_at, (unsigned long long)recovery->ended);
-    if (recovery->again) {
-        recovery->retries = 0;
-        begin(recovery, 0);
-    } else if (recovery->unanswered > 0 && recovery->retries < RETRIES_MAX) {
-        recovery->retries++;
-        begin(recovery, RETRY_S);
+    while (*link != NULL) {
+        struct flowd_doubt *doubt = *link;
+
+        say(recovery, doubt);
+        again |= doubt->again;
+        doubt->open = stays_open(doubt);
+        doubt->again = false;
+        if (doubt->open)
+            link = &doubt->next;
+        else
+            *link = doubt->next;
     }
+    if (recovery->doubts != NULL)
+        begin(recovery, again ? 0 : RETRY_S);
 }
 
 static void rest(struct flowd_walk *walk, bool over)
 {
-    struct flowd_recovery *recovery = recovery_of(walk);
+    struct flowd_recovery *recovery = &liveness_of(walk)->recovery;
 
-    recovery->slice_begins = true;
+    recovery->waits = false;
     if (over)
         conclude(recovery);
 }
 
-void flowd_recovery_start(struct flowd_recovery *recovery, struct flowd_lingering *lingering,
-                          const struct flowd_recovery_scope *scope)
+void flowd_liveness_doubt(struct flowd_liveness *liveness, struct flowd_doubt *doubt)
 {
-    if (flowd_walk_is_running(&recovery->walk)) {
-        recovery->again = true;
+    struct flowd_recovery *recovery = &liveness->recovery;
+    struct flowd_doubt **link = &recovery->doubts;
+
+    if (doubt->open) {
+        doubt->again = true;
         return;
     }
-    recovery->lingering = lingering;
-    recovery->scope = *scope;
-    recovery->retries = 0;
-    flowd_walk_init(&recovery->walk, lingering->context->loop, lingering->context->hub, visit,
-                    rest);
-    begin(recovery, 0);
+    doubt->open = true;
+    doubt->retries = 0;
+    doubt->ended = doubt->unanswered = 0;
+    /* Who doubts his own flows alone comes first. */
+    while (*link != NULL && !doubt->source->follows_sockets)
+        link = &(*link)->next;
+    doubt->next = *link;
+    *link = doubt;
+    if (recovery->waits)
+        flowd_walk_stop(&recovery->walk);
+    if (flowd_walk_is_running(&recovery->walk))
+        flowd_walk_start(&recovery->walk, 0);
+    else
+        begin(recovery, 0);
 }
 
-bool flowd_recovery_is_running(const struct flowd_recovery *recovery)
+void flowd_liveness_forget_doubt(struct flowd_liveness *liveness, struct flowd_doubt *doubt)
 {
-    return flowd_walk_is_running(&recovery->walk);
+    struct flowd_recovery *recovery = &liveness->recovery;
+    struct flowd_doubt **link = &recovery->doubts;
+
+    while (*link != NULL && *link != doubt)
+        link = &(*link)->next;
+    if (*link == doubt)
+        *link = doubt->next;
+    doubt->open = doubt->again = false;
+    flowd_lingering_forget(&liveness->lingering, doubt->source);
+    flowd_lingering_forget(&liveness->lingering, doubt->later);
+    if (recovery->doubts == NULL)
+        flowd_walk_stop(&recovery->walk);
 }
 
-void flowd_recovery_stop(struct flowd_recovery *recovery)
+bool flowd_liveness_is_walking(const struct flowd_liveness *liveness)
 {
-    flowd_walk_stop(&recovery->walk);
+    return flowd_walk_is_running(&liveness->recovery.walk);
+}
+
+void flowd_recovery_init(struct flowd_liveness *liveness)
+{
+    const struct flowd_context *context = liveness->context;
+
+    flowd_walk_init(&liveness->recovery.walk, context->loop, context->hub, visit, rest);
+}
+
+void flowd_recovery_stop(struct flowd_liveness *liveness)
+{
+    flowd_walk_stop(&liveness->recovery.walk);
 }

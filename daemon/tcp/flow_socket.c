@@ -1,6 +1,6 @@
 /*
- * Finds and judges the socket of a flow. The local end's socket stands for the flow; with both ends
- * on this host, the source's does, and the flow lives while either of them is there.
+ * Finds the socket of a flow. The local end's socket stands for the flow; with both ends on this
+ * host, the source's does.
  *
  * The kernel finds a socket that is bound to an interface only for who names the interface.
  */
@@ -115,56 +115,4 @@ int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_ho
     if (result == 0)
         *out = socket.sample;
     return result;
-}
-
-int flowd_flow_socket_end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                               const struct flowd_flow_key *key, bool local_is_src,
-                               uint32_t interface, uint64_t *cookie)
-{
-    const struct flowd_sock_diag_query query = {
-        .key = key, .local_is_src = local_is_src, .interface = interface};
-    struct flowd_tcp_socket socket;
-    int result = flowd_flow_socket_find(diag, host, &query, &socket);
-
-    *cookie = result == 0 ? socket.sample.cookie : 0;
-    if (result == -ENOENT)
-        return FLOWD_TCP_GONE;
-    return result < 0 ? result : (int)flowd_tcp_socket_life(&socket);
-}
-
-static int end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                    const struct flowd_flow_key *key, bool local_is_src, uint32_t interface)
-{
-    uint64_t cookie;
-
-    return flowd_flow_socket_end_life(diag, host, key, local_is_src, interface, &cookie);
-}
-
-int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                           const struct flowd_flow_key *key, uint32_t interface)
-{
-    unsigned ends = flowd_flow_socket_ends(host, key);
-    int life = FLOWD_TCP_GONE;
-    int other;
-
-    if (ends == 0)
-        return -EADDRNOTAVAIL;
-    if (ends & FLOWD_LOCAL_SRC)
-        life = end_life(diag, host, key, true, interface);
-    if (life < 0 || life == FLOWD_TCP_CONNECTED || !(ends & FLOWD_LOCAL_DST))
-        return life;
-    other = end_life(diag, host, key, false, interface);
-    return other < 0 || other > life ? other : life;
-}
-
-int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                                  const struct flowd_flow_key *key, uint32_t interface)
-{
-    int life = end_life(diag, host, key, true, interface);
-    int other;
-
-    if (life != FLOWD_TCP_LINGERS || !(flowd_flow_socket_ends(host, key) & FLOWD_LOCAL_DST))
-        return life;
-    other = end_life(diag, host, key, false, interface);
-    return other == FLOWD_TCP_CONNECTED ? FLOWD_TCP_GONE : life;
 }

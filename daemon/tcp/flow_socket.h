@@ -42,26 +42,3 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
 int flowd_flow_socket_sample(struct flowd_sock_diag *diag, const struct flowd_host *host,
                              const struct flowd_flow_key *key, uint32_t interface,
                              uint8_t extensions, struct flowd_tcp_sample *out);
-
-/*
- * How one end of the flow fares: an enum flowd_tcp_life, or -errno: the kernel did not say. *cookie
- * is that of the socket that is there; 0: there is none, or it has none.
- */
-int flowd_flow_socket_end_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                               const struct flowd_flow_key *key, bool local_is_src,
-                               uint32_t interface, uint64_t *cookie);
-
-/*
- * How the flow's connection fares in this network namespace: an enum flowd_tcp_life, the best of
- * its local ends', or -errno (the kernel did not say, or can't be asked). interface as above.
- */
-int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                           const struct flowd_flow_key *key, uint32_t interface);
-
-/*
- * The same for who knows the source's socket to be this host's, whatever addresses the host has
- * now, and takes its close for the flow's end: the other end's socket, if it is here too, only lets
- * a flow linger whose source does.
- */
-int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                                  const struct flowd_flow_key *key, uint32_t interface);

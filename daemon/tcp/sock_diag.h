@@ -50,17 +50,8 @@ void flowd_sock_diag_free(struct flowd_sock_diag *diag);
  */
 int flowd_sock_diag_open(struct flowd_sock_diag *diag, struct flowd_error *err);
 
-/*
- * For who asks many in one loop turn: how many questions were asked so far, modulo 2^32, and
- * whether those since then are as many as a turn has time for. A flow may take hundreds, one for
- * each interface.
- */
+/* How many questions were asked so far, modulo 2^32. */
 uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag);
-#define FLOWD_SOCK_DIAG_PER_TURN 512u
-static inline bool flowd_sock_diag_turn_over(const struct flowd_sock_diag *diag, uint32_t since)
-{
-    return flowd_sock_diag_asked(diag) - since >= FLOWD_SOCK_DIAG_PER_TURN;
-}
 
 /*
  * Asks count (at most FLOWD_SOCK_DIAG_BATCH) questions; answer is called once for each of them, in

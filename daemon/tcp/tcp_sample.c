@@ -16,8 +16,6 @@
 /* idiag_timer of a socket that is over and only holds its ports; see inet_twsk_diag_fill(). */
 #define TIMER_TIME_WAIT 3
 
-const struct flowd_tcp_sample flowd_tcp_sample_unknown;
-
 static void take_address(uint8_t family, const __be32 words[4], struct flowd_address *out)
 {
     *out = (struct flowd_address){.family = family};

@@ -141,9 +141,6 @@ struct flowd_tcp_sample {
     uint64_t unknown[FLOWD_TCP_FIELDS_MAX / 64];
 };
 
-/* Stands for the sample of a socket of which nothing is known; compared by its address. */
-extern const struct flowd_tcp_sample flowd_tcp_sample_unknown;
-
 /* One socket as a message of sock_diag(7) tells of it. */
 struct flowd_tcp_socket {
     /* src is the local end. IPv4 as IPv4, also where an IPv6 socket carries it. */

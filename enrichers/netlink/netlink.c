@@ -20,11 +20,11 @@
 #include "daemon/base/vector.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/liveness/liveness.h"
 #include "daemon/metrics/counter.h"
 #include "daemon/metrics/sample_metrics.h"
 #include "daemon/net/host.h"
 #include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
 #include "daemon/tcp/tcp_sample.h"
 
 #define TICKS_PER_PERIOD 50
@@ -48,7 +48,7 @@ struct watched {
 struct netlink {
     const struct flowd_context *context;
     const struct netlink_config *config;
-    struct flowd_sock_diag *diag; /* borrowed */
+    struct flowd_liveness *liveness; /* borrowed */
     struct ev_timer tick;
     struct ev_timer rest;  /* of no time: a tick has more to do than one turn should take */
     double started;        /* when the period that is under way began; the loop's time */
@@ -70,7 +70,6 @@ struct turn {
     struct watched *watched[FLOWD_SOCK_DIAG_BATCH];
     bool missing[FLOWD_SOCK_DIAG_BATCH];
     size_t count;
-    uint32_t searched; /* questions in search of sockets, in this turn of the loop */
 };
 
 static bool is_wanted(const struct netlink *netlink, const struct flowd_tcp_socket *socket)
@@ -106,17 +105,15 @@ static void search(struct turn *turn, size_t index)
     struct flowd_sock_diag_query query = turn->queries[index];
     struct flowd_tcp_socket socket;
     bool due = (watched->missed & (watched->missed + 1)) == 0; /* 0, 1, 3, 7, ... */
-    uint32_t before = flowd_sock_diag_asked(netlink->diag);
     int result;
 
-    if (due && turn->searched >= FLOWD_SOCK_DIAG_PER_TURN)
+    if (due && flowd_liveness_turn_over(netlink->liveness))
         return;
     watched->missed++;
     if (!due)
         return;
     query.interface = FLOWD_ANY_INTERFACE;
-    result = flowd_flow_socket_find(netlink->diag, netlink->context->host, &query, &socket);
-    turn->searched += flowd_sock_diag_asked(netlink->diag) - before;
+    result = flowd_liveness_find(netlink->liveness, &query, &socket);
     if (result < 0 || !is_wanted(netlink, &socket))
         return;
     watched->missed = 0;
@@ -127,7 +124,7 @@ static void search(struct turn *turn, size_t index)
 
 static void ask(struct turn *turn)
 {
-    flowd_sock_diag_ask(turn->netlink->diag, turn->queries, turn->count, take_answer, turn);
+    flowd_liveness_sample(turn->netlink->liveness, turn->queries, turn->count, take_answer, turn);
     for (size_t i = 0; i < turn->count; i++)
         if (turn->missing[i])
             search(turn, i);
@@ -231,8 +228,8 @@ static int start(const struct flowd_context *context, const void *config, void *
         return flowd_fail(err, ENOMEM, "enricher");
     netlink->context = context;
     netlink->config = settings;
-    netlink->diag = context->diag;
-    result = flowd_sock_diag_open(netlink->diag, err);
+    netlink->liveness = context->liveness;
+    result = flowd_liveness_open(netlink->liveness, err);
     if (result < 0) {
         free(netlink);
         return result;
@@ -241,6 +238,8 @@ static int start(const struct flowd_context *context, const void *config, void *
     ev_timer_init(&netlink->tick, on_tick, tick_s, tick_s);
     ev_timer_init(&netlink->rest, on_tick, 0, 0);
     netlink->tick.data = netlink->rest.data = netlink;
+    flowd_liveness_set_extensions(netlink->liveness, (uint8_t)settings->extensions);
+    flowd_liveness_want_last(netlink->liveness, true);
     *instance = netlink;
     return 0;
 }
@@ -251,6 +250,7 @@ static void stop(void *instance)
 
     ev_timer_stop(netlink->context->loop, &netlink->tick);
     ev_timer_stop(netlink->context->loop, &netlink->rest);
+    flowd_liveness_want_last(netlink->liveness, false);
     free(netlink->flows);
     free(netlink);
 }
@@ -307,16 +307,6 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
     }
 }
 
-static int last_sample(void *instance, const struct flowd_flow *flow,
-                       struct flowd_tcp_sample *sample)
-{
-    struct netlink *netlink = instance;
-
-    return flowd_flow_socket_sample(netlink->diag, netlink->context->host, &flow->key,
-                                    interface_of(netlink, flow),
-                                    (uint8_t)netlink->config->extensions, sample);
-}
-
 static const struct flowd_counter counters[] = {
     {.key = "samples",
      .metric = &flowd_samples_metric,
@@ -370,7 +360,6 @@ static const struct flowd_option options[] = {
 
 static const struct flowd_enricher_ops ops = {
     .flow_start = flow_start,
-    .last_sample = last_sample,
 };
 
 const struct flowd_module flowd_enricher_netlink = {

@@ -205,7 +205,7 @@ void api_flow_delete(struct api *api, struct flowd_http_exchange *exchange,
     if (pending == NULL)
         return;
     *item = (struct api_item){.flow = flow, .result = FLOWD_ENDED};
-    flowd_hub_end(api->context->hub, api->source, flow, NULL);
+    flowd_hub_end(api->context->hub, api->source, flow);
     api_pending_finish(pending, answer_one);
 }
 

@@ -14,11 +14,8 @@
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
 #include "daemon/hub/source.h"
-#include "daemon/liveness/lingering.h"
-#include "daemon/liveness/recovery.h"
+#include "daemon/liveness/liveness.h"
 #include "daemon/metrics/counter.h"
-#include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
 #include "daemon/tcp/tcp_sample.h"
 #include "ebpf/sockops/sockops.h"
 #include "tags.h"
@@ -39,9 +36,7 @@ struct iperf3 {
     struct flowd_source *source;
     struct flowd_sockops *sockops;
     struct iperf3_tags tags;
-    struct flowd_sock_diag *diag; /* borrowed */
-    struct flowd_lingering lingering;
-    struct flowd_recovery recovery; /* finds ends that were not heard of */
+    struct flowd_doubt doubt; /* of ends that were not heard of */
 };
 
 static struct flowd_flow *live_flow(struct iperf3 *iperf3, const struct flowd_flow_key *key)
@@ -70,7 +65,7 @@ static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 
     /* The ports are used again before the former connection's flow has ended. */
     if (own != NULL)
-        flowd_lingering_end(&iperf3->lingering, own);
+        flowd_liveness_end_lingering(iperf3->context->liveness, own);
     if (live_flow(iperf3, &told->key) != NULL || live_flow(iperf3, &reverse) != NULL)
         return;
     tag = iperf3_tags_next(&iperf3->tags);
@@ -84,24 +79,7 @@ static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 
 static void end(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
-    struct flowd_flow *flow = own_flow(iperf3, &told->key);
-    uint32_t interface = told->sample.interface;
-    int life;
-
-    if (flow == NULL)
-        return;
-    life =
-        flowd_flow_socket_source_life(iperf3->diag, iperf3->context->host, &flow->key, interface);
-    if (life != FLOWD_TCP_LINGERS && life != FLOWD_TCP_CLOSED) {
-        flowd_hub_end(iperf3->context->hub, iperf3->source, flow, &told->sample);
-        return;
-    }
-    /* The kernel has to acknowledge the other end's last segment still, or is about to. */
-    flowd_hub_keep_sample(iperf3->context->hub, flow, &told->sample);
-    if (life == FLOWD_TCP_LINGERS)
-        flowd_lingering_add(&iperf3->lingering, flow, interface);
-    else
-        (void)flowd_lingering_add_closed(&iperf3->lingering, iperf3->source, flow, interface);
+    flowd_liveness_closed(iperf3->context->liveness, iperf3->source, &told->key, &told->sample);
 }
 
 static void on_told(void *context, const struct flowd_sockops_event *told)
@@ -115,10 +93,7 @@ static void on_told(void *context, const struct flowd_sockops_event *told)
 /* Looks for those of the plugin's flows, also of an earlier process, whose sockets are gone. */
 static void find_missed_ends(struct iperf3 *iperf3)
 {
-    const struct flowd_recovery_scope scope = {
-        .before_us = INT64_MAX, .source = iperf3->source, .own = true};
-
-    flowd_recovery_start(&iperf3->recovery, &iperf3->lingering, &scope);
+    flowd_liveness_doubt(iperf3->context->liveness, &iperf3->doubt);
 }
 
 static void on_lost(void *context, uint64_t records, uint64_t closes)
@@ -166,10 +141,9 @@ static int start(const struct flowd_context *context, const void *values, void *
     if (iperf3 == NULL)
         return flowd_fail(err, ENOMEM, "plugin");
     iperf3->context = context;
-    iperf3->diag = context->diag;
     iperf3->source = flowd_hub_source(context->hub, flowd_plugin_iperf3.name);
     iperf3_tags_init(&iperf3->tags, &config->experiments, &config->activities, config->random_ids);
-    result = iperf3->source != NULL ? flowd_sock_diag_open(iperf3->diag, err)
+    result = iperf3->source != NULL ? flowd_liveness_open(context->liveness, err)
                                     : flowd_fail(err, ENOMEM, "plugin");
     if (result == 0)
         result = listen_to_kernel(iperf3, config, err);
@@ -177,7 +151,9 @@ static int start(const struct flowd_context *context, const void *values, void *
         free(iperf3);
         return result;
     }
-    flowd_lingering_init(&iperf3->lingering, context, iperf3->diag, iperf3->source);
+    iperf3->source->follows_sockets = true;
+    iperf3->doubt = (struct flowd_doubt){
+        .before_us = INT64_MAX, .source = iperf3->source, .later = iperf3->source};
     find_missed_ends(iperf3);
     *instance = iperf3;
     return 0;
@@ -188,8 +164,7 @@ static void stop(void *instance)
     struct iperf3 *iperf3 = instance;
 
     flowd_sockops_free(iperf3->sockops);
-    flowd_recovery_stop(&iperf3->recovery);
-    flowd_lingering_fini(&iperf3->lingering);
+    flowd_liveness_forget_doubt(iperf3->context->liveness, &iperf3->doubt);
     free(iperf3);
 }
 
@@ -198,9 +173,7 @@ static const struct flowd_metric iperf3_found = {
     "Flows whose end the sk_ops program did not tell of and a look at the sockets found."};
 
 static const struct flowd_counter counters[] = {
-    {.key = "endsFoundLater",
-     .metric = &iperf3_found,
-     FLOWD_COUNTED(struct iperf3, recovery.found)},
+    {.key = "endsFoundLater", .metric = &iperf3_found, FLOWD_COUNTED(struct iperf3, doubt.found)},
     {.key = NULL},
 };
 

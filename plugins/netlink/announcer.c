@@ -77,15 +77,15 @@ bool flowd_netlink_announcer_has(const struct flowd_netlink_announcer *announcer
 }
 
 void flowd_netlink_announcer_end(struct flowd_netlink_announcer *announcer,
-                                 struct flowd_connection *connection,
-                                 const struct flowd_tcp_sample *last)
+                                 struct flowd_connection *connection, enum flowd_last last)
 {
     struct flowd_flow *flow = flow_of(announcer, connection);
 
     connection->flow = 0;
     if (flow == NULL)
         return;
-    flowd_hub_end(announcer->context->hub, announcer->source, flow, last);
+    flowd_hub_end_as(announcer->context->hub, announcer->source, flow,
+                     &(struct flowd_ending){.last = last});
     announcer->ended++;
 }
 
@@ -93,13 +93,13 @@ void flowd_netlink_announcer_end_gone(struct flowd_netlink_announcer *announcer,
                                       struct flowd_connection *connection)
 {
     const struct flowd_flow *flow = flow_of(announcer, connection);
-    const struct flowd_tcp_sample *last =
+    const struct flowd_tcp_sample *known =
         flow != NULL ? flowd_hub_sample_of(announcer->context->hub, flow) : NULL;
-
     /* A socket that has taken the ports over must not tell the counts of this one. */
-    if (last == NULL || flowd_tcp_cookies_differ(last->cookie, connection->cookie))
-        last = &flowd_tcp_sample_unknown;
-    flowd_netlink_announcer_end(announcer, connection, last);
+    bool is_its_own = known != NULL && !flowd_tcp_cookies_differ(known->cookie, connection->cookie);
+
+    flowd_netlink_announcer_end(announcer, connection,
+                                is_its_own ? FLOWD_LAST_KNOWN : FLOWD_LAST_NONE);
 }
 
 /* A flow of an earlier process, whose configuration had another tag, begins anew. */
@@ -111,7 +111,7 @@ static void change_tag(struct flowd_netlink_announcer *announcer,
     if (start_flow(announcer, &connection->key, &id) < 0)
         return;
     if (id == 0)
-        flowd_netlink_announcer_end(announcer, connection, NULL);
+        flowd_netlink_announcer_end(announcer, connection, FLOWD_LAST_ASK);
     else
         announcer->ended++;
     connection->flow = id;
@@ -130,7 +130,7 @@ void flowd_netlink_announcer_keep(struct flowd_netlink_announcer *announcer,
     }
     other = flowd_hub_find_key(announcer->context->hub, &reverse);
     if (other != NULL && other != flow && !flowd_source_announced(announcer->source, other))
-        flowd_netlink_announcer_end(announcer, connection, NULL);
+        flowd_netlink_announcer_end(announcer, connection, FLOWD_LAST_ASK);
     else if (retag && (flow->experiment != announcer->tag.experiment ||
                        flow->activity != announcer->tag.activity))
         change_tag(announcer, connection);

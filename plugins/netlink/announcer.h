@@ -9,10 +9,10 @@
 
 #include "connections.h"
 #include "daemon/flow/flow.h"
+#include "daemon/hub/hub.h"
 
 struct flowd_context;
 struct flowd_source;
-struct flowd_tcp_sample;
 
 /* Embedded in its owner. */
 struct flowd_netlink_announcer {
@@ -40,10 +40,9 @@ void flowd_netlink_announcer_keep(struct flowd_netlink_announcer *announcer,
 /* Whether the connection has a live flow of the scanner's. */
 bool flowd_netlink_announcer_has(const struct flowd_netlink_announcer *announcer,
                                  const struct flowd_connection *connection);
-/* Ends the connection's flow, if it has one; last as for flowd_hub_end(). */
+/* Ends the connection's flow, if it has one; last as for flowd_hub_end_as(). */
 void flowd_netlink_announcer_end(struct flowd_netlink_announcer *announcer,
-                                 struct flowd_connection *connection,
-                                 const struct flowd_tcp_sample *last);
+                                 struct flowd_connection *connection, enum flowd_last last);
 /* The same for a connection that is gone, whose ports another one may have by now. */
 void flowd_netlink_announcer_end_gone(struct flowd_netlink_announcer *announcer,
                                       struct flowd_connection *connection);

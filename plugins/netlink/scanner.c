@@ -21,9 +21,9 @@
 #include "daemon/base/timestamp.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/source.h"
+#include "daemon/liveness/liveness.h"
 #include "daemon/net/host.h"
 #include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
 #include "dump.h"
 #include "filter.h"
 #include "ignored.h"
@@ -45,7 +45,7 @@ struct flowd_netlink_scanner {
     struct flowd_netlink_ignored ignored;
     struct flowd_connections connections;
     struct flowd_netlink_dump *dump;
-    struct flowd_sock_diag *diag; /* borrowed */
+    struct flowd_liveness *liveness; /* borrowed */
     struct ev_timer timer;
     enum stage stage;
     uint32_t scan;       /* its number; 0: none has been */
@@ -113,7 +113,7 @@ static void meet_new(struct flowd_netlink_scanner *scanner, const struct flowd_t
     if (flowd_connections_add(&scanner->connections, &connection) == 0)
         return;
     /* Not known, it would never end; the next scan tries again. */
-    flowd_netlink_announcer_end(&scanner->announcer, &connection, NULL);
+    flowd_netlink_announcer_end(&scanner->announcer, &connection, FLOWD_LAST_ASK);
     flowd_log_limited(&limit, FLOWD_LOG_ERROR, NAME, "out of memory: a connection is not marked");
 }
 
@@ -145,7 +145,6 @@ struct batch {
     size_t numbers[FLOWD_SOCK_DIAG_BATCH];
     bool gone[FLOWD_SOCK_DIAG_BATCH];
     size_t count;
-    uint32_t asked; /* questions before this turn */
 };
 
 /* Whether the socket is not that of the connection, or no connection's any more. */
@@ -222,7 +221,7 @@ static bool is_elsewhere(struct flowd_netlink_scanner *scanner, struct flowd_con
     const struct flowd_sock_diag_query query = {
         .key = &connection->key, .local_is_src = true, .interface = FLOWD_ANY_INTERFACE};
     struct flowd_tcp_socket socket;
-    int result = flowd_flow_socket_find(scanner->diag, scanner->context->host, &query, &socket);
+    int result = flowd_liveness_find(scanner->liveness, &query, &socket);
 
     if (result == -ENOENT || (result == 0 && is_other(scanner, connection, &socket)))
         return false;
@@ -236,14 +235,14 @@ static void ask(struct batch *batch)
 {
     struct flowd_netlink_scanner *scanner = batch->scanner;
 
-    flowd_sock_diag_ask(scanner->diag, batch->queries, batch->count, take_answer, batch);
+    flowd_liveness_ask(scanner->liveness, batch->queries, batch->count, take_answer, batch);
     for (size_t i = 0; i < batch->count; i++) {
         struct flowd_connection *connection = &scanner->connections.items[batch->numbers[i]];
 
         if (!batch->gone[i])
             continue;
         if (may_be_elsewhere(scanner, connection)) {
-            if (flowd_sock_diag_turn_over(scanner->diag, batch->asked)) {
+            if (flowd_liveness_turn_over(scanner->liveness)) {
                 scanner->at = batch->numbers[i] + 1;
                 break;
             }
@@ -309,10 +308,10 @@ static void confirm_closed(struct flowd_netlink_scanner *scanner)
 
 static void continue_check(struct flowd_netlink_scanner *scanner)
 {
-    struct batch batch = {.scanner = scanner, .asked = flowd_sock_diag_asked(scanner->diag)};
+    struct batch batch = {.scanner = scanner};
 
-    for (int i = 0; i < CHECKS_PER_TURN && !flowd_sock_diag_turn_over(scanner->diag, batch.asked) &&
-                    scanner->at > 0;
+    for (int i = 0;
+         i < CHECKS_PER_TURN && !flowd_liveness_turn_over(scanner->liveness) && scanner->at > 0;
          i++) {
         check(&batch, --scanner->at);
         if (batch.count == FLOWD_SOCK_DIAG_BATCH)
@@ -445,7 +444,7 @@ static int set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err
         result = adopt_flows(scanner);
     if (result < 0)
         return flowd_fail(err, -result, "scanner");
-    result = flowd_sock_diag_open(scanner->diag, err);
+    result = flowd_liveness_open(scanner->liveness, err);
     if (result == 0)
         result = flowd_netlink_dump_new(scanner->context->loop, &reader, &scanner->dump, err);
     return result;
@@ -461,7 +460,7 @@ int flowd_netlink_scanner_new(const struct flowd_context *context,
     if (scanner == NULL)
         return flowd_fail(err, ENOMEM, "scanner");
     scanner->context = context;
-    scanner->diag = context->diag;
+    scanner->liveness = context->liveness;
     scanner->config = config;
     scanner->baseline = true;
     ev_timer_init(&scanner->timer, on_timer, 0, 0);

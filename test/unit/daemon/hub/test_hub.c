@@ -228,7 +228,7 @@ static void test_ended_records_stay_until_the_commit(void **state)
     assert_ptr_equal(flowd_hub_at(fixture.hub, index), flow);
     assert_string_equal(flowd_hub_backend_status(fixture.hub, flow, 0, &name, &failed), "gone");
     assert_true(failed);
-    flowd_hub_end(fixture.hub, fixture.source, flow, NULL);
+    flowd_hub_end(fixture.hub, fixture.source, flow);
     assert_int_equal(flowd_hub_live(fixture.hub), 1);
     hub_fixture_turn(&fixture);
     assert_null(flowd_hub_find(fixture.hub, id));
@@ -254,7 +254,7 @@ static void test_walk(void **state)
         assert_int_equal(flow->state, FLOWD_FLOW_LIVE);
         assert_int_equal((flow->key.src_port - 1024) % 2, 1);
         /* Ending what the walk has just returned disturbs nothing. */
-        flowd_hub_end(fixture.hub, fixture.source, flow, NULL);
+        flowd_hub_end(fixture.hub, fixture.source, flow);
         seen++;
     }
     assert_int_equal(seen, 25);

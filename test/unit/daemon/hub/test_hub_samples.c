@@ -21,27 +21,19 @@
 static struct hub_fixture fixture;
 static struct flowd_flow *flow;
 
-/* The enricher's answer at a flow's end; 0: it finds no socket. */
-static uint64_t enricher_bytes;
+/* What is answered at a flow's end; 0: no socket is found. */
+static uint64_t socket_bytes;
+static uint64_t socket_cookie;
 
-static int last_sample(void *instance, const struct flowd_flow *ended,
-                       struct flowd_tcp_sample *sample)
+static int ask_last(void *asked, const struct flowd_flow *ended, struct flowd_tcp_sample *sample)
 {
-    (void)instance;
-    (void)ended;
-    if (enricher_bytes == 0)
+    assert_ptr_equal(asked, &socket_bytes);
+    assert_ptr_equal(ended, flow);
+    if (socket_bytes == 0)
         return -ENOENT;
-    *sample = (struct flowd_tcp_sample){.info.bytes_sent = enricher_bytes};
+    *sample = (struct flowd_tcp_sample){.info.bytes_sent = socket_bytes, .cookie = socket_cookie};
     return 0;
 }
-
-static const struct flowd_enricher_ops ops = {.last_sample = last_sample};
-static const struct flowd_module enricher = {
-    .kind = FLOWD_ENRICHER,
-    .name = "fake",
-    .enricher = &ops,
-};
-
 static int open_hub(void **state)
 {
     const struct flowd_hub_limits limits = {.flows_max = 10, .sample_period_ms = PERIOD_MS};
@@ -49,8 +41,8 @@ static int open_hub(void **state)
     (void)state;
     hub_fixture_open(&fixture, "", 10);
     flowd_hub_set_limits(fixture.hub, &limits);
-    assert_int_equal(flowd_hub_add(fixture.hub, &enricher, &enricher_bytes), 0);
-    enricher_bytes = 0;
+    flowd_hub_set_ask_last(fixture.hub, ask_last, &socket_bytes);
+    socket_bytes = socket_cookie = 0;
     fixture.second.quiet = true;
     assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, 1, 2, &flow), FLOWD_STARTED);
     hub_fixture_turn(&fixture);
@@ -114,16 +106,17 @@ static void test_who_ends_a_flow_may_bring_the_final_counts(void **state)
 
     (void)state;
     take(1000, 10);
-    enricher_bytes = 20;
-    flowd_hub_end(fixture.hub, fixture.source, flow, &final);
+    socket_bytes = 20;
+    flowd_hub_end_as(fixture.hub, fixture.source, flow,
+                     &(struct flowd_ending){.last = FLOWD_LAST_GIVEN, .sample = &final});
     assert_int_equal(last_bytes(), 30);
 }
 
-static void test_else_enrichers_are_asked(void **state)
+static void test_else_its_socket_is_asked_for(void **state)
 {
     (void)state;
     take(1000, 10);
-    enricher_bytes = 20;
+    socket_bytes = 20;
     assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_END, 1, 2, NULL), FLOWD_ENDED);
     assert_int_equal(last_bytes(), 20);
 }
@@ -136,13 +129,39 @@ static void test_else_the_last_one_stays(void **state)
     assert_int_equal(last_bytes(), 10);
 }
 
+static void test_who_ends_a_flow_may_know_that_its_socket_is_gone(void **state)
+{
+    const struct flowd_ending ending = {.last = FLOWD_LAST_KNOWN, .end_us = INT64_MAX};
+
+    (void)state;
+    take(1000, 10);
+    socket_bytes = 20;
+    flowd_hub_end_as(fixture.hub, fixture.source, flow, &ending);
+    assert_int_equal(last_bytes(), 10);
+    assert_true(flow->end_us == INT64_MAX);
+}
+
+/* The counts of another socket, by its cookie, are not the flow's. */
+static void test_another_socket_is_found(void **state)
+{
+    const struct flowd_tcp_sample former = {.info.bytes_sent = 10, .cookie = 1};
+
+    (void)state;
+    flowd_hub_sample(fixture.hub, flow, &former);
+    socket_bytes = 20;
+    socket_cookie = 2;
+    flowd_hub_end(fixture.hub, fixture.source, flow);
+    assert_int_equal(last_bytes(), 10);
+}
+
 /* Another socket has taken over the addresses and ports of the flow's. */
 static void test_who_ends_a_flow_may_know_that_nothing_is_known(void **state)
 {
     (void)state;
     take(1000, 10);
-    enricher_bytes = 20;
-    flowd_hub_end(fixture.hub, fixture.source, flow, &flowd_tcp_sample_unknown);
+    socket_bytes = 20;
+    flowd_hub_end_as(fixture.hub, fixture.source, flow,
+                     &(struct flowd_ending){.last = FLOWD_LAST_NONE});
     assert_null(flowd_hub_sample_of(fixture.hub, flow));
 }
 
@@ -178,8 +197,11 @@ int main(void)
                                         close_hub),
         cmocka_unit_test_setup_teardown(test_who_ends_a_flow_may_bring_the_final_counts, open_hub,
                                         close_hub),
-        cmocka_unit_test_setup_teardown(test_else_enrichers_are_asked, open_hub, close_hub),
+        cmocka_unit_test_setup_teardown(test_else_its_socket_is_asked_for, open_hub, close_hub),
         cmocka_unit_test_setup_teardown(test_else_the_last_one_stays, open_hub, close_hub),
+        cmocka_unit_test_setup_teardown(test_who_ends_a_flow_may_know_that_its_socket_is_gone,
+                                        open_hub, close_hub),
+        cmocka_unit_test_setup_teardown(test_another_socket_is_found, open_hub, close_hub),
         cmocka_unit_test_setup_teardown(test_who_ends_a_flow_may_know_that_nothing_is_known,
                                         open_hub, close_hub),
         cmocka_unit_test_setup_teardown(test_of_a_socket_whose_flow_goes_on, open_hub, close_hub),

@@ -105,7 +105,7 @@ static void test_end_of_untold(void **state)
     assert_int_equal(hub_fixture_submit(&fixture, END, 4900, 2, NULL), FLOWD_ENDED);
     fake_backend_expect(&fixture.first, "restored 5924; end 5924; ");
     assert_null(flow_of(4900));
-    flowd_hub_end(fixture.hub, fixture.source, flow_of(4901), NULL);
+    flowd_hub_end(fixture.hub, fixture.source, flow_of(4901));
     fake_backend_expect(&fixture.first, "restored 5925; end 5925; ");
     assert_int_equal(go_on(), FLOWS - 2);
 }

@@ -10,8 +10,8 @@
 
 #include <ev.h>
 
-#include "daemon/liveness/lingering.h"
-#include "daemon/tcp/sock_diag.h"
+#include "daemon/liveness/internal.h"
+#include "fake_kernel.h"
 #include "lab/hub_fixture.h"
 
 /* The first look comes after 0.1 s, and others that are due by then are taken along. */
@@ -20,8 +20,7 @@
 
 static struct hub_fixture fixture;
 static struct flowd_context context;
-static struct flowd_lingering lingering;
-static struct flowd_sock_diag *diag;
+static struct flowd_liveness *liveness;
 
 static int open_lingering(void **state)
 {
@@ -29,17 +28,16 @@ static int open_lingering(void **state)
     hub_fixture_open(&fixture, "", 10);
     fixture.first.quiet = fixture.second.quiet = true;
     context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
-    diag = flowd_sock_diag_new();
-    assert_int_equal(flowd_sock_diag_open(diag, NULL), 0);
-    flowd_lingering_init(&lingering, &context, diag, fixture.source);
+    fake_kernel_reset();
+    liveness = flowd_liveness_new(&context);
+    assert_non_null(liveness);
     return 0;
 }
 
 static int close_lingering(void **state)
 {
     (void)state;
-    flowd_lingering_fini(&lingering);
-    flowd_sock_diag_free(diag);
+    flowd_liveness_free(liveness);
     hub_fixture_close(&fixture);
     return 0;
 }
@@ -50,15 +48,15 @@ static struct flowd_flow *linger(uint32_t number)
 
     assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, number, 2, &flow),
                      FLOWD_STARTED);
-    flowd_lingering_add(&lingering, flow, 0);
-    assert_true(flowd_lingering_has(&lingering, flow));
+    flowd_lingering_add(&liveness->lingering, fixture.source, flow, 0);
+    assert_true(flowd_lingering_has(&liveness->lingering, flow));
     return flow;
 }
 
 static double remaining(void)
 {
-    assert_true(ev_is_active(&lingering.timer));
-    return ev_timer_remaining(fixture.loop, &lingering.timer);
+    assert_true(ev_is_active(&liveness->lingering.timer));
+    return ev_timer_remaining(fixture.loop, &liveness->lingering.timer);
 }
 
 static void test_first_look(void **state)
@@ -68,15 +66,15 @@ static void test_first_look(void **state)
     assert_true(remaining() < FIRST_LOOK_S);
     linger(2);
     assert_true(remaining() < FIRST_LOOK_S);
-    assert_int_equal(flowd_lingering_count(&lingering), 2);
+    assert_int_equal(flowd_liveness_lingering(liveness), 2);
 }
 
 /* The timer runs for a flow that has been looked at often. */
 static void test_next_to_one_that_waits_long(void **state)
 {
     (void)state;
-    ev_timer_set(&lingering.timer, LONG_S, 0);
-    ev_timer_start(fixture.loop, &lingering.timer);
+    ev_timer_set(&liveness->lingering.timer, LONG_S, 0);
+    ev_timer_start(fixture.loop, &liveness->lingering.timer);
     linger(1);
     assert_true(remaining() < FIRST_LOOK_S);
 }
@@ -87,10 +85,10 @@ static void test_told_twice(void **state)
     struct flowd_flow *flow = linger(1);
 
     (void)state;
-    flowd_lingering_add(&lingering, flow, 0);
-    assert_int_equal(flowd_lingering_count(&lingering), 1);
+    flowd_lingering_add(&liveness->lingering, fixture.source, flow, 0);
+    assert_int_equal(flowd_liveness_lingering(liveness), 1);
     linger(2);
-    assert_int_equal(flowd_lingering_count(&lingering), 2);
+    assert_int_equal(flowd_liveness_lingering(liveness), 2);
 }
 
 /* Its key waits, and nobody has the flow any more. */
@@ -100,11 +98,11 @@ static void test_flow_that_has_ended(void **state)
 
     (void)state;
     flow = linger(1);
-    flowd_hub_end(fixture.hub, fixture.source, flow, NULL);
-    while (flowd_lingering_count(&lingering) > 0)
+    flowd_hub_end(fixture.hub, fixture.source, flow);
+    while (flowd_liveness_lingering(liveness) > 0)
         ev_run(fixture.loop, EVRUN_ONCE);
-    assert_int_equal(lingering.ended, 0);
-    assert_false(ev_is_active(&lingering.timer));
+    assert_int_equal(fixture.source->events[FLOWD_EVENT_END][FLOWD_ENDED], 1);
+    assert_false(ev_is_active(&liveness->lingering.timer));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_lingering, close_lingering)

@@ -15,11 +15,9 @@
 
 #include "daemon/base/timestamp.h"
 #include "daemon/hub/hub.h"
-#include "daemon/liveness/lingering.h"
-#include "daemon/liveness/recovery.h"
-#include "daemon/tcp/flow_socket.h"
-#include "daemon/tcp/sock_diag.h"
+#include "daemon/liveness/internal.h"
 #include "daemon/tcp/tcp_sample.h"
+#include "fake_kernel.h"
 #include "lab/hub_fixture.h"
 
 #define FLOWS 3u
@@ -28,36 +26,8 @@
 
 static struct hub_fixture fixture;
 static struct flowd_context context;
-static struct flowd_lingering lingering;
-static struct flowd_recovery recovery;
-static struct flowd_recovery_scope scope;
-
-static int life;        /* what is said of every flow */
-static uint32_t asked;  /* how many questions */
-static uint32_t weight; /* how many one flow takes */
-
-uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag)
-{
-    (void)diag;
-    return asked;
-}
-
-int flowd_flow_socket_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                           const struct flowd_flow_key *key, uint32_t interface)
-{
-    (void)diag;
-    (void)host;
-    (void)key;
-    (void)interface;
-    asked += weight;
-    return life;
-}
-
-int flowd_flow_socket_source_life(struct flowd_sock_diag *diag, const struct flowd_host *host,
-                                  const struct flowd_flow_key *key, uint32_t interface)
-{
-    return flowd_flow_socket_life(diag, host, key, interface);
-}
+static struct flowd_liveness *liveness;
+static struct flowd_doubt doubt;
 
 static int open_recovery(void **state)
 {
@@ -65,11 +35,11 @@ static int open_recovery(void **state)
     hub_fixture_open(&fixture, "", 10);
     fixture.first.quiet = fixture.second.quiet = true;
     context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
-    flowd_lingering_init(&lingering, &context, NULL, fixture.source);
-    recovery = (struct flowd_recovery){0};
-    scope = (struct flowd_recovery_scope){.before_us = INT64_MAX, .source = fixture.source};
-    asked = 0;
-    weight = 1;
+    fake_kernel_reset();
+    liveness = flowd_liveness_new(&context);
+    assert_non_null(liveness);
+    doubt = (struct flowd_doubt){
+        .before_us = INT64_MAX, .source = fixture.source, .later = fixture.source};
     for (uint32_t number = 1; number <= FLOWS; number++)
         assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_START, number, 2, NULL),
                          FLOWD_STARTED);
@@ -79,8 +49,7 @@ static int open_recovery(void **state)
 static int close_recovery(void **state)
 {
     (void)state;
-    flowd_recovery_stop(&recovery);
-    flowd_lingering_fini(&lingering);
+    flowd_liveness_free(liveness);
     hub_fixture_close(&fixture);
     return 0;
 }
@@ -93,47 +62,47 @@ static void turn(void)
 /* Has a walk that waits for its time begin now. */
 static void hasten(void)
 {
-    assert_true(ev_is_active(&recovery.walk.turn));
-    assert_true(ev_timer_remaining(fixture.loop, &recovery.walk.turn) > 1);
-    ev_timer_stop(fixture.loop, &recovery.walk.turn);
-    ev_timer_set(&recovery.walk.turn, 0, 0);
-    ev_timer_start(fixture.loop, &recovery.walk.turn);
+    assert_true(ev_is_active(&liveness->recovery.walk.turn));
+    assert_true(ev_timer_remaining(fixture.loop, &liveness->recovery.walk.turn) > 1);
+    ev_timer_stop(fixture.loop, &liveness->recovery.walk.turn);
+    ev_timer_set(&liveness->recovery.walk.turn, 0, 0);
+    ev_timer_start(fixture.loop, &liveness->recovery.walk.turn);
 }
 
 static void start(void)
 {
-    flowd_recovery_start(&recovery, &lingering, &scope);
-    assert_true(flowd_recovery_is_running(&recovery));
+    flowd_liveness_doubt(liveness, &doubt);
+    assert_true(flowd_liveness_is_walking(liveness));
 }
 
 static void test_what_is_said(void **state)
 {
     (void)state;
-    life = FLOWD_TCP_CONNECTED;
+    fake_kernel.life = FLOWD_TCP_CONNECTED;
     start();
     turn();
-    assert_false(flowd_recovery_is_running(&recovery));
+    assert_false(flowd_liveness_is_walking(liveness));
     assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
-    assert_int_equal(recovery.found, 0);
+    assert_int_equal(doubt.found, 0);
 
-    life = -EADDRNOTAVAIL; /* between other hosts */
+    fake_kernel.life = -EADDRNOTAVAIL; /* between other hosts */
     start();
     turn();
-    assert_false(flowd_recovery_is_running(&recovery));
+    assert_false(flowd_liveness_is_walking(liveness));
     assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
 
-    life = FLOWD_TCP_LINGERS;
+    fake_kernel.life = FLOWD_TCP_LINGERS;
     start();
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
-    assert_int_equal(flowd_lingering_count(&lingering), FLOWS);
-    assert_int_equal(recovery.found, FLOWS);
+    assert_int_equal(flowd_liveness_lingering(liveness), FLOWS);
+    assert_int_equal(doubt.found, FLOWS);
 
-    life = FLOWD_TCP_GONE;
+    fake_kernel.life = FLOWD_TCP_GONE;
     start();
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), 0);
-    assert_int_equal(recovery.found, 2 * FLOWS);
+    assert_int_equal(doubt.found, 2 * FLOWS);
 }
 
 static struct flowd_flow *first_flow(void)
@@ -146,20 +115,20 @@ static struct flowd_flow *first_flow(void)
 /* Lets the time pass that the flows which wait need. */
 static void wait_for_looks(size_t live)
 {
-    for (unsigned i = 0; i < 100 && flowd_lingering_count(&lingering) > 0; i++)
+    for (unsigned i = 0; i < 100 && flowd_liveness_lingering(liveness) > 0; i++)
         ev_run(fixture.loop, EVRUN_ONCE);
-    assert_int_equal(flowd_lingering_count(&lingering), 0);
+    assert_int_equal(flowd_liveness_lingering(liveness), 0);
     assert_int_equal(flowd_hub_live(fixture.hub), live);
 }
 
 static void start_and_see(int what)
 {
-    life = what;
+    fake_kernel.life = what;
     start();
     turn();
-    assert_false(flowd_recovery_is_running(&recovery));
+    assert_false(flowd_liveness_is_walking(liveness));
     assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
-    assert_int_equal(flowd_lingering_count(&lingering), FLOWS);
+    assert_int_equal(flowd_liveness_lingering(liveness), FLOWS);
 }
 
 static int64_t ended_first_us, ended_last_us;
@@ -185,14 +154,14 @@ static void test_closed(void **state)
     fixture.first.at_end = note_end;
     start_and_see(FLOWD_TCP_CLOSED);
     seen_us = flowd_timestamp_now_us();
-    assert_int_equal(recovery.found, FLOWS);
+    assert_int_equal(doubt.found, FLOWS);
     start_and_see(FLOWD_TCP_CLOSED);
-    assert_int_equal(recovery.found, FLOWS);
-    asked = 0;
+    assert_int_equal(doubt.found, FLOWS);
+    fake_kernel.asked = 0;
     wait_for_looks(0);
-    assert_int_equal(asked, FLOWS);
+    assert_int_equal(fake_kernel.asked, FLOWS);
     assert_true(ended_first_us >= before_us && ended_last_us <= seen_us);
-    assert_int_equal(lingering.reused, 0);
+    assert_int_equal(flowd_liveness_reused(liveness), 0);
 }
 
 /* Also one that waited for its other end, and whose next look is far away. */
@@ -200,13 +169,13 @@ static void test_closed_after_it_lingered(void **state)
 {
     (void)state;
     start_and_see(FLOWD_TCP_LINGERS);
-    while (asked < 3 * FLOWS)
+    while (fake_kernel.asked < 3 * FLOWS)
         ev_run(fixture.loop, EVRUN_ONCE);
-    assert_true(ev_timer_remaining(fixture.loop, &lingering.timer) > FIRST_LOOK_S);
+    assert_true(ev_timer_remaining(fixture.loop, &liveness->lingering.timer) > FIRST_LOOK_S);
     start_and_see(FLOWD_TCP_CLOSED);
-    assert_true(ev_timer_remaining(fixture.loop, &lingering.timer) < FIRST_LOOK_S);
+    assert_true(ev_timer_remaining(fixture.loop, &liveness->lingering.timer) < FIRST_LOOK_S);
     wait_for_looks(0);
-    assert_int_equal(recovery.found, 2 * FLOWS);
+    assert_int_equal(doubt.found, 2 * FLOWS);
 }
 
 /* A look that waited for the other end finds it closed: that is not the last look. */
@@ -214,11 +183,11 @@ static void test_found_closed_by_a_look(void **state)
 {
     (void)state;
     start_and_see(FLOWD_TCP_LINGERS);
-    life = FLOWD_TCP_CLOSED;
-    asked = 0;
+    fake_kernel.life = FLOWD_TCP_CLOSED;
+    fake_kernel.asked = 0;
     wait_for_looks(0);
-    assert_int_equal(asked, 2 * FLOWS);
-    assert_int_equal(lingering.ended, FLOWS);
+    assert_int_equal(fake_kernel.asked, 2 * FLOWS);
+    assert_int_equal(fixture.source->events[FLOWD_EVENT_END][FLOWD_ENDED], FLOWS);
 }
 
 /* The ports are used again before the next look: the flow goes on. */
@@ -226,9 +195,9 @@ static void test_closed_and_used_again(void **state)
 {
     (void)state;
     start_and_see(FLOWD_TCP_CLOSED);
-    life = FLOWD_TCP_CONNECTED;
+    fake_kernel.life = FLOWD_TCP_CONNECTED;
     wait_for_looks(FLOWS);
-    assert_int_equal(lingering.reused, FLOWS);
+    assert_int_equal(flowd_liveness_reused(liveness), FLOWS);
 }
 
 /* And another connection that this end has closed already waits for its own other end. */
@@ -236,12 +205,12 @@ static void test_closed_and_used_and_closed_here_again(void **state)
 {
     (void)state;
     start_and_see(FLOWD_TCP_CLOSED);
-    life = FLOWD_TCP_LINGERS;
-    while (asked < 3 * FLOWS)
+    fake_kernel.life = FLOWD_TCP_LINGERS;
+    while (fake_kernel.asked < 3 * FLOWS)
         ev_run(fixture.loop, EVRUN_ONCE);
     assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
-    assert_int_equal(flowd_lingering_count(&lingering), FLOWS);
-    assert_int_equal(lingering.reused, FLOWS);
+    assert_int_equal(flowd_liveness_lingering(liveness), FLOWS);
+    assert_int_equal(flowd_liveness_reused(liveness), FLOWS);
 }
 
 /* A kernel that does not say is not asked for good. */
@@ -249,10 +218,10 @@ static void test_closed_and_no_answer(void **state)
 {
     (void)state;
     start_and_see(FLOWD_TCP_CLOSED);
-    life = -EAGAIN;
-    asked = 0;
+    fake_kernel.life = -EAGAIN;
+    fake_kernel.asked = 0;
     wait_for_looks(0);
-    assert_int_equal(asked, FLOWS);
+    assert_int_equal(fake_kernel.asked, FLOWS);
 }
 
 /* Who announces a flow that is about to end means another connection, which may be yet to come. */
@@ -272,19 +241,19 @@ static void test_flow_that_waits(void **state)
 
     (void)state;
     first_flow()->looked_for = first_flow()->waits = true;
-    scope.spare_waiting = true;
-    life = FLOWD_TCP_GONE;
+    doubt.spare_waiting = true;
+    fake_kernel.life = FLOWD_TCP_GONE;
     start();
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), 1);
     assert_int_equal(first_flow()->id, id);
     assert_true(first_flow()->waits);
 
-    life = FLOWD_TCP_CONNECTED;
+    fake_kernel.life = FLOWD_TCP_CONNECTED;
     start();
     turn();
     assert_false(first_flow()->waits);
-    life = FLOWD_TCP_GONE;
+    fake_kernel.life = FLOWD_TCP_GONE;
     start();
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), 0);
@@ -295,7 +264,7 @@ static void test_flow_that_waits_in_doubt(void **state)
 {
     (void)state;
     first_flow()->looked_for = first_flow()->waits = true;
-    life = FLOWD_TCP_GONE;
+    fake_kernel.life = FLOWD_TCP_GONE;
     start();
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), 0);
@@ -305,39 +274,39 @@ static void test_flow_that_waits_in_doubt(void **state)
 static void test_no_answer(void **state)
 {
     (void)state;
-    life = -EAGAIN;
+    fake_kernel.life = -EAGAIN;
     start();
     for (unsigned walk = 1; walk <= 3; walk++) {
         turn();
-        assert_int_equal(asked, walk * FLOWS);
+        assert_int_equal(fake_kernel.asked, walk * FLOWS);
         assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
-        assert_int_equal(flowd_recovery_is_running(&recovery), walk < 3);
+        assert_int_equal(flowd_liveness_is_walking(liveness), walk < 3);
         if (walk < 3)
             hasten();
     }
     start();
     turn();
-    life = FLOWD_TCP_GONE;
+    fake_kernel.life = FLOWD_TCP_GONE;
     hasten();
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), 0);
-    assert_false(flowd_recovery_is_running(&recovery));
+    assert_false(flowd_liveness_is_walking(liveness));
 }
 
 /* A turn ends after so many questions; the walk goes on in the next one, and another follows it. */
 static void test_turns(void **state)
 {
     (void)state;
-    life = FLOWD_TCP_CONNECTED;
-    weight = 1000;
+    fake_kernel.life = FLOWD_TCP_CONNECTED;
+    fake_kernel.weight = 1000;
     start();
     turn();
-    assert_int_equal(asked, weight);
+    assert_int_equal(fake_kernel.asked, fake_kernel.weight);
     start();
-    for (unsigned i = 0; i < 2 * (FLOWS + 1) && flowd_recovery_is_running(&recovery); i++)
+    for (unsigned i = 0; i < 2 * (FLOWS + 1) && flowd_liveness_is_walking(liveness); i++)
         turn();
-    assert_false(flowd_recovery_is_running(&recovery));
-    assert_int_equal(asked, 2 * FLOWS * weight);
+    assert_false(flowd_liveness_is_walking(liveness));
+    assert_int_equal(fake_kernel.asked, 2 * FLOWS * fake_kernel.weight);
 }
 
 static void stop_before_it_is_served(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -345,11 +314,11 @@ static void stop_before_it_is_served(struct ev_loop *loop, struct ev_timer *watc
     (void)loop;
     (void)watcher;
     (void)events;
-    assert_true(ev_is_pending(&recovery.walk.turn));
-    assert_false(ev_is_active(&recovery.walk.turn));
-    assert_true(flowd_recovery_is_running(&recovery));
-    flowd_recovery_stop(&recovery);
-    assert_false(flowd_recovery_is_running(&recovery));
+    assert_true(ev_is_pending(&liveness->recovery.walk.turn));
+    assert_false(ev_is_active(&liveness->recovery.walk.turn));
+    assert_true(flowd_liveness_is_walking(liveness));
+    flowd_liveness_forget_doubt(liveness, &doubt);
+    assert_false(flowd_liveness_is_walking(liveness));
 }
 
 /* By what is served before it in the same turn, as signals are. */
@@ -358,13 +327,13 @@ static void test_stop(void **state)
     struct ev_timer earlier;
 
     (void)state;
-    life = FLOWD_TCP_GONE;
+    fake_kernel.life = FLOWD_TCP_GONE;
     start();
     ev_timer_init(&earlier, stop_before_it_is_served, 0, 0);
     ev_set_priority(&earlier, EV_MAXPRI);
     ev_timer_start(fixture.loop, &earlier);
     turn();
-    assert_false(flowd_recovery_is_running(&recovery));
+    assert_false(flowd_liveness_is_walking(liveness));
     turn();
     assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
     start();

@@ -19,9 +19,9 @@
 #include "daemon/flow/flow_table.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
+#include "daemon/liveness/liveness.h"
 #include "daemon/metrics/counter.h"
 #include "daemon/net/host.h"
-#include "daemon/tcp/sock_diag.h"
 
 #define FLOWS 20000u
 #define MOST_AT_ONCE 4096
@@ -50,8 +50,8 @@ static int open_enricher(void **state)
     context.hub = flowd_hub_new(context.loop, table, &limits);
     assert_non_null(context.hub);
     assert_int_equal(flowd_host_new(context.loop, &context.host, NULL), 0);
-    context.diag = flowd_sock_diag_new();
-    assert_non_null(context.diag);
+    context.liveness = flowd_liveness_new(&context);
+    assert_non_null(context.liveness);
     config = calloc(1, module->config_size);
     assert_non_null(config);
     flowd_options_read(module->options, "", empty, NULL, config, &report);
@@ -67,8 +67,8 @@ static int close_enricher(void **state)
 {
     (void)state;
     flowd_enricher_netlink.stop(enricher);
+    flowd_liveness_free(context.liveness);
     flowd_hub_free(context.hub);
-    flowd_sock_diag_free(context.diag);
     flowd_host_free(context.host);
     flowd_options_fini(flowd_enricher_netlink.options, config);
     free(config);

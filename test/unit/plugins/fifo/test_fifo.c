@@ -163,7 +163,7 @@ static void test_cuts(void **state)
             assert_non_null(flowd_hub_find_key(running.hub.hub, &key));
         }
         while ((flow = flowd_hub_next(running.hub.hub, &cursor)) != NULL)
-            flowd_hub_end(running.hub.hub, running.hub.source, flow, NULL);
+            flowd_hub_end(running.hub.hub, running.hub.source, flow);
         hub_fixture_turn(&running.hub);
     }
 }
