@@ -29,7 +29,7 @@ struct prometheus {
     unsigned slot;
     int64_t patience_us;
     struct flowd_http_server *server;
-    struct prometheus_scrape *scrapes; /* under way, the latest first */
+    struct prometheus_scrape *scrapes; /* under way, the oldest first */
     unsigned scrape_count;
     uint64_t served;
     uint64_t refused;        /* too many at once */

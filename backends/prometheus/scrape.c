@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "daemon/base/timestamp.h"
 #include "daemon/base/vector.h"
@@ -180,12 +181,7 @@ static void release(struct flowd_http_stream *stream)
     struct prometheus_scrape *scrape = (struct prometheus_scrape *)stream;
     struct prometheus *prometheus = scrape->prometheus;
 
-    if (scrape->previous != NULL)
-        scrape->previous->next = scrape->next;
-    else
-        prometheus->scrapes = scrape->next;
-    if (scrape->next != NULL)
-        scrape->next->previous = scrape->previous;
+    DL_DELETE2(prometheus->scrapes, scrape, previous, next);
     prometheus->scrape_count--;
     if (scrape->complete)
         prometheus->served++;
@@ -204,8 +200,6 @@ static bool make_room(struct prometheus *prometheus)
 
     if (prometheus->scrape_count < PROMETHEUS_SCRAPES_MAX)
         return true;
-    while (oldest->next != NULL)
-        oldest = oldest->next;
     if (flowd_timestamp_boot_us() - oldest->began_us < prometheus->patience_us)
         return false;
     flowd_http_stop(oldest->exchange);
@@ -232,15 +226,12 @@ void prometheus_scrape(struct prometheus *prometheus, struct flowd_http_exchange
         .stream = {.produce = produce, .release = release},
         .prometheus = prometheus,
         .exchange = exchange,
-        .next = prometheus->scrapes,
         .began_us = flowd_timestamp_boot_us(),
         .format = format,
         .stage = max_series > 0 ? SELECT : COPY,
         .selection = {.series_max = max_series},
     };
-    if (scrape->next != NULL)
-        scrape->next->previous = scrape;
-    prometheus->scrapes = scrape;
+    DL_APPEND2(prometheus->scrapes, scrape, previous, next);
     prometheus->scrape_count++;
     scrape->complete = request->method == FLOWD_HTTP_HEAD;
     flowd_http_answer_stream(exchange, 200, flowd_metrics_content_type(format), "Vary: Accept\r\n",

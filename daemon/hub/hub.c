@@ -66,7 +66,6 @@ struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *t
     hub->loop = loop;
     hub->table = table;
     hub->limits = *limits;
-    flowd_waiters_init(&hub->waiters);
     ev_prepare_init(&hub->prepare, on_prepare);
     ev_timer_init(&hub->expiry, on_expiry, 0, 0);
     ev_timer_init(&hub->again, on_again, 0, 0);

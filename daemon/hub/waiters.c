@@ -6,33 +6,21 @@
 
 #include <assert.h>
 #include <stddef.h>
-
-void flowd_waiters_init(struct flowd_waiters *waiters)
-{
-    *waiters = (struct flowd_waiters){.end = &waiters->first};
-}
+#include <utlist.h>
 
 void flowd_waiters_add(struct flowd_waiters *waiters, struct flowd_waiter *waiter)
 {
     assert(!waiter->waiting);
     waiter->waiting = true;
     waiter->turn = waiters->turn;
-    waiter->next = NULL;
-    *waiters->end = waiter;
-    waiters->end = &waiter->next;
+    DL_APPEND2(waiters->first, waiter, previous, next);
 }
 
 void flowd_waiters_remove(struct flowd_waiters *waiters, struct flowd_waiter *waiter)
 {
-    struct flowd_waiter **at = &waiters->first;
-
     if (!waiter->waiting)
         return;
-    while (*at != waiter)
-        at = &(*at)->next;
-    *at = waiter->next;
-    if (waiter->next == NULL)
-        waiters->end = at;
+    DL_DELETE2(waiters->first, waiter, previous, next);
     waiter->waiting = false;
 }
 

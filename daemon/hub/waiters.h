@@ -10,18 +10,18 @@
  */
 struct flowd_waiter {
     void (*committed)(struct flowd_waiter *waiter);
-    struct flowd_waiter *next; /* the list's, as what follows */
+    struct flowd_waiter *next; /* the queue's, as what follows */
+    struct flowd_waiter *previous;
     uint64_t turn;
     bool waiting;
 };
 
+/* Zero-initialised is empty. */
 struct flowd_waiters {
     struct flowd_waiter *first;
-    struct flowd_waiter **end;
     uint64_t turn; /* commits so far */
 };
 
-void flowd_waiters_init(struct flowd_waiters *waiters);
 /* A waiter waits once; waiting again is an error. */
 void flowd_waiters_add(struct flowd_waiters *waiters, struct flowd_waiter *waiter);
 void flowd_waiters_remove(struct flowd_waiters *waiters, struct flowd_waiter *waiter);

@@ -30,7 +30,6 @@ struct api_pending;
 /* The lists that are asked for, see list.c. */
 struct api_lists {
     struct api_listing *first; /* the one that is made; owned */
-    struct api_listing **last; /* where the next one goes */
     struct flowd_text body;    /* of the first, so far */
     struct ev_prepare share;   /* at the end of each turn */
     struct ev_idle awake;      /* keeps the loop from waiting while there are any */

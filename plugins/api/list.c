@@ -11,6 +11,7 @@
 #include <ev.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "api.h"
 #include "daemon/base/integer.h"
@@ -55,6 +56,7 @@ struct api_listing {
     uint32_t cursor;  /* the record to look at next */
     uint32_t records; /* that it may still look at */
     struct api_listing *next;
+    struct api_listing *previous;
 };
 
 static int read_number(const char *name, const char *value, uint64_t min, uint64_t max,
@@ -244,15 +246,11 @@ static void stop_shares(struct api *api)
     ev_idle_stop(api->context->loop, &api->lists.awake);
 }
 
-static void dequeue(struct api_lists *lists, struct api_listing **at)
+static void dequeue(struct api_lists *lists, struct api_listing *listing)
 {
-    struct api_listing *listing = *at;
-
     if (listing == lists->first)
         flowd_text_clear(&lists->body);
-    *at = listing->next;
-    if (lists->last == &listing->next)
-        lists->last = at;
+    DL_DELETE2(lists->first, listing, previous, next);
     free(listing);
 }
 
@@ -270,7 +268,7 @@ static void answer(struct api *api, bool last)
     flowd_text_char(&body, '}');
     /* The answer may have the connection's next request handled, which may be for a list too. */
     lists->body = (struct flowd_text){0};
-    dequeue(lists, &lists->first);
+    dequeue(lists, lists->first);
     if (flowd_text_failed(&body))
         flowd_http_answer_problem(exchange, 503, NULL, NULL, "out of memory");
     else
@@ -341,28 +339,23 @@ void api_flows_list(struct api *api, struct flowd_http_exchange *exchange,
                                     .records = PAGE_RECORDS};
     if (lists->first == NULL)
         start_shares(api);
-    *lists->last = listing;
-    lists->last = &listing->next;
+    DL_APPEND2(lists->first, listing, previous, next);
 }
 
 bool api_list_cancel(struct api *api, const struct flowd_http_exchange *exchange)
 {
-    struct api_lists *lists = &api->lists;
+    struct api_listing *listing;
 
-    for (struct api_listing **at = &lists->first; *at != NULL; at = &(*at)->next) {
-        if ((*at)->exchange != exchange)
-            continue;
-        dequeue(lists, at);
-        return true;
-    }
-    return false;
+    DL_SEARCH_SCALAR2(api->lists.first, listing, exchange, exchange, next);
+    if (listing != NULL)
+        dequeue(&api->lists, listing);
+    return listing != NULL;
 }
 
 void api_lists_init(struct api *api)
 {
     struct api_lists *lists = &api->lists;
 
-    lists->last = &lists->first;
     ev_prepare_init(&lists->share, on_share);
     ev_idle_init(&lists->awake, on_awake);
     /* Behind the hub's. */
@@ -376,6 +369,6 @@ void api_lists_fini(struct api *api)
 
     stop_shares(api);
     while (lists->first != NULL)
-        dequeue(lists, &lists->first);
+        dequeue(lists, lists->first);
     flowd_text_fini(&lists->body);
 }

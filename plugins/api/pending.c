@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "daemon/base/vector.h"
 #include "flow_json.h"
@@ -83,21 +84,12 @@ void api_pending_submit(struct api_pending *pending)
     }
 }
 
-static void unlink_pending(struct api_pending *pending)
-{
-    struct api_pending **at = &pending->api->pending;
-
-    while (*at != pending)
-        at = &(*at)->next;
-    *at = pending->next;
-}
-
 static void on_committed(struct flowd_waiter *waiter)
 {
     struct api_pending *pending =
         (struct api_pending *)((char *)waiter - offsetof(struct api_pending, waiter));
 
-    unlink_pending(pending);
+    DL_DELETE2(pending->api->pending, pending, previous, next);
     pending->answer(pending);
     api_pending_drop(pending);
 }
@@ -115,22 +107,20 @@ void api_pending_finish(struct api_pending *pending, api_pending_answer *answer)
         api_pending_drop(pending);
         return;
     }
-    pending->next = api->pending;
-    api->pending = pending;
+    DL_PREPEND2(api->pending, pending, previous, next);
     pending->waiter.committed = on_committed;
     flowd_hub_wait(api->context->hub, &pending->waiter);
 }
 
 void api_pending_cancel(struct api *api, struct flowd_http_exchange *exchange)
 {
-    struct api_pending *pending = api->pending;
+    struct api_pending *pending;
 
-    while (pending != NULL && pending->exchange != exchange)
-        pending = pending->next;
+    DL_SEARCH_SCALAR2(api->pending, pending, exchange, exchange, next);
     if (pending == NULL)
         return;
     flowd_hub_unwait(api->context->hub, &pending->waiter);
-    unlink_pending(pending);
+    DL_DELETE2(api->pending, pending, previous, next);
     api_pending_drop(pending);
 }
 

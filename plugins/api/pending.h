@@ -12,7 +12,8 @@ struct api_pending {
     struct flowd_waiter waiter;
     struct api *api;
     struct flowd_http_exchange *exchange;
-    struct api_pending *next;
+    struct api_pending *next; /* of those that wait, or of the spare ones */
+    struct api_pending *previous;
     api_pending_answer *answer;
     struct api_item *items; /* owned */
     size_t count;
