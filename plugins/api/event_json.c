@@ -330,6 +330,21 @@ static void finish(struct draft *draft)
         finish_tag(draft);
 }
 
+int api_event_open(struct api_json *json, const struct api_event_context *context,
+                   struct api_item *item)
+{
+    struct api_json_value value;
+
+    *item = (struct api_item){.event = {.state = FLOWD_EVENT_START}};
+    if (api_json_value(json, &value) != 0)
+        return -EBADMSG;
+    if (value.kind == API_JSON_OBJECT)
+        return 1;
+    api_item_refuse(item, context->reasons, 422, "", 0, "an event must be an object, is %s",
+                    api_json_kind_names[value.kind]);
+    return api_json_skip(json, &value);
+}
+
 int api_event_read(struct api_json *json, const struct api_event_context *context,
                    struct api_item *item)
 {
@@ -337,16 +352,10 @@ int api_event_read(struct api_json *json, const struct api_event_context *contex
     struct api_json_value value;
     struct api_json_value name;
     bool first = true;
-    int more;
+    int more = api_event_open(json, context, item);
 
-    *item = (struct api_item){.event = {.state = FLOWD_EVENT_START}};
-    if (api_json_value(json, &value) != 0)
-        return -EBADMSG;
-    if (value.kind != API_JSON_OBJECT) {
-        api_item_refuse(item, context->reasons, 422, "", 0, "an event must be an object, is %s",
-                        api_json_kind_names[value.kind]);
-        return api_json_skip(json, &value);
-    }
+    if (more <= 0)
+        return more;
     while ((more = api_json_member(json, first, &name)) > 0) {
         enum field field = find_field(&name);
 

@@ -55,6 +55,13 @@ int api_event_read(struct api_json *json, const struct api_event_context *contex
 int api_event_read_go(struct api_json *json, const struct api_event_context *context,
                       struct api_item *item);
 
+/*
+ * What both forms begin with: the item as it is without any member, and the opening of the event.
+ * Returns 1 if its members come next, 0 if it is no object (refused and passed over), or -EBADMSG.
+ */
+int api_event_open(struct api_json *json, const struct api_event_context *context,
+                   struct api_item *item);
+
 /* Refuses an item. Only the first refusal of an item is kept. field may be empty. */
 void api_item_refuse(struct api_item *item, struct flowd_text *reasons, int status,
                      const char *field, size_t field_length, const char *format, ...)
