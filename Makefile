@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The two commands are `make run` and `make test`; the rest is what they are made of.
 #
 # Builds go to build/ (what users run), build/dev (with sanitizers) and build/clang.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # cmake -DFILES=A,B -DFOLDERS=C,D -DSTAMP=E -P CheckIncludes.cmake: fails if one of the files includes
 # a header by a path from the root whose folder is not among the folders, and writes E if none does.
 cmake_minimum_required(VERSION 3.25)

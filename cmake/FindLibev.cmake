@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # libev has neither a pkg-config file nor a CMake package in the distributions. Defines Libev::Libev.
 
 find_path(LIBEV_INCLUDE_DIR ev.h PATH_SUFFIXES libev)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # llhttp comes as a library with a CMake package (EL, Debian 13), as a plain library, or as C source
 # in Debian 12's node-llhttp. Defines Llhttp::Llhttp.
 

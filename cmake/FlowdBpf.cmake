@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # flowd_bpf_object(NAME): builds ebpf/NAME.bpf.c into NAME.bpf.o and a libbpf skeleton header
 # NAME.skel.h, and defines the interface target flowd_bpf_NAME that brings the header.
 

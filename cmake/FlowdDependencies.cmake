@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The libraries that flowd stands on, each as one imported target.
 
 find_package(PkgConfig REQUIRED)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # flowd_flags: the warnings, hardening and sanitizers that every target of the project is built with.
 
 add_library(flowd_flags INTERFACE)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # flowd_add_library(TARGET SOURCES ... [USES ...] [NEEDS ...]): one folder, one static library.
 #
 # USES are the libraries that its headers stand on, too; NEEDS those that its sources alone do. It

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # flowd_add_plugin(NAME SOURCES ... [LIBRARIES ...]), flowd_add_backend(...), flowd_add_enricher(...):
 # one directory, one target, one exported symbol: flowd_plugin_NAME, flowd_backend_NAME or
 # flowd_enricher_NAME. flowd_add_daemon() lists them all in a generated modules.c and links the

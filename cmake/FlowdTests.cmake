@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # flowd_add_unit_test(NAME SOURCES ... [LIBRARIES ...]): a cmocka program, run by ctest under the
 # label "unit" with the test data's directory in FLOWD_TEST_DATA.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The commands: run, check, conf, clean, version, and the list of options. Each reads the
  * configuration that it needs and says on the terminal what a person would want to know.

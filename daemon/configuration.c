@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From the configuration file to settings: walks the sections, finds each module's table, collects
  * every mistake, and knows what a reload may change.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The whole configuration: the daemon's own settings and those of each module that is switched on.
  */

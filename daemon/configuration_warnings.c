@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Asks every module that is switched on for what looks unintended, and looks at what no module sees
  * by itself.

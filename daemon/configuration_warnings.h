@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Warnings: what a configuration may hold, but hardly means. `flowd check` prints them, the daemon
  * logs those that the configuration alone shows. Each module finds its own (struct flowd_module's

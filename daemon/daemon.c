@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Life cycle: the order in which things are set up and taken down, and the signals.
  *

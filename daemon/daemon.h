@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The daemon: builds everything from a configuration, runs the loop, reloads, and takes everything
  * down again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The metrics of the whole daemon: asks the core and each module for theirs, as status.c does for
  * the status, and adds what /proc says of the process.

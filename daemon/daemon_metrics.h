@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The metrics of the daemon and of everything that runs in it, but for the flows' own.
  */

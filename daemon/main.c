@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command line of flowd: reads the options, picks the command, and makes sure that the standard
  * descriptors are open before anything else is. The commands are in commands.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sd_notify without libsystemd: the protocol is one datagram. The environment is read once, because
  * the daemon may outlive what it was started with.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages to the service manager, as sd_notify(3) describes: a datagram to $NOTIFY_SOCKET.
  */

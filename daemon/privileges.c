@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gives privileges up with libcap-ng. Interfaces come and go while flowd runs, so the right to
  * attach programs to them has to stay.

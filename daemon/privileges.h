@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Capabilities: what flowd keeps once everything is set up.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this process uses (CPU, memory, descriptors, start time), read from /proc and by system
  * calls each time that somebody asks.

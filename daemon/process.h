@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this process uses, under the names that Prometheus' client libraries gave it (process_...).
  */

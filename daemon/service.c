@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keeps the service manager informed: readiness, a status text, reloads, the watchdog.
  *

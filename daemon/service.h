@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the service manager is told: that flowd is ready, what it does or does not do, that it reads
  * its configuration again, that it stops, and that its loop turns (the watchdog).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts the status together from the hub's counters and what each module adds, decides whether flowd
  * is ready, and writes the summary in the log.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the daemon says about itself: the status of the API, readiness, the summary in the log.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The marker: writes the mark of live flows into IPv6 packets that leave an interface.
  *

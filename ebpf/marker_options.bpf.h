@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Marks in extension headers: a Hop-by-Hop Options header right behind the IPv6 header, a
  * Destination Options header right before the transport header (RFC 8200, section 4.1), or both.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Finding the headers of a packet: VLAN tags in band, the IPv6 header, its extension headers and
  * what stands behind them.

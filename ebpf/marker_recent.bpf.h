@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The marks that a CPU remembers: the flow map's answers for the packets it sent last.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The sk_ops programs: what the kernel tells of TCP connections at a cgroup and below.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * What the sk_ops programs and flowd share: the records of the ring buffer and the keys of the map
  * of watched connections.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The parts of the kernel's structures that the sk_ops programs read and that struct bpf_tcp_sock
  * lacks. The loader finds each field where the running kernel has it (CO-RE).

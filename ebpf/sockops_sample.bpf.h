@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Fills a record with what getsockopt(TCP_INFO) would say of the socket at this moment, in its
  * units.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The HTTP client of flowctl: connects within a time limit, sends one request, and lets llhttp read
  * the answer until it is complete. Blocking, because flowctl has nothing else to do meanwhile.

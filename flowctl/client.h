@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A blocking HTTP/1.1 client, as much of one as flowctl needs: one request on one connection, to a
  * numeric address, "localhost" or a unix socket, with a time limit.

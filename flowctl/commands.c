@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The commands of flowctl but for `top`: from words on the command line to requests, and from
  * answers to what is printed and to the exit status.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The commands of flowctl: each is one or more requests of flowd's API and what is printed of them.
  */

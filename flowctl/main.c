@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command line of flowctl, a thin client of flowd's HTTP API: reads the options, finds the
  * API's address or socket, and picks the command (commands.c).

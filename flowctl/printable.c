@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes text from elsewhere fit for a terminal. Terminals obey control characters: C0, DEL and C1,
  * the latter also where UTF-8 encodes them.

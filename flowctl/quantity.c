@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes numbers with a prefix (k, M, G, ...) in three digits; what rounds up to 1000 takes the
  * next prefix, so that a column never gets wider.

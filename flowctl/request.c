@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One exchange with the API: the client fetches, jansson reads, and a refusal gives the reason that
  * the API put into its answer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The terminal as a screen. Signals that would end or stop the program put the terminal back first
  * and then do what they always do, so that Ctrl-C works at any moment, also while flowd does not

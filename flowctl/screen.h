@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The terminal as a screen: another page than the one with the shell's lines, keys as they are
  * pressed, and everything as it was before when the program ends, whatever ends it.

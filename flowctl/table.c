@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tables and lists. A member that an answer lacks is shown as "-": flowctl may be older or younger
  * than the flowd that it talks to.

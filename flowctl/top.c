@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fetches all live flows with their samples, page by page, and shows them, once an interval: on the
  * whole screen where there is a terminal, else as one table or JSON document after the other.

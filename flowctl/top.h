@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `flowctl top`: live flows with their rates, refreshed until the user has seen enough.
  */

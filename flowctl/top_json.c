@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One refresh of `flowctl top` for programs, as a JSON document: whole numbers of bytes, bits a
  * second and ms. What is not known of a flow is left out.

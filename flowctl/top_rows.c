@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rows of `flowctl top`: a hash table by flow id that lives from one refresh to the next, and
  * an array of its rows to be sorted.

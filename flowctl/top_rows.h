@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rows of `flowctl top`: what the list of flows says now, and the rates that follow from what
  * it said before.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lays out the rows. The numbers have columns of a fixed width, the addresses share what is left of
  * the line; one that is too long loses its middle, because the port at its end tells flows apart.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What `flowctl top` shows: one refresh as a screen, as a plain table, or as a JSON document.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The firefly backend: a datagram at the start and at the end of each flow, and while it goes on
  * where that is wanted, to the flow's destination and to every collector. Where the flow's TCP

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sender of fireflies: one queue and one unconnected UDP socket for each address family,
  * emptied by sendmmsg(2) in batches.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sends many small datagrams to many addresses with few system calls, and keeps what the network
  * does not take at once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The log backend: one line for each start and each end of a flow, in the daemon's log or in a file
  * of its own.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The set of target interfaces: which of the configured names are there, what is attached to each,
  * and what has to be tried again. It follows the host's notifications of interfaces and asks hook.c

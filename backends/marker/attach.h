@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the program runs: the set of target interfaces, followed as they come, go, and change their
  * names.

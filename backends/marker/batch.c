@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Batches of updates and deletions, run to their end: the kernel stops at the first element that
  * fails and says how many it did, so the rest is sent again behind that element.

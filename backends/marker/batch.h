@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Updates and deletions of map entries in batches, with single calls where the kernel has no
  * batches for hash maps (before Linux 5.6).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `flowd clean` for the marker. It needs neither a host nor a loop: it reads the pins and the
  * interfaces once. Links go first, then filters with the qdiscs that flowd made, then the maps and

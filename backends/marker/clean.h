@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `flowd clean`: removes what any flowd left in the kernel.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The program as a filter of clsact. Filters are attached through libbpf and listed through
  * rtnetlink (RTM_GETTFILTER), since libbpf can only ask for a filter whose place is known.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clsact: the program as a direct-action filter at an interface's egress, for kernels without TCX.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The marker's options: their table, the mistakes and warnings that no single row shows, the older
  * spellings that are translated, and the tag for packets of no flow that a plugin may name.

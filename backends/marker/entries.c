@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The entries of the flow map: what the flow callbacks note, and the commit that brings the map to
  * it. Which flows stand behind a key is looked up in the index of marks, and the system calls are

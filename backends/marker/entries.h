@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From live flows to entries of the flow map: which keys must be there, and bringing the map into
  * that state once per loop turn.

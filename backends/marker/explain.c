@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reasons for which the kernel refuses the marker: finds the most probable one from the errno,
  * from what libbpf said and from what surrounds the process, and puts it into words. Everything but

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Why the kernel does not load or attach the marker, and what to do about it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Notes what stands before flowd's program at an interface, in words for users: the first of the
  * programs and filters there with its number and name, and how many there are.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a packet meets at an interface's egress before it meets flowd's program. Any of it may end
  * the chain, so that the packet leaves without a mark; whether it does can't be read from it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Attaching to one interface and letting go of it. The order is always: the program that is wanted
  * first, then what is to go, so that a packet in between meets at least one of them. Meeting both

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What users see of the target interfaces: the state of each and what became of its packets, in the
  * status and in the metrics, from the set of attach.c and the counters that the program keeps.

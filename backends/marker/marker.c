@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The marker backend: life cycle, options and status. Flows go to entries.c, interfaces to
  * attach.c, the program and its maps are program.c's.

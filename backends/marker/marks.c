@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bitmap's bits, as the index of marks has them. The table puts a mark where the high bits of
  * its hash say, and they give the bit too: marks on one bit have one home or neighbouring ones, and

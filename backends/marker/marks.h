@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The index of marks: which directions of which flows stand behind a hash.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds programs of another flowd on the target interfaces. Whose program it is follows from its
  * name and its maps: one with a name of flowd's that uses none of the pinned maps is another's.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Programs of another flowd on the interfaces that this one is to mark on.
  */

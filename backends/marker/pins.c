@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The directory of pins on bpffs: makes, locks, fills and reads it. Every object is reached by its
  * full path, as the bpf(2) commands want it.

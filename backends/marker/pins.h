@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The directory under pinPath: where maps and links outlive the process, and the lock that lets one
  * daemon at a time use it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The judge of flowd's place in the chain: see place.h. Whether a program ends the chain can't be
  * read from it, so what stands before flowd's is taken to do so until the program behind it marks

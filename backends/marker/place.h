@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * flowd's place in the chain of an interface's egress. A program that stands before flowd's and
  * ends the chain takes the packets away from it: flowd goes back to the head where it may, and else

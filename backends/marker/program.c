@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The loading of the marker: opens the object, chooses sizes and kinds, puts pinned maps of the
  * same layout in the place of new ones, loads, keeps the file descriptors and lets go of everything

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The marker program and its maps in the kernel: loaded, or loaded onto the maps that an earlier
  * process left pinned.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether the programs may remember marks on this kernel: see ebpf/marker_recent.bpf.h.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The walk that revises all marks, in turns. A change of a mark weighs as much as some looks at
  * flows, so that a turn is about as long whether no flow is concerned or each.

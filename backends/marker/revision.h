@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The revision of all flows' marks after what this host takes for its own changed: a walk over
  * them, with a commit after each turn's part.

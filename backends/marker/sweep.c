@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sweep over maps that an earlier process left. The kernel hands out the entries bucket by
  * bucket, so that those which stay are seen once, whatever else comes and goes. That takes Linux

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciles maps that an earlier process left with the live flows, some entries in each call: the
  * second half of adopting them, after every live flow has been told of.

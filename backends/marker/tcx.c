@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TCX by plain bpf(2) commands: the UAPI headers that flowd must build with are older than TCX, so
  * its numbers and the members of the query are declared here (Linux 6.6, include/uapi/linux/bpf.h).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TCX: links that run the program at an interface's egress (Linux 6.6, and kernels that have it
  * backported).

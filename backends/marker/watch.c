@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The socket that hears of changed qdiscs and filters. It is one of its own, so that a host whose
  * filters change all the time (hardware offload) does not drown the notifications of interfaces and

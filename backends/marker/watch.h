@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The kernel's notifications of changed qdiscs and filters (RTNLGRP_TC): who attaches by clsact
  * hears at once when a neighbour takes flowd's filter away. TCX has no such notifications.

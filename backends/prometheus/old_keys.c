@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The configuration keys of flowd-go's metrics, accepted and translated. It served those of each of
  * its enrichers on a port of its own; here one port has all of them.

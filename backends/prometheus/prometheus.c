@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The prometheus backend: /metrics over HTTP, for Prometheus and what reads as it does.
  *

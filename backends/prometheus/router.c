@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The paths of the metrics' server: /metrics, which begins a scrape, and a page at / that links
  * to it, for whoever opens the address in a browser.

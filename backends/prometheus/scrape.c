@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One scrape: everything that /metrics answers, made in parts while it is sent, a part in each turn
  * of the loop.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The flows that a scrape shows, in a heap with the latest flow on top, which is the next one to
  * go. Adding a flow costs little whatever their number, so a scrape can look at many flows in small

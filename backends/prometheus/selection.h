@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which flows a scrape shows: those that began first, as many as maxSeries leaves room for, so that
  * what was there in one scrape is there in the next, until its flow ends.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The flows' series: from the table of TCP quantities (tcp_field.h) to metrics, written straight
  * into a text. Names, types and units are flowd 1.1's.

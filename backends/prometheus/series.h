@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The series of the flows: a metric for each quantity of a TCP sample that is one
  * (FLOWD_TCP_METRIC), and the socket's options as a label.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limit of file descriptors, raised as far as this process may, and the test whether any are
  * left. The soft limit is often 1,024 for the sake of programs that use select(2), which flowd does

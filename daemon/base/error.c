@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Error messages: formatted once where the failure is seen, with words put before on the way up. A
  * message that is too long for its place is cut, so that reporting a failure can't fail.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Errors of set-up paths: a fixed-size message that the caller owns, no allocation.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decimal integers, read strictly: every number that a user or a peer writes goes through here, so
  * that no two places differ in what they take for one.

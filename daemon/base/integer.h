@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one integer parser of the program: decimal digits and nothing else.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Log lines to standard error (text or JSON) or entries to journald's native socket.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The daemon's log: one line per message to standard error, or entries to the systemd journal.
  *

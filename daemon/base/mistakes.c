@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The list of lines that are reported at once. Whoever adds one goes on without a look at the
  * result: a line that found no memory is remembered by the list.

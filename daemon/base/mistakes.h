@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A list of lines to be reported at once: mistakes in a configuration, spellings that are
  * deprecated or hardly meant, things that were removed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hash table of numbers: open addressing with linear probing and deletion that closes the gap.
  * There are no tombstones, so a probe ends at the first free slot, and the cost of a look-up does

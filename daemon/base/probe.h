@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A hash table of numbers: which numbers stand under a hash. It holds eight bytes for each and
  * knows no keys; whoever asks compares those that the numbers stand for.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A growing byte string with what JSON needs: numbers without printf, escaped strings, and the
  * check whether bytes are UTF-8.

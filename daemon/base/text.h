@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A growing byte string, for everything that is written out: JSON answers, log lines, listings.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RFC 3339 timestamps. The calendar parts of a few seconds are kept, because a batch of fireflies
  * formats the same seconds thousands of times.

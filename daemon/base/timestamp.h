@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Times as flowd writes and reads them: microseconds since the epoch (CLOCK_REALTIME) inside,
  * RFC 3339 outside.

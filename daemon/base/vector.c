@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The growth of arrays: one function for pointers to whatever type, which it reads and writes as
  * pointers that may alias all of them.

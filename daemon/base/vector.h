@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Growing arrays. An array is a pointer, how many elements it has room for, and a count that its
  * owner keeps: all three lie in the owner's struct under names of its own, zero-initialised is an

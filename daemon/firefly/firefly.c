@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes fireflies. Members stand in the order in which flowd 1.x wrote them, for collectors that
  * match text.

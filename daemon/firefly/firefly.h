@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The firefly codec: one flow event as one UDP payload, a JSON object behind a syslog header.
  *

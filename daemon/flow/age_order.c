@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The order of age, made a little at a time: a merge sort whose runs are sorted as they fill, and
  * which are merged through a heap of their heads, one number for each call.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sorts numbers by time, a little at a time: the order of age of many flows is made over several
  * turns of the loop.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flow keys, tags, ids and events as values: checked, hashed, compared, and turned into text and
  * back. Pure functions; nothing here knows of the table of flows.

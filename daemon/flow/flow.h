@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flows: what identifies one, what flowd remembers of it, and the events that change it.
  *

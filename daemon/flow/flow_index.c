@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hash index of the flow table: record numbers in a table by the hash of their keys, whose keys
  * are compared in the records themselves.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A hash index over an array of records, such as those of the flow table: key to record number, in
  * memory only. Each record begins with its key.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The turns in which the flow table is read from its file. They serve signals: nobody else is there
  * yet, for what has not been read can't be looked up. What an earlier process left in the kernel

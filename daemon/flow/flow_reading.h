@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading the flow table from its file at the start, in bounded turns of the loop.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flow records, judged one by one: the check word over what stays the same while a flow lives, and
  * the checks of the members that it does not cover. Pure functions.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flow records as the state file holds them: what makes a record one that flowd wrote, whatever
  * became of the file meanwhile.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flow records in a mapped file, with an index and an order of age in memory.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of flows, which is the state file: records of fixed size in a file mapped from
  * stateDir, and in memory a hash index over them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names of experiments and activities. Registries write "Data Challenge", tools "DataChallenge" or
  * "data_challenge": a name is looked up without blanks, "_", "-" and case, and where that leaves

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The SciTags registry: names of experiments and of their activities, read from `api.json`.
  */

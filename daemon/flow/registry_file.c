@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads a whole file of bounded size, and writes the copy in one step: it is either the former one
  * or the new one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The registry's file, and the last good copy of it that is kept in the state directory.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The state file on disk: how it is found, locked and mapped, what becomes of one that is not ours,
  * and how it grows.

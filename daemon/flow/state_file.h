@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file that the flow table lives in: a header page and an array of flow records, mapped.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The header page: written for this boot and version, read and judged at the start.
  *

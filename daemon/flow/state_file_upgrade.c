@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads state files of format 1. A record of it has its members where format 2 has them, but for
  * what stands between the state and the order of age: notes of modules, which nobody reads from a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Answers: the status line and headers in front of a body, and the problem documents (RFC 9457)
  * that all errors are.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The states of a chunked body: sizes with their extensions, data, trailers.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The chunked transfer coding of a request (RFC 9112, 7.1): taken off as the bytes arrive, with
  * every byte checked. Pure functions over bytes; no socket, no allocation.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of one connection: bytes come in, requests are read from them (request.c) and handled
  * one after the other, answers go out. What the connection does next is decided here alone: no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The buffers of a connection: how much input each state of a request may hold, when they grow and
  * when their memory goes back. What all connections hold together is kept in the server, so that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The strict framing checker: header blocks in one pass (chunked bodies: chunks.c).
  *

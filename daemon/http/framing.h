@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Strict framing of HTTP/1.x requests (RFC 9112): where a message ends, decided once and by rules
  * that leave no room for a second opinion. Pure functions over bytes; no socket, no allocation.

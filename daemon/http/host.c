@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides whether the host that a request names is this machine: "localhost", this machine's own
  * name, or any numeric address, because rebinding takes a name. Pure functions over the bytes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The check against DNS rebinding: a page in a browser on this machine can have its own name point
  * to 127.0.0.1, but its requests then bear that name as their host.

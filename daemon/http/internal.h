@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the server share: the server, its listeners, its connections. Internal to the
  * room; modules see server.h.

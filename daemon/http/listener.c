@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Listening sockets on TCP and unix. What stands in the way (a port in use, a file where the
  * socket should be) is told with the address or path, and nothing of anybody else is removed.

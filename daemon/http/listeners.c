@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a server listens. A place that cannot be opened yet, because its address comes later or
  * another program has its port, is tried again until it can: flowd goes on with what it is for.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The llhttp callbacks. A header block is given to llhttp in one piece, so each name and value
  * arrives in one piece too. It is told that no body follows: that is read by the server, whose

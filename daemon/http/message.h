@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A header block through llhttp: the fields that flowd needs, and whether the connection lives on.
  * The bytes have passed the framing checker (framing.h) before.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests, read from the bytes of a connection: the header block, the body, and what of both the
  * handler gets to see.

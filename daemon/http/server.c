@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The server: the connections that its listeners (listeners.c) bring, and what all connections
  * share.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small HTTP/1.1 server on the reactor: listeners on TCP and unix sockets, keep-alive and
  * pipelining, strict framing (framing.h), limits and timeouts. What is served is the handler's.

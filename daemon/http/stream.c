@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Answers whose body is made while it is sent. A part is asked for when the socket has taken the
  * one before, one in each turn of the loop.

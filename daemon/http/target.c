@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Query strings of request targets: cut at "&" and "=", then decoded, in this order, so that an
  * encoded "&" is data.

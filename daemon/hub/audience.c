@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Passes what happens to flows on to every member that has a function for it, in the order in which
  * the members were added, so that a backend's number is its slot. Only accept() can refuse; the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who is told of flows: the running backends, and then the running enrichers. What a module has no
  * function for it is not told.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hub: one place where every flow event passes, whatever plugin read it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hub: validates flow events, keeps the table of live flows, and turns each loop turn's events
  * into one commit of every backend.

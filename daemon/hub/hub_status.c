@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hub's part of the status: how many flows there are and may be, and what became of the events
  * of each source.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tells backends and enrichers of restored flows: a walk over the records of the table, bounded by
  * records in each turn, that passes over those which have been told of already.

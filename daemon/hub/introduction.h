@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Telling backends and enrichers of the flows that were live before this process started: of some
  * thousand in each turn of the loop.

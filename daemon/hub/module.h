@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a plugin, a backend or an enricher is: a constant table, exported as its file's only symbol
  * and listed by CMake (flowd_add_plugin, flowd_add_backend, flowd_add_enricher).

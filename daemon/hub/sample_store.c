@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The last samples, in an array of pointers that grows with the highest record that is sampled; its
  * entries are allocated with a flow's first sample and freed with the flow.

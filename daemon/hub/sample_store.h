@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The last sample of each flow, by the number of the flow's record. Flows that are never sampled
  * cost nothing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sources of flow events and their counters, in a list that is walked to find one: there are as
  * many as plugins, and a few more. The status and the metrics are written from it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where flow events come from, and what became of them: one source for each plugin, and for what
  * flowd finds itself (time-outs, sockets that are gone).

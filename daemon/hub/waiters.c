@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The queue of those who wait for a commit. Who comes while others are told waits for the next
  * commit. Whoever may go away before has to take himself off.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The turns of a walk over the live flows. Their work is counted and not timed: a clock would have
  * to be read at each flow, and a busy machine would make slices small that cost it nothing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A walk over the live flows, some of them in each turn of the loop: whatever concerns all flows
  * and can't be bounded otherwise is done by one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rounds that find out which flows wait for their connection. A round goes on as long as there
  * are new flows or some that wait. What it asks the kernel is bounded for each second, whatever the

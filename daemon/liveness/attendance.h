@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which flows wait for their connection: a look now and then at those that are not known to have
  * had a socket. It is noted in the flow's record, so that the next process does not take a flow

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the kernel's notifications of closed sockets: one netlink socket in two multicast groups.
  * What it brings is read in batches, a bounded number in each loop turn; a socket of no flow costs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The kernel's notifications of TCP sockets that are gone (SKNLGRP_INET_TCP_DESTROY and its IPv6
  * sister, since Linux 4.1): they end flows (flows.endOnClose) and bring the final counts.

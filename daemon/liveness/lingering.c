@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flows that linger, in one queue for each delay between two looks at a flow, so that the next to
  * be looked at is always in front of one of them. One timer serves all queues.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flows whose socket is closed, but whose last packet may not have left.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Each end of a flow is judged by itself. Another socket with the same addresses and ports at the
  * end whose socket is gone is a connection of its own; a socket at the other end, where that is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The walk that ends flows without a socket. It looks at a bounded number of flows in each loop
  * turn, so that a host with many of them is ready at once. Marking goes on meanwhile: an ended

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the number of each row out of a struct and writes it as the sink wants it: as a member of a
  * JSON object, which may be nested, or as a sample of the row's metric.

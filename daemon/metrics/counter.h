@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counters and gauges, each declared once: a row has its key in the status, its metric and where it
  * stands. Whoever counts has a table of rows and one function that puts them; the status and the

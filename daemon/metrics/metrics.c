@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The collection and its lines. What a client wants is found out in metrics_accept.c.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Content negotiation between the two formats (RFC 9110, 12.5.1). A pure function over the bytes of
  * an Accept header: a list of media ranges with parameters, of which "q" is a weight.

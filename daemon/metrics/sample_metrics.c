@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One name and one text for what several enrichers count: a dashboard compares them, whichever a
  * host uses.

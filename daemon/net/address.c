@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Numeric addresses in text form. inet_pton() is as strict as the contract wants: no names, no
  * octal or short IPv4 forms, no prefix lengths.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Numeric IPv4 and IPv6 addresses, alone and with a port. Nothing here resolves names.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Interfaces and addresses by rtnetlink: one socket for notifications, one for the dumps that fill
  * the tables at start and whenever the kernel says that it had to drop notifications.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this host is: its interfaces and what it takes for its own addresses, read once by rtnetlink
  * and kept current.

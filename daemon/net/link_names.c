@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Alternative names by rtnetlink: the kernel lists them nested in each message about a link, and
  * finds a link by one of them. Its numbers are declared here, since the headers that flowd must

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The names of interfaces: each has one of up to 15 characters and, from Linux 5.5 on, any number
  * of alternative ones of up to 127 (ip-link(8), "altname").

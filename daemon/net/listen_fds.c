@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The protocol of socket activation without libsystemd: $LISTEN_PID is the process that is meant,
  * $LISTEN_FDS counts descriptors from 3 on, $LISTEN_FDNAMES has a name for each. Whom a descriptor

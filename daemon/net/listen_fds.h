@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sockets and fifos that the service manager opened and hands over at the start, as
  * sd_listen_fds(3) describes. They stay open while flowd is restarted, so nothing that is sent

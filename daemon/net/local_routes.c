@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A question to the kernel (RTM_GETROUTE) is what decides, but takes 2 to 4 microseconds, twice as
  * long as all else that is done for an event from the fifo. So it is asked only about addresses

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which addresses the kernel takes for this host's own without their being any interface's: routes
  * of type local, such as `ip -6 route add local 2001:db8:1::/64 dev lo` makes ("AnyIP").

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * IP networks: an address and how many of its first bits belong to it (CIDR, RFC 4632, RFC 4291).
  */

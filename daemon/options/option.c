@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Option tables at work: from JSON into structs, back into JSON, and compared for a reload. What a
  * row can't say (one option's bearing on another) is left to the module's check().

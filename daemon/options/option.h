@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Option tables: each option of the configuration is declared once, as a row. Parsing, the errors
  * for unknown keys and ranges, `flowd conf` and the manual come from those rows.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the known name that a user may have meant: the one with the smallest edit distance to what
  * was written, if it is near enough to be worth a mention.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Warnings that several modules share: a listener or a file that few or none of those reach who are
  * to, found by asking the host and the file system.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Options whose value is allowed and hardly meant, as several modules have them: each adds a line
  * to warnings.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the socket of a flow. The local end's socket stands for the flow; with both ends on this
  * host, the source's does.

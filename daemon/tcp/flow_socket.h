@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which socket of this host a flow is about, and whether it is there.
  */

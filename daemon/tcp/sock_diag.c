@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The socket for questions about TCP sockets. libnl opens it; sending and receiving are in batches,
  * which libnl has no calls for.

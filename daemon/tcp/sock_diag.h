@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Questions to the kernel about single TCP sockets, by sock_diag(7).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of what a sample holds, a row for each quantity with its names and unit, and the
  * function that writes one as JSON or text.

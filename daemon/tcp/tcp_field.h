@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The quantities of a TCP sample: their names, units and how each is read. One table serves the
  * API, the fireflies and the metrics.

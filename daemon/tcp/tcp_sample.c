@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the answers and notifications of sock_diag(7): a struct inet_diag_msg and attributes behind
  * it. Pure: bytes in, struct out. How long struct tcp_info is, its attribute says.

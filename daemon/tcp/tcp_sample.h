@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A sample: what the kernel says of one TCP socket at one moment.
  *

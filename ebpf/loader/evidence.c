@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Collects libbpf's messages while something is loaded, and keeps the lines that tell why it
  * failed. libbpf's handler has no context, so what was heard is this file's own.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What libbpf said on the way to a failure: the part of its warnings that tells why.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads what surrounds the process: the kernel's release, user namespace, seccomp filter, lockdown
  * and capabilities, from /proc, /sys and a bpf(2) call that does nothing. What is made of the texts

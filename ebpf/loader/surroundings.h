@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What decides whether the kernel lets this process load and attach BPF programs.
  */

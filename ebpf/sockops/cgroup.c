@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the cgroup2 file system: on hosts with both versions of cgroups it is not where the
  * configuration's standard value says.

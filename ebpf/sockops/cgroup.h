@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The cgroup at which the sk_ops programs are attached: they are told of the sockets that were made
  * by processes in it and below it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decodes the records of the ring buffer (ebpf/sockops.h) into the flow key and the TCP sample that
  * the rest of flowd knows. Pure functions over bytes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an sk_ops program tells: a connection that is established, a sample of it, or its end. Pure:
  * bytes in, struct out.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reasons for which the kernel refuses an sk_ops program: finds the most probable one by the
  * errno, by what the verifier said and by what surrounds the process, and puts it into words.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The loading of an sk_ops program: rights and the cgroup first, so that what is missing is said
  * plainly; then the object with its settings in .rodata; then the link. Everything else that libbpf

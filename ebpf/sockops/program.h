@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Loads one of the sk_ops programs (ebpf/sockops.bpf.c) and attaches it to a cgroup. Nothing is
  * pinned: when the process goes, however that happens, the kernel takes the program off.

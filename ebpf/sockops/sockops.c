@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the ring buffer on the loop: a bounded number of records in each turn. What found no room
  * in it the program counts, and whoever listens is told, so that it can look for what it missed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sk_ops programs at work: what the kernel tells of TCP connections, read on the loop.
  *

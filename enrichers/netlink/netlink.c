@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The netlink enricher: asks the kernel for the TCP statistics of each watched flow, once a period,
  * by exact sock_diag(7) requests.

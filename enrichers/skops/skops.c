@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The skops enricher: TCP statistics of live flows as the kernel comes by, with an sk_ops program.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Checks of who may use the API: the token file and the comparison of tokens, requests that a
  * browser makes for another site's page, and the content type. Pure but for reading the file.

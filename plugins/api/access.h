@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who may use the API: bearer tokens, and what tells a page that somebody visits from a tool.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The api plugin: flow events and status over HTTP, on a TCP port and on a unix socket.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * flowd-go's form of an event, as its `POST /flow` took it: numbers for state and protocol, Go's
  * rules for member names (any case; unknown ones are passed over).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * flowd's form of an event: every member checked for its type and range, unknown and repeated
  * members refused by name. The first thing that is wrong with an event is what its refusal says.

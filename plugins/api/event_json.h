@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flow events as JSON: flowd's own form (POST /v1/flows) and flowd-go's (POST /flow). Pure: text
  * in, events or reasons out.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flows and events as JSON, in flowd's own form and in flowd-go's, written straight into the
  * answer's text: lists may have many thousands of them.

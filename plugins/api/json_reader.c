@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The JSON pull reader. Strict: no comments, no trailing commas, no leading zeros, UTF-8 only, and
  * a bounded depth, so that nesting costs neither stack nor time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A pull reader for JSON (RFC 8259) in memory: the caller asks for the next member, element or
  * value. It keeps no tree and allocates nothing, which is what lets one core take arrays of events

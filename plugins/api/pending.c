@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From submitted events to one answer. Structs of answered requests are kept for the next ones: a
  * busy API allocates nothing for a request.

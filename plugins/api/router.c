@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The API's routes: from a request to the handler that answers it. Access is checked first (token,
  * Host), then path, method and content type.

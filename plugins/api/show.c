@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Handlers of requests that only look at one thing: a flow, the status, health and readiness, the
  * OpenAPI document. They answer at once.

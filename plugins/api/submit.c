@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests that change flows: POST of one event or of an array, DELETE, and flowd-go's forms.
  *

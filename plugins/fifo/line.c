@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parser of the fifo's lines: eight fields between blanks, each read by the parser of its kind.
  * Pure; what is wrong with a line is told by an error that names the field.

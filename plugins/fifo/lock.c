@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The lock file: one regular file of flowd's own user, mode 0600, that stays where it is. Its
  * content is the identity of the fifo that flowd made: a number that another fifo gets later has

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file beside the fifo, PATH.lock, that only flowd can open. Whoever holds its lock reads the
  * fifo; the fifo itself may be locked by everybody who may write it. It also remembers which fifo

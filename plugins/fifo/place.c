@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file system's side of the fifo. Others may be able to write into the directories on the way,
  * so what is at a path is looked at through a descriptor, and what is opened must be the same.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the fifo stands: finds or makes it, opens and locks it, and keeps its mode and group as
  * configured.

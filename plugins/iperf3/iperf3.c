@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The iperf3 plugin: a flow for each TCP connection of certain ports, from the moment when it is
  * established until it is closed. It is for tools that announce nothing, such as iperf3.

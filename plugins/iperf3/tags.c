@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Chooses the tag of the next connection from the configured experiments and activities. In turn,
  * each list goes on by one with each connection; at random, any pair may come.

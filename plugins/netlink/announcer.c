@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Starts and ends the flows of the scanner's connections. A connection that another source has
  * announced is left to it, also where it does so later, and a flow of an earlier process that has

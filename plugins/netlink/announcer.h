@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Announces the scanner's connections as flows with one tag, and ends them. A connection that
  * somebody else has announced is left to him.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of known connections: an array without gaps, so that a scan can go over it in parts,
  * and an index over it. It takes 64 bytes for a connection and some 12 for its place in the index.

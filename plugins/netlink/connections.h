@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The connections that the scanner knows: an array without gaps, and an index over it.
  */

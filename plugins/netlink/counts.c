@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rows of what the scanner counts: scans, the connections that they met, and the networks whose
  * connections they pass over.

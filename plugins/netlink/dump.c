@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Dumps the established TCP connections: one request for each family, because the kernel takes no
  * request for both.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads all established TCP connections of this network namespace by sock_diag(7), bit by bit on
  * the loop.

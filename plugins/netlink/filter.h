@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The kernel's filter of a dump: a program for INET_DIAG_REQ_BYTECODE (include/uapi/linux/
  * inet_diag.h) that lets pass every socket whose remote address is in none of the given networks.

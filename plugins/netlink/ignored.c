@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The list of ignored networks, those of IPv4 first, which is the order that the kernel's filter
  * wants. It is walked where the filter can't be used or does not hold all of them.

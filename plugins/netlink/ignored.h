@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The networks whose connections the scanner ignores: those of the configuration, and the private
  * ones.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The netlink plugin: finds TCP connections by itself and gives all of them one tag, for tools that
  * announce nothing. This file has its options; the work is the scanner's.

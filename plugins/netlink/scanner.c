@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scans of the netlink plugin. A scan has two parts, both done bit by bit: the dump, in which
  * new connections are announced as they are met, and the check of the known ones that the dump did

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scanner: compares the TCP connections of this host with those of a period ago, and announces
  * the new ones as flows with one tag.

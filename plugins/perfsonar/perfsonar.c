@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The perfsonar plugin: one tag for everything that a measurement host sends.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Holds many idle TCP connections: connections listen|connect ADDRESS PORT COUNT [SOURCE
  * SOURCE_PORT].

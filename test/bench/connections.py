@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connections for the benchmarks of what the kernel knows of flows."""
 
 import subprocess

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Somebody else's program for a tc hook, which does nothing: what every program costs.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes flow events to a fifo as fast as it takes them and waits until the last one is in force.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Receives datagrams as fast as the kernel hands them over, counts them and says how long they took
  * from the first to the last.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Posts flow events to the HTTP API over keep-alive connections and measures the answers.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Measures the marker: nanoseconds per packet over an empty program, and map updates per second.
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The marker's benchmark shares its packets and its loader with the BPF tests, and brings BPF
 # programs of its own.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs a program on packets of many flows in turn, each as it comes from its sender.
  *

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """
 Measures flowd and compares with what is to be reached. Prints a table and one JSON document.
 

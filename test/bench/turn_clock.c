@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Preloaded into flowd (LD_PRELOAD): the CPU time that its thread takes between two waits for
  * events, which is a turn of the loop. What it finds stands in the file that TURN_CLOCK names,

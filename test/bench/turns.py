@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 How long a turn of the loop becomes with very many flows, and what others notice of it: lists, address
 changes, a scrape, and a restart that takes over the flows and the pinned maps.

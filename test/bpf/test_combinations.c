@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every combination of strategy, encoding, packet and device that can exist is run and compared
  * with the model: the verdict, the bytes that leave, and the counters. A combination that nobody

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From flows to map entries: the real hub with a table in memory, a real BPF map, and a host whose
  * local addresses the test chooses.

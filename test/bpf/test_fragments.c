@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which fragments are known to be of a flow's datagram: those with its addresses and
  * identification, from its first fragment to its last.

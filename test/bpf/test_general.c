@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Packets of no flow: left alone, or bearing the general mark if all packets are to be marked. A
  * flow's own mark always wins, messages that the link itself needs never become longer, and what

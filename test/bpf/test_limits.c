@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limits that a longer packet meets: the device's MTU, the length field, what the kernel lets a
  * program insert into, and what stands around the packet. Whatever does not fit leaves as it came.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The marker loads in every mode wherever it may run: with the kernel's BTF and without it, with
  * CAP_PERFMON and without it. What it can't know then is said, and the rest works all the same.

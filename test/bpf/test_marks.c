@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The index of marks against a model so simple that it can be believed: a plain list.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The model of the marker's rules, which the other tests believe, against headers that were put
  * down by hand.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Packets whose headers are not in the linear part of the kernel's buffer, and packets that end
  * anywhere in their headers; BPF_PROG_TEST_RUN can make neither, so they leave through devices.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which packets the program takes for a flow's: the key's fields, the bitmap, whatever stands in
  * other fields, and packets in which something else stands where a key would be. Each packet is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The marks that a CPU remembers: that they are, and that none is used for another flow's packet or
  * after its entry was changed. What flowd does after it changed an entry (marker_run_void) is left

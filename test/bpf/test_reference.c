@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The program against reference data: frames before and after an independent marker, byte for byte,
  * and flow labels on which two independent implementations agree.

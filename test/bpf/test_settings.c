@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The verifier of the kernel that this runs on takes the marker with every combination of the
  * settings that flowd writes into it before loading, for root and for those who lack CAP_PERFMON:

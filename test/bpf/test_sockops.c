@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sk_ops programs load with every setting, also with those of kernels that can't do everything,
  * tell the sockets of a network namespace from others in both ways, and find what they missed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: the daemon, its directory, its namespaces. What a test makes is gone when it ends."""
 
 import atexit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The HTTP API: what it takes, what it refuses and why, and the document that describes it."""
 
 import json

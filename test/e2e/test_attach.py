@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hooks: TCX and clsact, beside other people's programs, and on interfaces that come and go."""
 
 import os

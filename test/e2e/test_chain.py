@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Where flowd stands among other programs at an interface's egress. Whatever others do to the chain,
 packets are marked or flowd says "shadowed": never neither.

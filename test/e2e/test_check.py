@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`flowd check`: warnings of what is allowed and hardly meant, for each sign of it alone."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: check, conf, version, help, exit statuses; and flowctl."""
 
 import json

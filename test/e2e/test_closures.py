@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel says that sockets are gone: flows.endOnClose, and what must not end a flow."""
 
 import socket

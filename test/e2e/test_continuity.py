@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Marking goes on: through restarts, crashes and changes of the configuration, up to a full map."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Every counter that the sources declare is in the status, in the metrics and in what flowctl prints, with
 the same number; and these have no other. test/lint/counters.py holds the manual to the same rows.

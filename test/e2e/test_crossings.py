@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Packets that leave twice: through a tunnel and by the interface below it, through a bridge and by its
 port; and a device that becomes another kind of device while flowd is on it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/dashboards: every expression is PromQL, and every metric in it is one that flowd exports."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TCP statistics where users see them: in fireflies, in the API and in `flowctl top`."""
 
 import json

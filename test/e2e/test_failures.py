@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The kernel does not load or attach the marker: the log, /readyz and the status name the cause and the
 remedy; flowd goes on without it where a right is missing, and ends where something else is wrong.

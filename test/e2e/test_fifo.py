@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fifo: many writers, torn lines, and every class of bad line."""
 
 import fcntl

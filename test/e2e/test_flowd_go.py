@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configurations and command lines of the programs that flowd replaces: they go on working."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other people's programs on the same hooks: they stay, they run, and they see what flowd wrote."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sockets and fifos that a service manager hands over, and what becomes of them at a restart."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP as it arrives from the wire: framing, limits, and what no client library would send."""
 
 import json

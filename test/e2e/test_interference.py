@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Somebody removes what flowd stands on, or takes what it needs: it says so and mends it."""
 
 import grp

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """plugins.iperf3: connections become flows the moment they are established, and end when they close."""
 
 import socket

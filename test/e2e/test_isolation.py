@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that need what this machine does not give are skipped, and say what it is."""
 
 import pytest

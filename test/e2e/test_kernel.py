@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 What this kernel lets flowd do: a cell of the manual's table of kernels for each test.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The last packet of a connection whose near end closed first: the acknowledgement of the far end's FIN.
 

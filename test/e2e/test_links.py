@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kinds of interfaces, what becomes of them while flowd runs, and which packets they see leave."""
 
 import contextlib

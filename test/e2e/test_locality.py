@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which end of a flow is this host's is what the kernel takes for its own, and what becomes of flows of others."""
 
 import socket

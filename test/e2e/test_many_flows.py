@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What concerns all flows is done in parts: with many of them, no turn of the loop goes through all."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real traffic is marked: all of the flow, nothing but the flow, as long as the flow lives."""
 
 import contextlib

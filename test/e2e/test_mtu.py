@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Sizes: an option is added only where every packet still gets to its end, on links and paths of any
 MTU, and a packet that it can't be added to leaves as it was and is counted.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Alternative names of interfaces, wherever a name may be given."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 A path that swallows what is too long without a word, and a TCP that finds out by itself
 (tcp_mtu_probing): marks must not make packets longer than what it found.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Objects in the places of flowd's pins that can't serve: they are replaced, and the log says why."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """backends.prometheus: what is exported of whom, how long, and what a reader may ask for."""
 
 import contextlib

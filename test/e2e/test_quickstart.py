@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `make run` starts, and the two lines that it prints to paste."""
 
 import json

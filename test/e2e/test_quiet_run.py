@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 An ordinary run counts nothing as gone wrong: every number in the status and in the metrics is 0 but
 those that are listed here. So a counter that tells what did not happen is found, and a new one has to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGHUP: what can change does, what can't is refused by name, and no flow is lost."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What survives: kill -9 under load, clean restarts, onExit, and state files that can't be used."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Restarts with more flows than are restored in one turn of the loop."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """enrichers.netlink: which sockets are asked for, how often, and how that is spread."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """plugins.netlink: which connections become flows by themselves, and when they end."""
 
 import contextlib

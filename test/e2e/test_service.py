@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Life under a service manager: readiness, watchdog, signals, pid file, logs, the log backend."""
 
 import json

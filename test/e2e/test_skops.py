@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """enrichers.skops: samples of live flows' sockets from an sk_ops program."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many sockets flowd has for what the kernel knows of TCP sockets, with every module that asks."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts that must fail, and starts that must not: what is in the way is named and left alone."""
 
 import fcntl

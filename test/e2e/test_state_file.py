@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State files that were damaged, that others may write to, and that can't be read or grow."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 What each strategy makes of real traffic: the bytes of the transfer, the bytes on the wire, and
 everything that is not to be touched.

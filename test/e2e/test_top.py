@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`flowctl top` on a terminal. Nothing here waits for a refresh: keys and sizes are obeyed at once."""
 
 import signal

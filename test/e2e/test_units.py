@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The units for systemd, as far as they can be judged without booting it (test/vm does that)."""
 
 import os

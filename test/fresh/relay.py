@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The one way out of a network of its own: apt's archives, by HTTP at 127.0.0.1.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Addresses and endpoints: what is taken must read back from its canonical text as the same.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Configurations: what is taken can be written out and is taken again with the same meaning; what
  * is refused has at least one line that says why.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Events as JSON, flowd's own form and flowd-go's: a refusal, by the parser or by the hub's check
  * of what the parser took, has a reason inside the request's text of reasons.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fifo lines: an event that is taken passes the hub's check; a refusal has a reason.
  */

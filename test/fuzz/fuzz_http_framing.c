@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTP framing: the same bytes give the same answer however they are cut, and nothing is consumed
  * that is not there.

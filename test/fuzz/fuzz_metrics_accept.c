@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accept headers: whatever stands in one, a format comes out; letters' case and blanks around it
  * make no difference, nor does an element that names no type.

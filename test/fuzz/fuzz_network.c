@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Networks: what is taken must read back from its canonical text as the same, and hold its own
  * first address.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * State files: the bytes become the records of a file whose header is good, most of them with a
  * right check word. Whatever they are, the table opens, its live flows are consistent, and it takes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What each fuzz target has: libFuzzer's entry, and a check that stops the run.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages of sock_diag(7): what is taken is written as JSON that reads back, in any room.
  */

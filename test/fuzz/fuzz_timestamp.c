@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Times: what is taken has a text of the fixed form, which reads back as the same time.
  */

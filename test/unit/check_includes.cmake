@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # cmake -DCHECK=cmake/CheckIncludes.cmake -DPLACE=directory -P check_includes.cmake: what the check of
 # includes lets pass and what it refuses.
 cmake_minimum_required(VERSION 3.25)

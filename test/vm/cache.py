@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Where virtual machines keep what takes long to make: kernels, the root image, packages.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Debian's kernels, unpacked into the cache without installing anything.
 

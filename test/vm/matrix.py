@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """
 The kernel matrix: boots each kernel, has matrix_inside.py try there what the manual's table of kernels
 promises, and compares cell by cell. The table in docs/operations.md is what is expected: there is no

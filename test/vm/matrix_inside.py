@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """
 The inside of the kernel matrix: runs as root in a machine with one of the kernels, and appends what
 came of each row to the file of cells. First the verifier's word on every setting, which is quickest.

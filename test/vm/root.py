@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The root file system of the machines: a bookworm of what packages.txt names, as an ext4 image.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """
 flowd under systemd: boots Debian 12's systemd with its kernel, with flowd installed as `cmake
 --install` does, and runs systemd_inside.py there. A run that gives no result is a failure.

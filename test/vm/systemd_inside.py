@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The inside of the systemd test: runs as root in a machine that systemd booted, with flowd installed.
 

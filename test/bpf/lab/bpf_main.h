@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What main() of a program of BPF tests does: run the tests where this process may load BPF
  * programs; say why not, and be a skip, elsewhere.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which combinations there are, which of them can't exist, and how the others are run.
  */

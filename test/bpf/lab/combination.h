@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The kinds of packets and settings that the marker must cope with, as the product of dimensions: a
  * combination has one value of each. Every combination is either run, in one of the ways below, or

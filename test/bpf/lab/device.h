@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An interface whose other end is this process: a tap device (Ethernet) or a tun device (no link
  * header), in a network namespace in which the kernel itself sends nothing. Packets are sent

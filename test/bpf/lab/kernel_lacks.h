@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the kernel that the tests run on can't do. They leave out what needs it and say so in a line
  * that begins with "left out: ", which test/run takes for a skip and the kernel matrix compares

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The marker's programs, loaded by flowd's own loader but on no interface, for a test or a
  * benchmark: entries put into their maps, and packets run through them with BPF_PROG_TEST_RUN.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What must become of a packet: the rules of packet marks, written down a second time. The model
  * knows a packet by its recipe; what must leave is a recipe too, so it says where in the order of

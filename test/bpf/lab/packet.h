@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Composes packets for the marker's tests, byte by byte, so that the tests depend on nobody's idea
  * of a header.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where packets are run: a loaded marker with the entry of a flow for TCP and one for UDP, a device
  * with an Ethernet header and one without, and the counters as they must stand.

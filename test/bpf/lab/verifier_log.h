@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All that libbpf says of a program that the kernel refuses, which is mostly the verifier's log,
  * kept instead of shown: a test wants to see that the refusal is for the expected reason.

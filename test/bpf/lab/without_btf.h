@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hides the kernel's description of its structures (BTF) from this process, as if the kernel had
  * none: what is loaded meanwhile does without the MTU of routes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of the HTTP API that connects inside a network namespace or to a unix socket."""
 
 import http.client

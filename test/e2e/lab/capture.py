@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Captures what arrives at an interface with a packet socket that is listening before the `with` block
 begins, and that tells how much the kernel had no room for.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cgroup2 file system of this host, and who has sk_ops programs there."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A collector of fireflies: receives, parses strictly and validates each datagram."""
 
 import datetime

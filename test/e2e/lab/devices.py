@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Devices whose other end is a file descriptor of the test: tun and tap."""
 
 import fcntl

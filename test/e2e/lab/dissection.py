@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tshark makes of captured frames: its own reading, beside the tests' own."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads Prometheus' text format and OpenMetrics, strictly, and what test/data says of their names."""
 
 import pathlib

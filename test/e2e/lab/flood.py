@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets as fast as one CPU sends them, while the test does something else."""
 
 import ctypes

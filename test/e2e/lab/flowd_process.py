@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon under test: its configuration, its process, its log, and what a sanitizer said."""
 
 import glob

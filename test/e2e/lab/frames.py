@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Whole frames as they arrive at an interface, what an IPv6 packet in them consists of, and what its
 mark looks like: computed here on its own, from RFC 8200 and the SciTags documents.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Hands descriptors over to a program as a service manager does: hand_over.py FD:NAME... -- PROGRAM...
 puts them at 3 and on, says so in the environment, and becomes the program. "FD:" has no name; where

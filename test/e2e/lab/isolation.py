@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 What a test asks of unshare(1), and whether it can be had here.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Somebody else's BPF: a program that counts packets and passes them on, made with bpf(2) itself so
 that no compiler is needed, and what is in flowd's pinned maps.

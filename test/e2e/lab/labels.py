@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flow labels, computed here on their own: the daemon's arithmetic is what is being tested."""
 
 # Where experiment (9 bits) and activity (6 bits) stand in the 20 bits; the rest is entropy.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Devices of each kind that reach from one namespace into another, and the marks that arrive there."""
 
 import contextlib

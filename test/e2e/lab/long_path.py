@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two namespaces far apart: a path whose delay and losses the test decides on, packet by packet."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A daemon that marks with a given strategy, what it counts, and links of several kinds for it."""
 
 from lab.api_client import Api, event

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Network namespaces for tests: made by name, entered by thread, removed at the latest at exit."""
 
 import atexit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Prometheus of this test's own, in a namespace, that scrapes flowd there."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Runs a program to which bpf(2) is refused by a seccomp filter, as a container's runtime or systemd may
 do it: refuse_bpf.py ERRNO PROGRAM [ARGUMENT...]

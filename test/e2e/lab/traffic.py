@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Traffic between two namespaces: iperf3, and plain sockets whose every packet is accounted for."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A file sent over a TCP connection whose every byte is compared at the other end."""
 
 import collections

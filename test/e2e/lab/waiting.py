@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting in tests: poll a condition to a deadline, never sleep a fixed time."""
 
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whole configurations with two made-up modules: every mistake at once, old spellings, the way to
  * JSON and back, and what a reload may change.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows from one refresh to the next: which flows are there, what their rates are and when there is
  * none, and their order.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is drawn fits the screen, whatever its size; what is piped has no orders to a terminal; and
  * JSON is JSON.

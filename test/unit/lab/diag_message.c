@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lays the message out by offset rather than through the kernel's structures, so that a mistake in
  * reading them is not made twice.

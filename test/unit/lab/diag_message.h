@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages of sock_diag(7) for tests, put together byte by byte.
  */

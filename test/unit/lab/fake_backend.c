@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The recording backend. Flows are named by their source port, so that tests read well.
  */

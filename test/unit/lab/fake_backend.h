@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A backend that writes down what the hub tells it: "start 1", "end 1", "commit", ...
  */

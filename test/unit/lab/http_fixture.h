@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A server with a handler that records what it is asked, and clients that talk to it byte by byte.
  * Everything runs on one thread: the clients turn the server's loop while they wait, up to a

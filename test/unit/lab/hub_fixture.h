@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A hub with a table in memory (or in a directory) and two recording backends.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flows for tests: numbered, so that different numbers are different flows.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Scratch directories of tests, with all that lies in them, under /tmp.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A directory for one test, removed with all that is in it: by the test, or when the program exits
  * after a test that failed half way.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A state file in a scratch directory that begins as a good one with three live flows: numbers 0, 1
  * and 2 of sample_flow.h, in these records.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sender on loopback sockets: order, both families, an address that nobody can reach, and a
  * queue that is full.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Each reason that loading or attaching can fail for: found from what is known, and told with its
  * cause and its remedy in a message that fits.

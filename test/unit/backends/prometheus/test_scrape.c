@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Scrapes over a hub with many flows: they take many turns of the loop and little of each, and what
  * starts and ends in between leaves no series twice.

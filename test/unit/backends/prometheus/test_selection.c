@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which flows are shown, against a sorted list of all of them, in whatever order they are seen.
  */

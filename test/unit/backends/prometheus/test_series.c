@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The flows' series: their names and types are those of test/data/metrics_flowd.txt, no more and no
  * less; their labels come from the registry; and what a sample lacks has no line.

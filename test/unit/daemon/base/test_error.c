@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Error messages: system texts, wrapping, and messages that do not fit.
  */

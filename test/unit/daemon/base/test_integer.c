@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The integer parser: digits and nothing else, with exact limits.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the log writes to standard error: levels, escapes, the limit, and a reader that is too slow.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hash table of numbers where it is hardest: many numbers under one hash, neighbouring hashes,
  * and a run of slots that goes on from the last one to the first. Against a model that is an array.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Growing texts: UTF-8 is judged byte by byte, JSON strings are escaped, and growth loses nothing.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RFC 3339 times: a table of texts with their microseconds, and each number back as text.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Arrays of elements of different sizes grow with what is in them, by doubling or at once, and stay
  * as they are where they can't.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fireflies byte for byte, and the longest one there can be.
  */

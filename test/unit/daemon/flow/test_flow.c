@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Flow labels against the published table, ids, keys, and the check of events.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hash index against the plainest model there is: an array that says which flow is in.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * State files as damage leaves them: ten thousand files, each with some random bits flipped or cut
  * at a random place. No start invents a flow or a tag, and none loses a flow whose record is whole.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files that no flowd of this boot and version has left, files of odd sizes, and a disk that is
  * full.

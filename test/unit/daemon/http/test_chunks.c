@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Chunked bodies: where they end, and every way to be wrong about it. Each body is given whole, in
  * two parts cut at each byte, and byte by byte.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Header blocks: what is a request and what is refused, for each way in which two programs on one
  * path may come to see different messages. Every block is also given in two parts, cut at each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Listening: TCP and unix sockets, what may stand in their way, and too many connections.
  */

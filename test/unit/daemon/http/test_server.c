@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of connections: keep-alive, pipelining in order, bodies in any pieces, answers that come
  * late, peers that leave early, and requests after which the server does not go on.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Limits of the server: sizes of header and body, who is listened to at all, how many connections
  * there may be, and how long a peer may take. Deadlines are shortened for the tests.

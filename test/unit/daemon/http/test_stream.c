@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Answers that are made while they are sent: how their end is told, that they keep their place
  * among other answers, that little of them is in memory, and that none outlives its connection.

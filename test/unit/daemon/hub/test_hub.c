@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the hub makes of events, what it tells its backends, and in which order.
  */

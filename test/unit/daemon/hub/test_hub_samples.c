@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What becomes of samples: which backends hear of, and which one is a flow's last.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Waiters: told after every backend has committed, in order, and free to do anything meanwhile.
  */

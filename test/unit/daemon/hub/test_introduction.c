@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Many flows are restored over several turns, and whatever is said of one of them meanwhile.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The walk over live flows: it is done in parts of bounded work, and every flow is visited after
  * the last time that somebody asked for it.

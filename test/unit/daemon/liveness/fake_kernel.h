@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A kernel whose sockets are the test's word: it stands in the place of daemon/tcp/sock_diag.c and
  * of the host's addresses, and counts what it is asked.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * When flows whose socket was closed at this end are looked at again.
  */

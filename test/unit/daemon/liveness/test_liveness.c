@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The judge of connections: what becomes of a flow after each hint, and what the kernel is asked
  * for it. The kernel is a table from one end of a connection to what is said of it.

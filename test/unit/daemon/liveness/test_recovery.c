@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The walk over live flows that ends those whose sockets have gone: what follows from what the
  * kernel says of them, which is the test's word here.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows of counters in the status and in the metrics: the same numbers under their names.
  */

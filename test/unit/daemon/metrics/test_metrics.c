@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Metrics in both formats: families in one piece, names, escapes and numbers.
  */

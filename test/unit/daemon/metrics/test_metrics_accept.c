@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which format an Accept header gets, from those that Prometheus has sent over the years to those
  * that nobody should send.

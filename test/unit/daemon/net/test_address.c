@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Numeric addresses and endpoints: what is taken, what is refused, and how they are written.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Alternative names in a link's message, put together by the numbers that the kernel uses.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a service manager hands over: the environment, who gets which descriptor, and what is left.
  */

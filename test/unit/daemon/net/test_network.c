@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Networks in text form: what is taken, what is refused and why, and which addresses they hold.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Option tables: every type with good and bad values, spellings, defaults, and the way back.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Questions to the kernel, about a listener of the test's own and about what is not there.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What each field of a sample becomes, and objects that have to fit a given room.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Answers of sock_diag(7): what is read of whole ones, of those of older kernels, and of broken
  * ones.

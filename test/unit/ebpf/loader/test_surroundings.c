@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the kernel's files and a release's name say, and that this process's own can be read.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where cgroup2 is mounted, by texts of /proc/self/mountinfo.
  */

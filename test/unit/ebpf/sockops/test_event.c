@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Records of the sk_ops programs become events: keys, times, samples, and what is no record.
  */

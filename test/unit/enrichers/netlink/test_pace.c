@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How many flows the enricher asks for at once when the loop was held up for longer than a period.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Each text is copied to memory of just its size, so that a read or write beyond it is seen.
  */

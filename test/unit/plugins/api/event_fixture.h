@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads event texts as the API does: with a registry, at a fixed time.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * flowd-go's form of an event: numbers for words, two forms of address, members in any case and
  * unknown ones passed over.

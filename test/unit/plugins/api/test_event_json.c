@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * flowd's form of an event. One good event is changed in one member at a time; the refusal has to
  * name that member and say what is wrong with it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The pull reader against jansson: on a table of texts, and on many thousand texts made by damaging
  * them, both have to agree on what is JSON, and on what it says.

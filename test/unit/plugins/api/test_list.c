@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lists and the turns of the loop: lists that are under way hold nobody else up, get on beside
  * others who always have something to do, and leave the loop at rest when they are over.

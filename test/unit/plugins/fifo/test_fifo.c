@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The plugin on a real fifo with a real loop: lines cut anywhere, lines that are too long, and what
  * stands at the path.

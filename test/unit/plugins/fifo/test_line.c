@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fifo lines: every class of malformed line, what is tolerated, and each input that flowd 1.1.7 was
  * measured with. Where flowd and this program differ, the row says why.

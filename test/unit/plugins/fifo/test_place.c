@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the fifo stands: directories and links on the way, who may write, and who may lock.
  */

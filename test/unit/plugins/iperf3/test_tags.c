@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ids of connections: in turn, each list by itself; at random, every pair.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The known connections: found, removed in any order, and many of them.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The filter of a dump: an interpreter of the kernel's instructions (as inet_diag(7)'s header
  * describes them) has to let pass exactly the addresses that are in none of the networks, and a
