@@ -99,6 +99,7 @@ void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_d
         int error;
 
         fake_kernel.asked += fake_kernel.weight;
+        fake_kernel.extensions = queries[i].extensions;
         if (end != NULL)
             end->asked++;
         error = end != NULL ? socket_of(end->life, end->cookie, &socket)
@@ -116,7 +117,7 @@ bool flowd_host_is_local(const struct flowd_host *host, uint8_t family,
     (void)host;
     for (unsigned i = 0; i < fake_kernel.end_count; i++)
         if (memcmp(&fake_kernel.ends[i].key.src, address, sizeof(*address)) == 0)
-            return true;
+            return !fake_kernel.ends[i].moved;
     if (fake_kernel.end_count > 0 || fake_kernel.life == -EADDRNOTAVAIL)
         return false;
     if (family == AF_INET)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/flow/flow.h"
@@ -17,14 +18,16 @@ struct fake_end {
     int life;                  /* an enum flowd_tcp_life, or -errno: it is not answered */
     uint64_t cookie;           /* of the socket, where life is FLOWD_TCP_CONNECTED */
     unsigned asked;            /* how often */
+    bool moved;                /* the host does not have its address any more */
 };
 
 extern struct fake_kernel {
     struct fake_end ends[FAKE_ENDS_MAX];
     unsigned end_count;
-    int life;        /* of every other end; -EADDRNOTAVAIL: its address is not this host's */
-    uint32_t asked;  /* questions */
-    uint32_t weight; /* how many one takes */
+    int life;           /* of every other end; -EADDRNOTAVAIL: its address is not this host's */
+    uint32_t asked;     /* questions */
+    uint32_t weight;    /* how many one takes */
+    uint8_t extensions; /* of the last question */
 } fake_kernel;
 
 /* No ends of its own; what it is asked for is gone. */

@@ -76,7 +76,7 @@ static void tell(struct flowd_source *source, uint32_t number, bool of_destinati
     const struct flowd_flow_key key = sample_key(number);
     const struct flowd_flow_key reverse = flowd_flow_key_reverse(&key);
     const struct flowd_tcp_sample sample = {
-        .state = TCP_CLOSE, .cookie = COOKIE, .info.bytes_sent = BYTES};
+        .state = TCP_CLOSE, .cookie = COOKIE, .info.bytes_sent = of_destination ? 1 : BYTES};
 
     flowd_liveness_closed(liveness, source, of_destination ? &reverse : &key, &sample);
 }
@@ -237,6 +237,20 @@ static void test_both_ends(void **state)
     }
 }
 
+/* Who had the socket is here, whatever addresses the host has by now. */
+static void test_address_gone(void **state)
+{
+    struct fake_end *src, *dst;
+
+    (void)state;
+    announce(fixture.source, 1);
+    set_ends(&(struct row){.src = WAITS, .dst = FAR}, 1, &src, &dst);
+    src->moved = true;
+    tell(close_source, 1, false);
+    assert_int_equal(src->asked, 1);
+    assert_int_equal(outcome_of(1), LINGERS);
+}
+
 /* A notification and sk_ops tell of the same close. */
 static void test_told_twice(void **state)
 {
@@ -298,10 +312,13 @@ static void test_announced_end(void **state)
         open_judge(state);
         announce(fixture.source, 1);
         set_ends(&(struct row){.src = THERE, .dst = THERE}, 1, &src, &dst);
-        if (wanted)
+        if (wanted) {
+            flowd_liveness_set_extensions(liveness, 3);
             flowd_liveness_want_last(liveness, true);
+        }
         assert_int_equal(hub_fixture_submit(&fixture, FLOWD_EVENT_END, 1, 2, NULL), FLOWD_ENDED);
         assert_int_equal(src->asked, wanted);
+        assert_int_equal(fake_kernel.extensions, wanted ? 3 : 0);
         assert_int_equal(dst->asked, 0);
         close_judge(state);
     }
@@ -383,6 +400,34 @@ static void test_doubt_forgotten(void **state)
     assert_false(flowd_liveness_is_walking(liveness));
 }
 
+/* What a walk finds lingering ends later, and with another source than what it finds gone. */
+static void test_doubt_finds_lingering(void **state)
+{
+    for (int forgotten = 0; forgotten < 2; forgotten++) {
+        struct flowd_source *recovered;
+        struct flowd_doubt all;
+
+        open_judge(state);
+        recovered = flowd_hub_source(fixture.hub, "recovery");
+        all = doubt_by(recovered);
+        all.later = close_source;
+        announce(fixture.source, 1);
+        fake_kernel.life = WAITS;
+        flowd_liveness_doubt(liveness, &all);
+        turn();
+        assert_int_equal(flowd_liveness_lingering(liveness), 1);
+        if (forgotten)
+            flowd_liveness_forget_doubt(liveness, &all);
+        fake_kernel.life = GONE;
+        while (flowd_liveness_lingering(liveness) > 0)
+            ev_run(fixture.loop, EVRUN_ONCE);
+        assert_int_equal(is_live(1), forgotten);
+        assert_int_equal(close_source->events[FLOWD_EVENT_END][FLOWD_ENDED], !forgotten);
+        assert_int_equal(recovered->events[FLOWD_EVENT_END][FLOWD_ENDED], 0);
+        close_judge(state);
+    }
+}
+
 /* And with him the flows that linger for him: nobody is to end them. */
 static void test_lingering_forgotten(void **state)
 {
@@ -428,6 +473,57 @@ static void test_budget(void **state)
     assert_int_equal(flowd_hub_live(fixture.hub), 0);
 }
 
+static void take_nothing(void *asked, size_t index, int error,
+                         const struct flowd_tcp_socket *socket)
+{
+    (void)asked;
+    (void)index;
+    (void)error;
+    (void)socket;
+}
+
+/* Samples of all flows, which have a pace of their own, leave the budget to the others. */
+static void test_samples_are_not_in_the_budget(void **state)
+{
+    const struct flowd_flow_key key = sample_key(1);
+    const struct flowd_sock_diag_query query = {.key = &key, .local_is_src = true};
+
+    (void)state;
+    for (unsigned i = 0; i <= FLOWD_LIVENESS_PER_TURN; i++)
+        flowd_liveness_sample(liveness, &query, 1, take_nothing, NULL);
+    assert_false(flowd_liveness_turn_over(liveness));
+    for (unsigned i = 0; i < FLOWD_LIVENESS_PER_TURN; i++)
+        flowd_liveness_ask(liveness, &query, 1, take_nothing, NULL);
+    assert_true(flowd_liveness_turn_over(liveness));
+}
+
+static void spend(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)watcher;
+    (void)events;
+    liveness->spent = FLOWD_LIVENESS_PER_TURN;
+}
+
+/* Walks and scans that use the budget up, turn by turn, do not keep flows that are due waiting. */
+static void test_look_where_walks_take_all(void **state)
+{
+    struct ev_timer always;
+
+    (void)state;
+    announce(fixture.source, 1);
+    fake_kernel.life = WAITS;
+    tell(close_source, 1, false);
+    fake_kernel.life = GONE;
+    ev_timer_init(&always, spend, 0, 0.001);
+    ev_set_priority(&always, EV_MAXPRI);
+    ev_timer_start(fixture.loop, &always);
+    for (unsigned i = 0; i < 1000 && is_live(1); i++)
+        ev_run(fixture.loop, EVRUN_ONCE);
+    ev_timer_stop(fixture.loop, &always);
+    assert_false(is_live(1));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_judge, close_judge)
 
 int main(void)
@@ -435,6 +531,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hints),
         cmocka_unit_test(test_both_ends),
+        TEST(test_address_gone),
         TEST(test_told_twice),
         TEST(test_lingering_ended),
         TEST(test_look_at_followed),
@@ -442,8 +539,11 @@ int main(void)
         TEST(test_doubts_at_once),
         TEST(test_doubt_while_another_waits),
         TEST(test_doubt_forgotten),
+        cmocka_unit_test(test_doubt_finds_lingering),
         TEST(test_lingering_forgotten),
         TEST(test_budget),
+        TEST(test_samples_are_not_in_the_budget),
+        TEST(test_look_where_walks_take_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
