@@ -517,6 +517,23 @@ def test_final_counts(enriching, pair, enrichers, ended_by):
     assert end["netlink"]["rtt"] > 0
 
 
+def test_final_counts_for_a_collector_of_a_reload(enriching, pair):
+    """Where nobody got fireflies before, nobody asked; and where the collector goes, one goes on without."""
+    daemon = enriching(enrichers={}, collectors=[])
+    collectors = [f"{Pair.FAR4}:{COLLECTOR_PORT}"]
+    with collector(pair) as fireflies:
+        for configured, count in (([], 0), (collectors, 1), ([], 1), (collectors, 2)):
+            daemon.config["backends"]["firefly"]["collectors"] = configured
+            daemon.reload(daemon.config)
+            with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
+                flow_id = announce(daemon, connection.connect())
+                connection.exchange()
+                daemon.api.delete(f"/v1/flows/{flow_id}").expect(200)
+                if configured:
+                    end = fireflies.wait(count, "end")[-1].document
+                    assert 0 <= end["usage"]["sent"] - connection.sent_by_client <= 2
+
+
 @pytest.mark.parametrize("ended_by", ["iperf3", "end", "another tag"])
 def test_final_counts_of_ports_that_are_used_again(enriching, pair, ended_by):
     """
