@@ -277,6 +277,28 @@ static void answer(struct api *api, bool last)
     flowd_text_fini(&body);
 }
 
+static void answer_crowded(struct flowd_http_exchange *exchange)
+{
+    flowd_http_answer_problem(exchange, 503, "Retry-After: 1\r\n", NULL,
+                              "too many large answers at once");
+}
+
+/* Begins the first page of the queue. False: it was refused, for answers that nobody reads have
+ * piled up while it waited. */
+static bool begin_page(struct api *api)
+{
+    struct api_lists *lists = &api->lists;
+    struct flowd_http_exchange *exchange = lists->first->exchange;
+
+    if (flowd_http_server_crowded(api->server)) {
+        dequeue(lists, lists->first);
+        answer_crowded(exchange);
+        return false;
+    }
+    flowd_text_puts(&lists->body, "{\"flows\":[");
+    return true;
+}
+
 /* Makes pages until all are answered or the share is used up. */
 static void make_pages(struct api *api)
 {
@@ -286,11 +308,11 @@ static void make_pages(struct api *api)
     while (lists->first != NULL && lists->work > 0) {
         struct api_listing *listing = lists->first;
 
-        if (lists->body.length == 0)
-            flowd_text_puts(&lists->body, "{\"flows\":[");
-        if (!make_some(api, listing))
-            break;
-        answer(api, listing->cursor == 0);
+        if (lists->body.length > 0 || begin_page(api)) {
+            if (!make_some(api, listing))
+                break;
+            answer(api, listing->cursor == 0);
+        }
         spend(lists, ANSWER_WORK);
     }
 }
@@ -330,8 +352,7 @@ void api_flows_list(struct api *api, struct flowd_http_exchange *exchange,
     }
     listing = flowd_http_server_crowded(api->server) ? NULL : malloc(sizeof(*listing));
     if (listing == NULL) {
-        flowd_http_answer_problem(exchange, 503, "Retry-After: 1\r\n", NULL,
-                                  "too many large answers at once");
+        answer_crowded(exchange);
         return;
     }
     *listing = (struct api_listing){.exchange = exchange,

@@ -299,6 +299,29 @@ static void test_an_event_behind_a_list(void **state)
     http_client_expect(&bench->poster, 201, NULL);
 }
 
+/* Answers that nobody reads pile up while lists wait for their turn: those are refused, as they
+ * would be if they came now, and lists are answered again when the memory is free. */
+static void test_answers_that_pile_up(void **state)
+{
+    struct bench *bench = *state;
+
+    http_client_puts(&bench->lists[0], LIST);
+    turn_until_written(bench);
+    for (int i = 1; i < CLIENTS; i++)
+        http_client_puts(&bench->lists[i], LIST);
+    turn_until_written(bench);
+    assert_in_range(bench->written, 1, FLOWS - 1);
+    bench->api->server->buffered += FLOWD_HTTP_BUFFERED_MAX + 1;
+    http_client_expect(&bench->lists[0], 200, NULL);
+    for (int i = 1; i < CLIENTS; i++)
+        http_client_expect(&bench->lists[i], 503, NULL);
+    assert_int_equal(bench->written, FLOWS);
+    bench->api->server->buffered -= FLOWD_HTTP_BUFFERED_MAX + 1;
+    http_client_puts(&bench->lists[1], LIST);
+    http_client_expect(&bench->lists[1], 200, NULL);
+    assert_rest(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lists_beside_a_busy_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rest_behind_the_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_event_behind_a_list, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_answers_that_pile_up, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
