@@ -3,13 +3,19 @@
 # a header by a path from the root whose folder is not among the folders, and writes E if none does.
 cmake_minimum_required(VERSION 3.25)
 
+set(root ${CMAKE_CURRENT_LIST_DIR}/..)
 string(REPLACE "," ";" files "${FILES}")
 string(REPLACE "," ";" folders "${FOLDERS}")
 set(wrong "")
 foreach(file ${files})
-  file(STRINGS ${file} lines REGEX "^#include \"[^\"]*/[^\"]*\"")
+  file(STRINGS ${file} lines REGEX "^ *# *include *[<\"][^>\"]*/")
   foreach(line ${lines})
-    string(REGEX REPLACE "^#include \"(.*)/[^/]*\".*" "\\1" folder "${line}")
+    string(REGEX MATCH "([<\"])([^>\"]*)/([^/>\"]*)[>\"]" include "${line}")
+    set(folder "${CMAKE_MATCH_2}")
+    # The compiler finds headers of the project in angle brackets too.
+    if(CMAKE_MATCH_1 STREQUAL "<" AND NOT EXISTS ${root}/${folder}/${CMAKE_MATCH_3})
+      continue()
+    endif()
     if(NOT folder IN_LIST folders)
       string(APPEND wrong "\n  ${file}: ${line}")
     endif()
