@@ -136,10 +136,9 @@ const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub)
     return hub->sources;
 }
 
-const struct flowd_source *flowd_hub_source_of(const struct flowd_hub *hub,
-                                               const struct flowd_flow *flow)
+struct flowd_source *flowd_hub_source_of(const struct flowd_hub *hub, const struct flowd_flow *flow)
 {
-    const struct flowd_source *source = hub->sources;
+    struct flowd_source *source = hub->sources;
 
     while (source != NULL && !flowd_source_announced(source, flow))
         source = source->next;

@@ -62,8 +62,8 @@ void flowd_hub_begin(struct flowd_hub *hub);
 struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name);
 const struct flowd_source *flowd_hub_sources(const struct flowd_hub *hub);
 /* The source that announced the flow; NULL: an earlier process's, which is not there any more. */
-const struct flowd_source *flowd_hub_source_of(const struct flowd_hub *hub,
-                                               const struct flowd_flow *flow);
+struct flowd_source *flowd_hub_source_of(const struct flowd_hub *hub,
+                                         const struct flowd_flow *flow);
 
 /*
  * Submits one event. Returns an enum flowd_result (never FLOWD_REFUSED) and sets *flow (may be

@@ -282,6 +282,20 @@ void flowd_lingering_end(struct flowd_lingering *lingering, struct flowd_flow *f
     free(entry);
 }
 
+/*
+ * Who is told of the flow's close himself. He has been told already, maybe, and left the flow to
+ * the entry that came first. NULL: nobody is.
+ */
+static struct flowd_source *follower_of(const struct flowd_lingering *lingering,
+                                        const struct flowd_lingering_entry *entry)
+{
+    struct flowd_hub *hub = lingering->liveness->context->hub;
+    const struct flowd_flow *flow = flowd_hub_find(hub, entry->id);
+    struct flowd_source *source = flow != NULL ? flowd_hub_source_of(hub, flow) : NULL;
+
+    return source != NULL && source->follows_sockets ? source : NULL;
+}
+
 void flowd_lingering_forget(struct flowd_lingering *lingering, const struct flowd_source *source)
 {
     for (unsigned i = 0; i < FLOWD_LINGERING_LEVELS; i++) {
@@ -290,7 +304,9 @@ void flowd_lingering_forget(struct flowd_lingering *lingering, const struct flow
         while (entry != NULL) {
             struct flowd_lingering_entry *next = entry->next;
 
-            if (entry->source == source) {
+            if (entry->source == source)
+                entry->source = follower_of(lingering, entry);
+            if (entry->source == NULL || entry->source == source) {
                 take_out(lingering, entry);
                 free(entry);
             }

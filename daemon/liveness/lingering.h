@@ -52,7 +52,10 @@ bool flowd_lingering_add_closed(struct flowd_lingering *lingering, struct flowd_
                                 struct flowd_flow *flow, uint32_t interface);
 /* Ends the flow at once if it waits. */
 void flowd_lingering_end(struct flowd_lingering *lingering, struct flowd_flow *flow);
-/* Flows whose end would be of this source do not wait any more, and go on. */
+/*
+ * Flows whose end would be of this source do not wait any more, and go on; those of another one
+ * that follows sockets wait for that one.
+ */
 void flowd_lingering_forget(struct flowd_lingering *lingering, const struct flowd_source *source);
 /* Whether this flow waits, and no former one with its key. */
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow);

@@ -82,7 +82,10 @@ struct flowd_doubt {
  * open; one that is open already is looked into once more afterwards.
  */
 void flowd_liveness_doubt(struct flowd_liveness *liveness, struct flowd_doubt *doubt);
-/* Its owner goes: nobody looks for its flows, and those that linger for its sources do not end. */
+/*
+ * Its owner goes: nobody looks for its flows, and those that linger for its sources do not end but
+ * where their own source follows sockets.
+ */
 void flowd_liveness_forget_doubt(struct flowd_liveness *liveness, struct flowd_doubt *doubt);
 bool flowd_liveness_is_walking(const struct flowd_liveness *liveness);
 

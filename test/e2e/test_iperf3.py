@@ -449,6 +449,21 @@ def test_the_other_end_closes_later(finding, pair, bound):
     assert counted(daemon, "start") == {"started": 2} and counted(daemon, "end") == {"ended": 2}
 
 
+def test_end_on_close_goes_off_while_the_other_end_is_open(finding, pair):
+    """The plugin has been told of the close, and the notification came first: the flow is the plugin's to end."""
+    daemon = finding(end_on_close=True)
+    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR, port=8500) as connection:
+        connection.connect()
+        mine = (connection.sport, connection.port)
+        until(lambda: mine in ports_of(daemon), "the flow")
+        connection.client.close()
+        until(lambda: daemon.api.status()["closures"]["lingering"] == 1, "the near end's close")
+        daemon.reload({**daemon.config, "flows": {"endOnClose": False}})
+        assert mine in ports_of(daemon)
+    until(lambda: mine not in ports_of(daemon), "the flow's end")
+    assert counted(daemon, "end") == {"ended": 1}
+
+
 def test_ports_that_are_used_again_while_the_other_end_is_open(finding, pair):
     """What the kernel then takes for a new connection is another flow."""
     daemon = finding()

@@ -449,6 +449,36 @@ static void test_lingering_forgotten(void **state)
     assert_false(is_live(3));
 }
 
+/*
+ * Except where its source has been told of the close itself, which nobody tells it again: the flow
+ * lingers on for that one.
+ */
+static void test_lingering_handed_on(void **state)
+{
+    struct flowd_doubt all = doubt_by(close_source);
+    struct flowd_doubt own = doubt_by(follower);
+
+    (void)state;
+    announce(follower, 1);
+    announce(follower, 3);
+    fake_kernel.life = WAITS;
+    tell(close_source, 1, false);
+    tell(follower, 1, false);
+    flowd_liveness_forget_doubt(liveness, &all);
+    assert_int_equal(flowd_liveness_lingering(liveness), 1);
+    fake_kernel.life = GONE;
+    while (flowd_liveness_lingering(liveness) > 0)
+        ev_run(fixture.loop, EVRUN_ONCE);
+    assert_false(is_live(1));
+    assert_int_equal(follower->events[FLOWD_EVENT_END][FLOWD_ENDED], 1);
+    fake_kernel.life = WAITS;
+    tell(close_source, 3, false);
+    flowd_liveness_forget_doubt(liveness, &all);
+    flowd_liveness_forget_doubt(liveness, &own);
+    assert_int_equal(flowd_liveness_lingering(liveness), 0);
+    assert_true(is_live(3));
+}
+
 /* All that asks has one budget in a turn of the loop; samples, which have their own pace, none. */
 static void test_budget(void **state)
 {
@@ -541,6 +571,7 @@ int main(void)
         TEST(test_doubt_forgotten),
         cmocka_unit_test(test_doubt_finds_lingering),
         TEST(test_lingering_forgotten),
+        TEST(test_lingering_handed_on),
         TEST(test_budget),
         TEST(test_samples_are_not_in_the_budget),
         TEST(test_look_where_walks_take_all),
