@@ -156,9 +156,12 @@ static void take_hint(struct flowd_liveness *liveness, struct flowd_source *sour
     bool tells = tells_of_flow(liveness, flow, hint);
     int life;
 
-    /* A notification of the same close may have come first. */
-    if (source->follows_sockets && flowd_lingering_has(&liveness->lingering, flow))
+    /* A notification of the same close may have come first, maybe of the other end's alone. */
+    if (source->follows_sockets && flowd_lingering_has(&liveness->lingering, flow)) {
+        if (!has_final_counts(liveness, flow))
+            flowd_hub_keep_sample(hub, flow, hint->sample);
         return;
+    }
     life = flowd_liveness_judge(liveness, flow, interface, hint);
     if (life == FLOWD_TCP_GONE && !tells && !has_final_counts(liveness, flow))
         life = FLOWD_TCP_LINGERS;

@@ -266,6 +266,24 @@ static void test_told_twice(void **state)
     assert_int_equal(flowd_liveness_lingering(liveness), 1);
 }
 
+/* Of two ends here the destination's was told of first, and the source's by sk_ops alone. */
+static void test_told_by_sockops_alone(void **state)
+{
+    struct fake_end *src, *dst;
+
+    (void)state;
+    fixture.first.at_end = note_counts;
+    final_bytes = 0;
+    announce(follower, 1);
+    set_ends(&(struct row){.src = GONE, .dst = GONE}, 1, &src, &dst);
+    tell(close_source, 1, true);
+    assert_int_equal(outcome_of(1), LINGERS);
+    tell(follower, 1, false);
+    while (is_live(1))
+        ev_run(fixture.loop, EVRUN_ONCE);
+    assert_int_equal(final_bytes, BYTES);
+}
+
 /* Its ports are used again: the flow that waits is over, with what is known of it. */
 static void test_lingering_ended(void **state)
 {
@@ -563,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_both_ends),
         TEST(test_address_gone),
         TEST(test_told_twice),
+        TEST(test_told_by_sockops_alone),
         TEST(test_lingering_ended),
         TEST(test_look_at_followed),
         cmocka_unit_test(test_announced_end),
