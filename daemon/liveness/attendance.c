@@ -43,12 +43,13 @@ static bool look_at_some(struct flowd_attendance *attendance)
     uint32_t budget = PART_RECORDS;
     struct flowd_flow *flow;
 
-    while (!flowd_liveness_turn_over(attendance->context->liveness)) {
+    /* At one at least, whatever others ask in each turn: without a cursor no round is under way. */
+    do {
         flow = flowd_hub_next_within(attendance->context->hub, &attendance->cursor, &budget);
         if (flow == NULL)
             return budget > 0;
         look_at(attendance, flow);
-    }
+    } while (!flowd_liveness_turn_over(attendance->context->liveness));
     return false;
 }
 
