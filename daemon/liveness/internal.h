@@ -15,6 +15,7 @@ struct flowd_recovery {
     struct flowd_walk walk;
     struct flowd_doubt *doubts; /* borrowed */
     bool waits;                 /* for its next try */
+    bool early;                 /* it did not: somebody else's doubt came, or another walk of his */
     uint64_t looked_at;
 };
 

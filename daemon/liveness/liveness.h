@@ -69,7 +69,8 @@ struct flowd_doubt {
 
     bool open;           /* the walk looks for such flows */
     bool again;          /* another walk follows the one that is under way */
-    unsigned retries;    /* walks in a row that were made for want of answers */
+    unsigned retries;    /* walks in a row that were made, after a while, for want of answers */
+    double tried;        /* when the last one that counts was over; the loop's time */
     uint64_t unanswered; /* flows of this walk of which the kernel said nothing */
     uint64_t ended;      /* flows, in this walk */
     uint64_t found;      /* flows whose end was missed, in former walks too */

@@ -123,12 +123,13 @@ static uint32_t visit(struct flowd_walk *walk, struct flowd_flow *flow)
                                               : FLOWD_WALK_PER_TURN / FLOWS_PER_TURN;
 }
 
-static void begin(struct flowd_recovery *recovery, double after_s)
+static void begin(struct flowd_recovery *recovery, double after_s, bool early)
 {
     for (struct flowd_doubt *doubt = recovery->doubts; doubt != NULL; doubt = doubt->next)
         doubt->ended = doubt->unanswered = 0;
     recovery->looked_at = 0;
     recovery->waits = after_s > 0;
+    recovery->early = early;
     flowd_walk_start(&recovery->walk, after_s);
 }
 
@@ -143,16 +144,21 @@ static void say(const struct flowd_recovery *recovery, const struct flowd_doubt 
 }
 
 /* Whether the doubt, into which a walk has looked, stays open. */
-static bool stays_open(struct flowd_doubt *doubt)
+static bool stays_open(const struct flowd_recovery *recovery, struct flowd_doubt *doubt)
 {
+    double now = ev_now(recovery->walk.loop);
+
     if (doubt->again) {
         doubt->retries = 0;
         return true;
     }
-    if (doubt->unanswered == 0 || doubt->retries >= RETRIES_MAX)
+    if (doubt->unanswered == 0)
         return false;
-    doubt->retries++;
-    return true;
+    /* The kernel has not had the time that a try is to give it. */
+    if (recovery->early && now - doubt->tried < RETRY_S)
+        return true;
+    doubt->tried = now;
+    return doubt->retries++ < RETRIES_MAX;
 }
 
 /* A walk is over; another one may follow. */
@@ -166,7 +172,7 @@ static void conclude(struct flowd_recovery *recovery)
 
         say(recovery, doubt);
         again |= doubt->again;
-        doubt->open = stays_open(doubt);
+        doubt->open = stays_open(recovery, doubt);
         doubt->again = false;
         if (doubt->open)
             link = &doubt->next;
@@ -174,7 +180,7 @@ static void conclude(struct flowd_recovery *recovery)
             *link = doubt->next;
     }
     if (recovery->doubts != NULL)
-        begin(recovery, again ? 0 : RETRY_S);
+        begin(recovery, again ? 0 : RETRY_S, again);
 }
 
 static void rest(struct flowd_walk *walk, bool over)
@@ -190,6 +196,7 @@ void flowd_liveness_doubt(struct flowd_liveness *liveness, struct flowd_doubt *d
 {
     struct flowd_recovery *recovery = &liveness->recovery;
     struct flowd_doubt **link = &recovery->doubts;
+    bool early = recovery->waits;
 
     if (doubt->open) {
         doubt->again = true;
@@ -197,6 +204,7 @@ void flowd_liveness_doubt(struct flowd_liveness *liveness, struct flowd_doubt *d
     }
     doubt->open = true;
     doubt->retries = 0;
+    doubt->tried = 0;
     doubt->ended = doubt->unanswered = 0;
     /* Who doubts his own flows alone comes first. */
     while (*link != NULL && !doubt->source->follows_sockets)
@@ -208,7 +216,7 @@ void flowd_liveness_doubt(struct flowd_liveness *liveness, struct flowd_doubt *d
     if (flowd_walk_is_running(&recovery->walk))
         flowd_walk_start(&recovery->walk, 0);
     else
-        begin(recovery, 0);
+        begin(recovery, 0, early);
 }
 
 void flowd_liveness_forget_doubt(struct flowd_liveness *liveness, struct flowd_doubt *doubt)
@@ -223,8 +231,10 @@ void flowd_liveness_forget_doubt(struct flowd_liveness *liveness, struct flowd_d
     doubt->open = doubt->again = false;
     flowd_lingering_forget(&liveness->lingering, doubt->source);
     flowd_lingering_forget(&liveness->lingering, doubt->later);
-    if (recovery->doubts == NULL)
+    if (recovery->doubts == NULL) {
         flowd_walk_stop(&recovery->walk);
+        recovery->waits = false;
+    }
 }
 
 bool flowd_liveness_is_walking(const struct flowd_liveness *liveness)

@@ -294,6 +294,41 @@ static void test_no_answer(void **state)
     assert_false(flowd_liveness_is_walking(liveness));
 }
 
+/* Others whose doubts come meanwhile do not cost it the time between its tries. */
+static void test_no_answer_and_others(void **state)
+{
+    struct flowd_source *follower = flowd_hub_source(fixture.hub, "follower");
+    struct flowd_doubt others = {.before_us = INT64_MAX, .source = follower, .later = follower};
+
+    (void)state;
+    assert_non_null(follower);
+    follower->follows_sockets = true;
+    fake_kernel.life = -EAGAIN;
+    start();
+    turn();
+    for (unsigned i = 0; i < 5; i++) {
+        flowd_liveness_doubt(liveness, &others);
+        turn();
+        assert_false(others.open);
+        assert_true(doubt.open);
+    }
+    /* Nor does another walk that they want at once. */
+    for (unsigned i = 0; i < 3; i++) {
+        flowd_liveness_doubt(liveness, &others);
+        flowd_liveness_doubt(liveness, &others);
+        turn();
+        assert_true(doubt.open);
+        turn();
+    }
+    for (unsigned tries = 0; tries < 2; tries++) {
+        assert_true(doubt.open);
+        hasten();
+        turn();
+    }
+    assert_false(doubt.open);
+    assert_int_equal(flowd_hub_live(fixture.hub), FLOWS);
+}
+
 /* A turn ends after so many questions; the walk goes on in the next one, and another follows it. */
 static void test_turns(void **state)
 {
@@ -358,6 +393,7 @@ int main(void)
         TEST(test_flow_that_waits),
         TEST(test_flow_that_waits_in_doubt),
         TEST(test_no_answer),
+        TEST(test_no_answer_and_others),
         TEST(test_turns),
         TEST(test_stop),
     };
