@@ -275,6 +275,9 @@ static void test_deferred_flood(void **state)
     http_client_expect(&bench->client, 201, "late");
     for (int i = 0; i < 2000; i++)
         http_client_expect(&bench->client, 200, "GET /a ? localhost");
+    /* A loop with an idle watcher never sleeps. */
+    http_fixture_settle(&bench->fixture);
+    assert_false(ev_is_active(&bench->fixture.server->resume));
 }
 
 static void test_half_close(void **state)

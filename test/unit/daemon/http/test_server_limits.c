@@ -221,9 +221,15 @@ static void test_expect_continue(void **state)
     http_client_puts(&bench->client, "2\r\nok\r\n0\r\n\r\n");
     http_client_expect(&bench->client, 200, "ok");
 
-    /* With the body there already, with none, and with HTTP/1.0 nobody waits for it. */
+    /* With the body there already, or a part of it, with none, and with HTTP/1.0 nobody waits for
+     * it. */
     http_client_puts(&bench->client, "POST /echo HTTP/1.1\r\n" HOST
                                      "Content-Length: 2\r\nExpect: 100-continue\r\n\r\nok");
+    http_client_expect(&bench->client, 200, "ok");
+    http_client_puts(&bench->client, "POST /echo HTTP/1.1\r\n" HOST
+                                     "Content-Length: 2\r\nExpect: 100-continue\r\n\r\no");
+    http_client_expect_nothing(&bench->client);
+    http_client_puts(&bench->client, "k");
     http_client_expect(&bench->client, 200, "ok");
     http_client_puts(&bench->client, "GET / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n\r\n");
     http_client_expect(&bench->client, 200, "GET / ? localhost");
@@ -278,6 +284,24 @@ static void test_crowded(void **state)
     send_content(&bench->client, 100000, false);
     http_client_expect(&bench->client, 503, NULL);
     http_client_expect_end(&bench->client);
+    assert_int_equal(bench->fixture.server->buffered, FLOWD_HTTP_BUFFERED_MAX + 1);
+}
+
+/* Nothing is said to who has a request under way, and what came behind it is read later. */
+static void test_crowded_while_pending(void **state)
+{
+    struct bench *bench = *state;
+
+    bench->fixture.server->buffered = FLOWD_HTTP_BUFFERED_MAX + 1;
+    http_client_puts(&bench->client, "GET /defer HTTP/1.1\r\n" HOST "\r\n");
+    for (int i = 0; i < 300; i++)
+        http_client_puts(&bench->client, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    http_client_expect_nothing(&bench->client);
+    assert_int_equal(counters(bench)->rejected, 0);
+    http_fixture_answer(&bench->fixture);
+    http_client_expect(&bench->client, 201, "late");
+    for (int i = 0; i < 300; i++)
+        http_client_expect(&bench->client, 200, "GET /a ? localhost");
     assert_int_equal(bench->fixture.server->buffered, FLOWD_HTTP_BUFFERED_MAX + 1);
 }
 
@@ -478,6 +502,7 @@ int main(void)
         test(test_expect_continue),
         test(test_not_admitted),
         test(test_crowded),
+        test(test_crowded_while_pending),
         test_server(test_slow_request),
         test_server(test_trickle),
         test_server(test_silence),

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -263,6 +264,31 @@ static void test_rest_behind_the_last(void **state)
     assert_rest(bench);
 }
 
+/* Nothing of a page whose client goes away gets into the next one. */
+static void test_a_client_that_goes_away(void **state)
+{
+    struct bench *bench = *state;
+    struct http_answer answer;
+    json_t *page;
+
+    /* What it leaves unread makes its end a reset. */
+    http_client_puts(&bench->lists[0], "GET /healthz HTTP/1.1\r\n" HOST "\r\n" LIST);
+    turn_until_written(bench);
+    http_client_puts(&bench->lists[1], LIST);
+    turn_until_written(bench);
+    assert_in_range(bench->written, 1, FLOWS / 2);
+    http_client_close(&bench->lists[0]);
+    bench->lists[0] = (struct http_client){.fd = -1};
+    http_client_take(&bench->lists[1], false, &answer);
+    assert_int_equal(answer.status, 200);
+    page = json_loads(answer.body, 0, NULL);
+    assert_non_null(page);
+    assert_int_equal(json_array_size(json_object_get(page, "flows")), FLOWS);
+    assert_in_range(bench->written, FLOWS + 1, 2 * FLOWS - 1);
+    json_decref(page);
+    http_answer_free(&answer);
+}
+
 static unsigned count_answers(struct http_client *client)
 {
     unsigned answers = 0;
@@ -328,6 +354,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_event_between_shares, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lists_beside_a_busy_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rest_behind_the_last, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_client_that_goes_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_event_behind_a_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answers_that_pile_up, set_up, tear_down),
     };
