@@ -25,8 +25,8 @@ static const char *path_of(const struct flowd_command_line *line)
 
 static void report_fini(struct flowd_options_report *report)
 {
-    flowd_mistakes_fini(&report->mistakes);
-    flowd_mistakes_fini(&report->deprecations);
+    flowd_messages_fini(&report->errors);
+    flowd_messages_fini(&report->deprecations);
 }
 
 /* Reads the configuration and prints every mistake. Returns owned, or NULL. */
@@ -36,9 +36,9 @@ static struct flowd_configuration *read_configuration(const struct flowd_command
     struct flowd_configuration *configuration = NULL;
 
     if (flowd_configuration_read(path_of(line), flowd_modules, &configuration, &report) < 0) {
-        for (size_t i = 0; i < report.mistakes.count; i++)
-            fprintf(line->errors, "flowd: %s\n", report.mistakes.lines[i]);
-        if (report.mistakes.out_of_memory)
+        for (size_t i = 0; i < report.errors.count; i++)
+            fprintf(line->errors, "flowd: %s\n", report.errors.lines[i]);
+        if (report.errors.out_of_memory)
             fprintf(line->errors, "flowd: out of memory\n");
     } else {
         for (size_t i = 0; i < report.deprecations.count; i++)
@@ -68,26 +68,26 @@ enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
 }
 
 /* flowd runs without a registry that it can't read. */
-static void check_registry(const char *path, struct flowd_mistakes *warnings)
+static void check_registry(const char *path, struct flowd_messages *warnings)
 {
     struct flowd_registry *registry = flowd_registry_new();
     struct flowd_error err;
 
     if (registry != NULL && flowd_registry_load(registry, path, warnings, &err) < 0)
-        flowd_mistakes_add(warnings, "%s", err.message);
+        flowd_messages_add(warnings, "%s", err.message);
     flowd_registry_free(registry);
 }
 
 /* What the configuration and this host show. */
 static void find_warnings(const struct flowd_configuration *configuration,
-                          struct flowd_mistakes *warnings)
+                          struct flowd_messages *warnings)
 {
     struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
     struct flowd_host *host = NULL;
     struct flowd_error err = {.message = "no event loop"};
 
     if (loop == NULL || flowd_host_new(loop, &host, &err) < 0)
-        flowd_mistakes_add(warnings, "interfaces and addresses were not looked at: %s",
+        flowd_messages_add(warnings, "interfaces and addresses were not looked at: %s",
                            err.message);
     flowd_configuration_warnings(configuration, host, warnings);
     check_registry(configuration->settings.registry_path, warnings);
@@ -99,7 +99,7 @@ static void find_warnings(const struct flowd_configuration *configuration,
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 {
     struct flowd_configuration *configuration = read_configuration(line);
-    struct flowd_mistakes warnings = {0};
+    struct flowd_messages warnings = {0};
 
     if (configuration == NULL)
         return FLOWD_EXIT_USAGE;
@@ -110,7 +110,7 @@ enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
     if (warnings.count > 0)
         fprintf(line->out, ", %zu warning%s", warnings.count, warnings.count > 1 ? "s" : "");
     fputc('\n', line->out);
-    flowd_mistakes_fini(&warnings);
+    flowd_messages_fini(&warnings);
     flowd_configuration_free(configuration);
     return FLOWD_EXIT_OK;
 }
@@ -149,7 +149,7 @@ static struct flowd_configuration *cleaning_configuration(const struct flowd_com
 static int clean_module(const struct flowd_command_line *line,
                         const struct flowd_module_settings *settings)
 {
-    struct flowd_mistakes removed = {0};
+    struct flowd_messages removed = {0};
     struct flowd_error err;
     int result;
 
@@ -158,7 +158,7 @@ static int clean_module(const struct flowd_command_line *line,
     result = settings->module->clean(settings->values, &line->interfaces, &removed, &err);
     for (size_t i = 0; i < removed.count; i++)
         fprintf(line->out, "removed %s\n", removed.lines[i]);
-    flowd_mistakes_fini(&removed);
+    flowd_messages_fini(&removed);
     if (result < 0)
         fprintf(line->errors, "flowd: %s.%s: %s\n", flowd_module_section(settings->module),
                 settings->module->name, err.message);
@@ -200,8 +200,8 @@ static void print_option(FILE *out, const struct flowd_option *option)
     for (const char *const *choice = option->choices; choice != NULL && *choice != NULL; choice++)
         fprintf(out, "%s\"%s\"%s", choice == option->choices ? " (" : " | ", *choice,
                 choice[1] == NULL ? ")" : "");
-    if (option->standard != NULL)
-        fprintf(out, " = %s", option->standard);
+    if (option->default_json != NULL)
+        fprintf(out, " = %s", option->default_json);
     fprintf(out, "\n      %s%s%s%s%s%s\n", option->doc,
             option->type == FLOWD_OPTION_LATER ? " Not in this version of flowd." : "",
             option->reload ? " Can change on SIGHUP." : "",

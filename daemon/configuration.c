@@ -27,13 +27,13 @@ static const struct flowd_option top_options[] = {
     {.key = "pidPath",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(pid_path),
-     .standard = "\"\"",
+     .default_json = "\"\"",
      .doc = "File that the process id is written to; empty: none."},
     {.key = "stateDir",
      .alias = "workDir",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(state_dir),
-     .standard = "\"/var/lib/flowd\"",
+     .default_json = "\"/var/lib/flowd\"",
      .doc = "Directory in which live flows survive a crash or restart; empty: in memory only."},
     {.key = "stunServers",
      .type = FLOWD_OPTION_LATER,
@@ -45,7 +45,7 @@ static const struct flowd_option registry_options[] = {
     {.key = "path",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(registry_path),
-     .standard = "\"\"",
+     .default_json = "\"\"",
      .doc = "SciTags registry (api.json) on disk; empty: numbers only.",
      .reload = true},
     {.key = "url", .type = FLOWD_OPTION_LATER, .doc = "The registry by http(s)."},
@@ -57,14 +57,14 @@ static const struct flowd_option flows_options[] = {
     {.key = "max",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(flows_max),
-     .standard = "262144",
+     .default_json = "262144",
      .min = 1,
      .max = FLOWD_FLOWS_LIMIT,
      .doc = "Most flows held at once; past it a start is refused and counted."},
     {.key = "timeout",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(flows_timeout_s),
-     .standard = "0",
+     .default_json = "0",
      .min = 0,
      .max = 31536000,
      .unit = "s",
@@ -73,7 +73,7 @@ static const struct flowd_option flows_options[] = {
     {.key = "endOnClose",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(flows_end_on_close),
-     .standard = "true",
+     .default_json = "true",
      .doc = "End a TCP flow when the kernel says that its socket is gone.",
      .reload = true},
     {.key = NULL},
@@ -83,7 +83,7 @@ static const struct flowd_option enrichers_options[] = {
     {.key = "period",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(sample_period_ms),
-     .standard = "1000",
+     .default_json = "1000",
      .min = 10,
      .max = 3600000,
      .unit = "ms",
@@ -95,14 +95,14 @@ static const struct flowd_option log_options[] = {
     {.key = "level",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(log_level),
-     .standard = "\"info\"",
+     .default_json = "\"info\"",
      .choices = flowd_log_level_names,
      .doc = "Least important messages that are written; --log-level goes before it.",
      .reload = true},
     {.key = "format",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(log_format),
-     .standard = "\"text\"",
+     .default_json = "\"text\"",
      .choices = flowd_log_format_names,
      .doc = "How messages are written; --log-format goes before it.",
      .reload = true},
@@ -168,13 +168,13 @@ static const char *kind_of(const json_t *value)
 }
 
 /* The member of root named name if it is an object; NULL if it is not there or wrong. */
-static json_t *section_object(json_t *root, const char *name, struct flowd_mistakes *mistakes)
+static json_t *section_object(json_t *root, const char *name, struct flowd_messages *errors)
 {
     json_t *object = json_object_get(root, name);
 
     if (object == NULL || json_is_object(object))
         return object;
-    flowd_mistakes_add(mistakes, "%s: found %s, wants an object", name, kind_of(object));
+    flowd_messages_add(errors, "%s: found %s, wants an object", name, kind_of(object));
     return NULL;
 }
 
@@ -204,7 +204,7 @@ static bool names_option(const struct flowd_option *option, const char *key)
 
 static void report_unknown_module(const struct flowd_module *const *modules, const char *section,
                                   const struct flowd_option *options, const char *key,
-                                  struct flowd_mistakes *mistakes)
+                                  struct flowd_messages *errors)
 {
     const char *names[NAMES_MAX + 1];
     const char *nearest;
@@ -213,7 +213,7 @@ static void report_unknown_module(const struct flowd_module *const *modules, con
 
     snprintf(path, sizeof(path), "%s.%s", section, key);
     if (is_later(path)) {
-        flowd_mistakes_add(mistakes, "%s: not in this version of flowd", path);
+        flowd_messages_add(errors, "%s: not in this version of flowd", path);
         return;
     }
     for (; *modules != NULL && count < NAMES_MAX; modules++)
@@ -224,16 +224,16 @@ static void report_unknown_module(const struct flowd_module *const *modules, con
     names[count] = NULL;
     nearest = flowd_option_nearest(key, names);
     if (nearest != NULL)
-        flowd_mistakes_add(mistakes, "%s: unknown; the nearest known one is \"%s\"", path, nearest);
+        flowd_messages_add(errors, "%s: unknown; the nearest known one is \"%s\"", path, nearest);
     else
-        flowd_mistakes_add(mistakes, "%s: unknown", path);
+        flowd_messages_add(errors, "%s: unknown", path);
 }
 
 static void check_module_names(json_t *root, const char *section,
                                const struct flowd_module *const *modules,
-                               struct flowd_mistakes *mistakes)
+                               struct flowd_messages *errors)
 {
-    json_t *object = section_object(root, section, mistakes);
+    json_t *object = section_object(root, section, errors);
     const struct flowd_option *options = options_of_section(section);
     const char *key;
     json_t *member;
@@ -247,9 +247,9 @@ static void check_module_names(json_t *root, const char *section,
         for (const struct flowd_module *const *module = modules; *module != NULL; module++)
             known |= names_module(*module, section, key);
         if (!known)
-            report_unknown_module(modules, section, options, key, mistakes);
+            report_unknown_module(modules, section, options, key, errors);
         else if (!json_is_object(member))
-            flowd_mistakes_add(mistakes, "%s.%s: found %s, wants an object; {} takes the defaults",
+            flowd_messages_add(errors, "%s.%s: found %s, wants an object; {} takes the defaults",
                                section, key, kind_of(member));
     }
 }
@@ -266,11 +266,11 @@ static json_t *module_object(json_t *root, const struct flowd_module *module,
     if (old == NULL)
         return json_is_object(object) ? object : NULL;
     if (object != NULL)
-        flowd_mistakes_add(&report->mistakes,
+        flowd_messages_add(&report->errors,
                            "%s.%s: is the old spelling of \"%s\", which is there too", section,
                            module->alias, module->name);
     else
-        flowd_mistakes_add(&report->deprecations, "%s.%s: is the old spelling of \"%s\"", section,
+        flowd_messages_add(&report->deprecations, "%s.%s: is the old spelling of \"%s\"", section,
                            module->alias, module->name);
     return json_is_object(old) ? old : NULL;
 }
@@ -284,7 +284,7 @@ static void read_module(struct flowd_configuration *configuration, json_t *root,
 
     entry->values = calloc(1, module->config_size);
     if (entry->values == NULL) {
-        report->mistakes.out_of_memory = true;
+        report->errors.out_of_memory = true;
         return;
     }
     entry->module = module;
@@ -295,11 +295,11 @@ static void read_module(struct flowd_configuration *configuration, json_t *root,
         module->translate(object, path, report);
     flowd_options_read(module->options, path, object, NULL, entry->values, report);
     if (object != NULL && module->check != NULL)
-        module->check(entry->values, path, &report->mistakes);
+        module->check(entry->values, path, &report->errors);
 }
 
 static void share_settings(struct flowd_configuration *configuration, enum flowd_module_kind kind,
-                           struct flowd_shared *shared, struct flowd_mistakes *mistakes)
+                           struct flowd_shared *shared, struct flowd_messages *errors)
 {
     char path[PATH_SIZE];
 
@@ -309,20 +309,20 @@ static void share_settings(struct flowd_configuration *configuration, enum flowd
         if (!entry->enabled || entry->module->kind != kind || entry->module->share == NULL)
             continue;
         flowd_module_path(entry->module, path);
-        entry->module->share(entry->values, path, shared, mistakes);
+        entry->module->share(entry->values, path, shared, errors);
     }
 }
 
 /* A plugin's tag for everything goes to the backends that mark. */
 static void share_all_settings(struct flowd_configuration *configuration,
-                               struct flowd_mistakes *mistakes)
+                               struct flowd_messages *errors)
 {
     struct flowd_shared shared = {0};
 
-    share_settings(configuration, FLOWD_PLUGIN, &shared, mistakes);
-    share_settings(configuration, FLOWD_BACKEND, &shared, mistakes);
+    share_settings(configuration, FLOWD_PLUGIN, &shared, errors);
+    share_settings(configuration, FLOWD_BACKEND, &shared, errors);
     if (shared.general_tag_plugin != NULL && !shared.general_tag_taken)
-        flowd_mistakes_add(mistakes, "plugins.%s: needs backends.marker, which marks the packets",
+        flowd_messages_add(errors, "plugins.%s: needs backends.marker, which marks the packets",
                            shared.general_tag_plugin->name);
 }
 
@@ -362,7 +362,7 @@ static void read_settings(struct flowd_configuration *configuration, json_t *roo
             continue;
         }
         flowd_options_read(section->options, section->path,
-                           top ? root : section_object(root, section->path, &report->mistakes),
+                           top ? root : section_object(root, section->path, &report->errors),
                            top ? top_objects : NULL, &configuration->settings, report);
     }
 }
@@ -374,17 +374,17 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
     struct flowd_configuration *configuration = calloc(1, sizeof(*configuration));
 
     if (configuration == NULL) {
-        report->mistakes.out_of_memory = true;
+        report->errors.out_of_memory = true;
         return -EINVAL;
     }
     read_settings(configuration, root, report);
     for (size_t i = 0; i < MODULE_SECTIONS; i++)
-        check_module_names(root, module_sections[i], modules, &report->mistakes);
+        check_module_names(root, module_sections[i], modules, &report->errors);
     for (const struct flowd_module *const *module = modules;
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
-    share_all_settings(configuration, &report->mistakes);
-    if (flowd_mistakes_any(&report->mistakes)) {
+    share_all_settings(configuration, &report->errors);
+    if (flowd_messages_any(&report->errors)) {
         flowd_configuration_free(configuration);
         return -EINVAL;
     }
@@ -430,17 +430,17 @@ int flowd_configuration_read(const char *path, const struct flowd_module *const 
     int result;
 
     if (root == NULL && stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-        flowd_mistakes_add(&report->mistakes, "%s: is not a file", path);
+        flowd_messages_add(&report->errors, "%s: is not a file", path);
     else if (root == NULL && error.line > 0 && status.st_size == 0)
-        flowd_mistakes_add(&report->mistakes, "%s: is empty; {} is the least there can be", path);
+        flowd_messages_add(&report->errors, "%s: is empty; {} is the least there can be", path);
     else if (root == NULL && error.line > 0)
-        flowd_mistakes_add(&report->mistakes, "%s: line %d, column %d: %s", path, error.line,
+        flowd_messages_add(&report->errors, "%s: line %d, column %d: %s", path, error.line,
                            error.column, error.text);
     else if (root == NULL)
-        flowd_mistakes_add(&report->mistakes, "%s", error.text);
+        flowd_messages_add(&report->errors, "%s", error.text);
     else if (!json_is_object(root))
-        flowd_mistakes_add(&report->mistakes, "%s: found %s, wants an object", path, kind_of(root));
-    result = flowd_mistakes_any(&report->mistakes)
+        flowd_messages_add(&report->errors, "%s: found %s, wants an object", path, kind_of(root));
+    result = flowd_messages_any(&report->errors)
                  ? -EINVAL
                  : flowd_configuration_from_json(root, modules, out, report);
     json_decref(root);
@@ -495,7 +495,7 @@ struct merge {
     const char *path;
     const void *running;
     void *fresh;
-    struct flowd_mistakes *refused;
+    struct flowd_messages *refused;
 };
 
 static void merge_option(void *context, const struct flowd_option *option)
@@ -504,7 +504,7 @@ static void merge_option(void *context, const struct flowd_option *option)
 
     if (option->reload)
         return;
-    flowd_mistakes_add(merge->refused,
+    flowd_messages_add(merge->refused,
                        "%s%s%s: can't change while flowd runs; the old value stays until a restart",
                        merge->path, merge->path[0] != '\0' ? "." : "", option->key);
     if (flowd_option_copy(option, merge->running, merge->fresh) < 0)
@@ -512,7 +512,7 @@ static void merge_option(void *context, const struct flowd_option *option)
 }
 
 static void merge_section(const char *path, const struct flowd_option *options, const void *running,
-                          void *fresh, struct flowd_mistakes *refused)
+                          void *fresh, struct flowd_messages *refused)
 {
     struct merge merge = {.path = path, .running = running, .fresh = fresh, .refused = refused};
 
@@ -520,7 +520,7 @@ static void merge_section(const char *path, const struct flowd_option *options, 
 }
 
 void flowd_configuration_merge(const struct flowd_configuration *running,
-                               struct flowd_configuration *fresh, struct flowd_mistakes *refused)
+                               struct flowd_configuration *fresh, struct flowd_messages *refused)
 {
     for (size_t i = 0; i < flowd_settings_section_count; i++)
         merge_section(flowd_settings_sections[i].path, flowd_settings_sections[i].options,
@@ -532,7 +532,7 @@ void flowd_configuration_merge(const struct flowd_configuration *running,
 
         flowd_module_path(old->module, path);
         if (old->enabled != new->enabled) {
-            flowd_mistakes_add(refused, "%s: can't be switched %s while flowd runs", path,
+            flowd_messages_add(refused, "%s: can't be switched %s while flowd runs", path,
                                new->enabled ? "on" : "off");
             new->enabled = old->enabled;
             for (const struct flowd_option *option = old->module->options; option->key != NULL;

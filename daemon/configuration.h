@@ -77,4 +77,4 @@ void flowd_module_path(const struct flowd_module *module, char path[static FLOWD
  * refused the same way.
  */
 void flowd_configuration_merge(const struct flowd_configuration *running,
-                               struct flowd_configuration *fresh, struct flowd_mistakes *refused);
+                               struct flowd_configuration *fresh, struct flowd_messages *refused);

@@ -14,13 +14,13 @@ static bool has_module(const struct flowd_configuration *configuration, enum flo
 }
 
 void flowd_configuration_warnings(const struct flowd_configuration *configuration,
-                                  const struct flowd_host *host, struct flowd_mistakes *warnings)
+                                  const struct flowd_host *host, struct flowd_messages *warnings)
 {
     const struct flowd_environment environment = {
         .host = host, .has_enricher = has_module(configuration, FLOWD_ENRICHER)};
 
     if (!has_module(configuration, FLOWD_PLUGIN))
-        flowd_mistakes_add(warnings,
+        flowd_messages_add(warnings,
                            "plugins: there is none, so flowd never hears of a flow; for example: "
                            "\"plugins\": {\"namedPipe\": {}, \"api\": {}}");
     for (size_t i = 0; i < configuration->module_count; i++) {

@@ -15,4 +15,4 @@ struct flowd_host;
  * still starting and may have tomorrow what it has not today.
  */
 void flowd_configuration_warnings(const struct flowd_configuration *configuration,
-                                  const struct flowd_host *host, struct flowd_mistakes *warnings);
+                                  const struct flowd_host *host, struct flowd_messages *warnings);

@@ -221,7 +221,7 @@ static void reload_modules(struct daemon *daemon, struct flowd_configuration *fr
                               &fresh->modules[i]);
 }
 
-static void log_lines(enum flowd_log_level level, const struct flowd_mistakes *lines,
+static void log_lines(enum flowd_log_level level, const struct flowd_messages *lines,
                       const char *prefix)
 {
     for (size_t i = 0; i < lines->count; i++)
@@ -231,11 +231,11 @@ static void log_lines(enum flowd_log_level level, const struct flowd_mistakes *l
 /* What this host lacks, modules say as they meet it. */
 static void log_warnings(const struct daemon *daemon)
 {
-    struct flowd_mistakes warnings = {0};
+    struct flowd_messages warnings = {0};
 
     flowd_configuration_warnings(daemon->configuration, NULL, &warnings);
     log_lines(FLOWD_LOG_WARNING, &warnings, "");
-    flowd_mistakes_fini(&warnings);
+    flowd_messages_fini(&warnings);
 }
 
 /* Has flows end with their sockets, or not, as the configuration wants. */
@@ -274,7 +274,7 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
 {
     struct daemon *daemon = watcher->data;
     struct flowd_options_report report = {0};
-    struct flowd_mistakes refused = {0};
+    struct flowd_messages refused = {0};
     struct flowd_configuration *fresh;
     const char *note = "the configuration was changed and has mistakes, the former one goes on";
 
@@ -286,7 +286,7 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
     flowd_info("config", "reload: reading %s", daemon->path);
     flowd_service_reloading();
     if (flowd_configuration_read(daemon->path, flowd_modules, &fresh, &report) < 0) {
-        log_lines(FLOWD_LOG_ERROR, &report.mistakes, "reload: ");
+        log_lines(FLOWD_LOG_ERROR, &report.errors, "reload: ");
         flowd_err("config", "reload refused: nothing was changed");
     } else {
         log_lines(FLOWD_LOG_WARNING, &report.deprecations, "deprecated: ");
@@ -303,9 +303,9 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
         }
     }
     flowd_service_reloaded(&daemon->service, note);
-    flowd_mistakes_fini(&refused);
-    flowd_mistakes_fini(&report.mistakes);
-    flowd_mistakes_fini(&report.deprecations);
+    flowd_messages_fini(&refused);
+    flowd_messages_fini(&report.errors);
+    flowd_messages_fini(&report.deprecations);
 }
 
 static void on_terminate(struct ev_loop *loop, struct ev_signal *watcher, int events)

@@ -18,7 +18,7 @@
 #include "clock.h"
 #include "daemon/net/address.h"
 
-#define PORT_STANDARD 7777
+#define PORT_DEFAULT 7777
 #define AUTHORITY_SIZE 128
 #define SCHEME "http://"
 #define ANSWER_MAX (256u << 20)
@@ -73,7 +73,7 @@ static int address_of_url(const char *authority, struct sockaddr_storage *addres
     snprintf(numeric, sizeof(numeric), "%s", authority);
     if (strncmp(authority, local, name) == 0 && (authority[name] == '\0' || authority[name] == ':'))
         snprintf(numeric, sizeof(numeric), "127.0.0.1%s", authority + name);
-    if (flowd_endpoint_parse(numeric, PORT_STANDARD, address, length) < 0)
+    if (flowd_endpoint_parse(numeric, PORT_DEFAULT, address, length) < 0)
         return flowd_fail(err, -EINVAL, "%s: is neither a numeric address nor localhost",
                           authority);
     return 0;

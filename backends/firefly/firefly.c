@@ -350,7 +350,7 @@ static void count(const void *instance, const struct flowd_counter_sink *sink)
     flowd_counters_put(sink, counters, &counts, NULL);
 }
 
-static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+static void check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct firefly_config *firefly = config;
     struct sockaddr_storage address;
@@ -359,7 +359,7 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
     for (size_t i = 0; i < firefly->collectors.count; i++)
         if (flowd_endpoint_parse(firefly->collectors.items[i], (uint16_t)firefly->destination_port,
                                  &address, &length) < 0)
-            flowd_mistakes_add(mistakes,
+            flowd_messages_add(errors,
                                "%s.collectors: found \"%s\", wants a numeric address with or "
                                "without a port (names are not in this version of flowd)",
                                path, firefly->collectors.items[i]);
@@ -377,7 +377,7 @@ static int find_route(const struct sockaddr_storage *address, socklen_t length)
 }
 
 static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_mistakes *warnings)
+                 struct flowd_messages *warnings)
 {
     const struct firefly_config *firefly = config;
     struct sockaddr_storage address;
@@ -385,17 +385,17 @@ static void warn(const void *config, const char *path, const struct flowd_enviro
 
     /* flowd-go takes such a configuration too. */
     if (firefly->enrich && !environment->has_enricher)
-        flowd_mistakes_add(warnings,
+        flowd_messages_add(warnings,
                            "%s.enrich: does nothing without an enricher, which takes the samples: "
                            "\"enrichers\": {\"netlink\": {}}",
                            path);
     if (!firefly->send_to_destination && firefly->collectors.count == 0)
-        flowd_mistakes_add(warnings,
+        flowd_messages_add(warnings,
                            "%s: no firefly is sent: sendToDestination is false and there are no "
                            "collectors",
                            path);
     if (!firefly->prepend_syslog && firefly->collectors.count > 0)
-        flowd_mistakes_add(warnings,
+        flowd_messages_add(warnings,
                            "%s.prependSyslog: collectors drop fireflies without a syslog header: "
                            "set it to true",
                            path);
@@ -406,7 +406,7 @@ static void warn(const void *config, const char *path, const struct flowd_enviro
         if (result == 0)
             result = find_route(&address, length);
         if (result < 0)
-            flowd_mistakes_add(warnings, "%s.collectors: \"%s\" can't be reached: %s", path,
+            flowd_messages_add(warnings, "%s.collectors: \"%s\" can't be reached: %s", path,
                                firefly->collectors.items[i], strerror(-result));
     }
 }
@@ -428,18 +428,18 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
 
     if (send == NULL && address == NULL && port == NULL)
         return;
-    flowd_mistakes_add(&report->deprecations,
+    flowd_messages_add(&report->deprecations,
                        "%s: sendToCollector, collectorAddress and collectorPort are the old "
                        "spelling of \"collectors\"",
                        path);
     if ((send != NULL && !json_is_boolean(send)) || (address != NULL && !json_is_string(address)) ||
         (port != NULL && !is_port(port, json_is_true(send) ? 1 : 0)))
-        flowd_mistakes_add(&report->mistakes,
+        flowd_messages_add(&report->errors,
                            "%s: sendToCollector wants true or false, collectorAddress a string, "
                            "collectorPort an integer in 1-65535",
                            path);
     else if (json_is_true(send) && address == NULL)
-        flowd_mistakes_add(&report->mistakes, "%s.collectorAddress: is missing", path);
+        flowd_messages_add(&report->errors, "%s.collectorAddress: is missing", path);
     else if (json_is_true(send))
         endpoint = json_sprintf(
             strchr(json_string_value(address), ':') != NULL && json_string_value(address)[0] != '['
@@ -451,7 +451,7 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
         json_object_set_new(object, "collectors", collectors);
     }
     if (endpoint != NULL && json_array_append(collectors, endpoint) < 0)
-        flowd_mistakes_add(&report->mistakes, "%s.collectors: wants an array of strings", path);
+        flowd_messages_add(&report->errors, "%s.collectors: wants an array of strings", path);
     json_decref(endpoint);
     json_object_del(object, "sendToCollector");
     json_object_del(object, "collectorAddress");
@@ -469,7 +469,7 @@ static const struct flowd_option options[] = {
      .alias = "fireflyDestinationPort",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(destination_port),
-     .standard = "10514",
+     .default_json = "10514",
      .min = 1,
      .max = UINT16_MAX,
      .doc = "UDP port of fireflies to the destination, and of collectors that name none.",
@@ -477,37 +477,37 @@ static const struct flowd_option options[] = {
     {.key = "sendToDestination",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(send_to_destination),
-     .standard = "true",
+     .default_json = "true",
      .doc = "Send to the flow's destination address.",
      .reload = true},
     {.key = "collectors",
      .type = FLOWD_OPTION_STRINGS,
      .offset = AT(collectors),
-     .standard = "[]",
+     .default_json = "[]",
      .doc = "Addresses that get every firefly: \"192.0.2.1:10514\", \"[2001:db8::1]:10514\".",
      .reload = true},
     {.key = "prependSyslog",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(prepend_syslog),
-     .standard = "true",
+     .default_json = "true",
      .doc = "Put the syslog header before the JSON object.",
      .reload = true},
     {.key = "relay",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(relay),
-     .standard = "true",
+     .default_json = "true",
      .doc = "Pass fireflies on with all members that their sender put there; without effect as "
             "long as plugins.firefly is not in this version of flowd."},
     {.key = "enrich",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(enrich),
-     .standard = "false",
+     .default_json = "false",
      .doc = "Send an ongoing firefly with TCP statistics each enrichers.period.",
      .reload = true},
     {.key = "enrichmentMode",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(enrichment_mode),
-     .standard = "\"lean\"",
+     .default_json = "\"lean\"",
      .choices = mode_names,
      .doc = "Which TCP statistics stand in fireflies: the most useful, those of flowd 1.1 and "
             "flowd-go "

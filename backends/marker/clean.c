@@ -23,7 +23,7 @@
 struct cleaning {
     const struct marker_pins *pins;
     const struct flowd_strings *interfaces; /* empty: all */
-    struct flowd_mistakes *removed;
+    struct flowd_messages *removed;
 };
 
 /* Whether the interface is one of those that were asked for. */
@@ -70,7 +70,7 @@ static void clean_link(void *context, int index)
     if (!is_meant(cleaning, index) || (!here && cleaning->interfaces->count > 0))
         return;
     if (marker_hook_remove_link(cleaning->pins, index))
-        flowd_mistakes_add(cleaning->removed, "%s/links/%d (%s)", cleaning->pins->path, index,
+        flowd_messages_add(cleaning->removed, "%s/links/%d (%s)", cleaning->pins->path, index,
                            place);
 }
 
@@ -86,7 +86,7 @@ static void clean_path(void *context, const char *path)
 {
     struct cleaning *cleaning = context;
 
-    flowd_mistakes_add(cleaning->removed, "%s", path);
+    flowd_messages_add(cleaning->removed, "%s", path);
 }
 
 static int clean_filter(struct cleaning *cleaning, const char *name, int index,
@@ -98,9 +98,9 @@ static int clean_filter(struct cleaning *cleaning, const char *name, int index,
     if (result < 0)
         return flowd_fail(err, -result, "interface %s: removing the filter", name);
     if (result > 0)
-        flowd_mistakes_add(cleaning->removed, "filter of interface %s", name);
+        flowd_messages_add(cleaning->removed, "filter of interface %s", name);
     if (qdisc)
-        flowd_mistakes_add(cleaning->removed, "clsact qdisc of interface %s", name);
+        flowd_messages_add(cleaning->removed, "clsact qdisc of interface %s", name);
     return 0;
 }
 
@@ -134,7 +134,7 @@ static int clean_all_filters(struct cleaning *cleaning, struct flowd_error *err)
 }
 
 int marker_clean(const struct flowd_marker_config *config, const struct flowd_strings *interfaces,
-                 struct flowd_mistakes *removed, struct flowd_error *err)
+                 struct flowd_messages *removed, struct flowd_error *err)
 {
     struct marker_pins pins;
     struct cleaning cleaning = {.pins = &pins, .interfaces = interfaces, .removed = removed};

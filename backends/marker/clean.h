@@ -14,4 +14,4 @@
  * -EBUSY if a running flowd holds pinPath, -EPERM with the capability that is missing, or -errno.
  */
 int marker_clean(const struct flowd_marker_config *config, const struct flowd_strings *interfaces,
-                 struct flowd_mistakes *removed, struct flowd_error *err);
+                 struct flowd_messages *removed, struct flowd_error *err);

@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ebpf/loader/evidence.h"
+#include "ebpf/loader/bpf_log.h"
 #include "explain.h"
 
 #define PRIORITY_LAST 8u
@@ -221,7 +221,7 @@ static int make_qdisc(int index, bool *made, struct flowd_error *err)
     struct place place = {.index = index};
     int result;
 
-    flowd_evidence_reset();
+    flowd_bpf_log_reset();
     result = bpf_tc_hook_create(&hook);
     *made = result == 0;
     if (result == 0)
@@ -287,7 +287,7 @@ int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flo
     result = marker_clsact_read(index, &filters);
     if (result < 0)
         return flowd_fail(err, -result, "listing filters");
-    flowd_evidence_reset();
+    flowd_bpf_log_reset();
     if (filters.own)
         result = attach_at(program_fd, index, filters.own_priority, filters.own_handle, true);
     else

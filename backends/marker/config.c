@@ -34,43 +34,43 @@ const struct flowd_option marker_options[] = {
     {.key = "targetInterfaces",
      .type = FLOWD_OPTION_STRINGS,
      .offset = AT(target_interfaces),
-     .standard = "[\"lo\"]",
+     .default_json = "[\"lo\"]",
      .doc = "Interfaces whose outgoing packets are marked; one that is not there is waited for.",
      .alias = "targetInterface",
      .reload = true},
     {.key = "discoverInterfaces",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(discover_interfaces),
-     .standard = "false",
+     .default_json = "false",
      .doc = "Mark on every interface with a global IPv6 address, in place of the list.",
      .reload = true},
     {.key = "markingStrategy",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(strategy),
-     .standard = "\"label\"",
+     .default_json = "\"label\"",
      .doc = "Where the mark is written.",
      .choices = marker_strategy_names,
      .aliases = strategy_aliases},
     {.key = "optionEncoding",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(option_encoding),
-     .standard = "\"scitags\"",
+     .default_json = "\"scitags\"",
      .doc = "The bytes of the option in an extension header.",
      .choices = marker_encoding_names},
     {.key = "matchAll",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(match_all),
-     .standard = "false",
+     .default_json = "false",
      .doc = "Mark every outgoing IPv6 packet with the tag of plugins.perfsonar, which sets this."},
     {.key = "matchSource",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(match_source),
-     .standard = "false",
+     .default_json = "false",
      .doc = "The source address of a packet must match too."},
     {.key = "mssReduction",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(mss_reduction),
-     .standard = "0",
+     .default_json = "0",
      .min = 0,
      .max = FLOWD_MARKER_ADDED_MAX,
      .unit = "bytes",
@@ -79,31 +79,31 @@ const struct flowd_option marker_options[] = {
     {.key = "attach",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(attach),
-     .standard = "\"auto\"",
+     .default_json = "\"auto\"",
      .doc = "How the program is attached; auto is tcx where the kernel has it, else tc.",
      .choices = attach_names},
     {.key = "removeQdisc",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(remove_qdisc),
-     .standard = "true",
+     .default_json = "true",
      .doc = "On exit remove the clsact qdisc, if flowd made it and nobody else uses it.",
      .reload = true},
     {.key = "pinPath",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(pin_path),
-     .standard = "\"/sys/fs/bpf/flowd\"",
+     .default_json = "\"/sys/fs/bpf/flowd\"",
      .doc = "Where maps and links are pinned; one daemon for each path."},
     {.key = "onExit",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(on_exit),
-     .standard = "\"detach\"",
+     .default_json = "\"detach\"",
      .doc = "With keep, marking goes on while flowd is restarted or upgraded.",
      .choices = on_exit_names,
      .reload = true},
     {.key = "debugMode",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(debug_mode),
-     .standard = "false",
+     .default_json = "false",
      .doc = "Trace each marked packet to trace_pipe."},
     {.key = "programPath",
      .type = FLOWD_OPTION_EMPTY,
@@ -124,28 +124,28 @@ unsigned marker_config_experiment_max(const struct flowd_marker_config *config)
 }
 
 void marker_config_share(void *values, const char *path, struct flowd_shared *shared,
-                         struct flowd_mistakes *mistakes)
+                         struct flowd_messages *errors)
 {
     struct flowd_marker_config *config = values;
     unsigned most = marker_config_experiment_max(config);
 
     if (shared->general_tag_plugin == NULL) {
         if (config->match_all)
-            flowd_mistakes_add(
-                mistakes, "%s.matchAll: true needs plugins.perfsonar, which names the tag", path);
+            flowd_messages_add(
+                errors, "%s.matchAll: true needs plugins.perfsonar, which names the tag", path);
         return;
     }
     config->match_all = true;
     config->general = shared->general_tag;
     shared->general_tag_taken = true;
     if (config->general.experiment > most)
-        flowd_mistakes_add(mistakes,
+        flowd_messages_add(errors,
                            "plugins.perfsonar.experimentId: %u does not fit a flow label, which "
                            "%s writes; allowed: 0-%u",
                            config->general.experiment, path, most);
 }
 
-void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes)
+void marker_config_check(const void *values, const char *path, struct flowd_messages *errors)
 {
     const struct flowd_marker_config *config = values;
 
@@ -154,11 +154,11 @@ void marker_config_check(const void *values, const char *path, struct flowd_mist
 
         if (name[0] == '\0' || strlen(name) >= FLOWD_LINK_NAME_SIZE ||
             strpbrk(name, "/ \t\n") != NULL)
-            flowd_mistakes_add(mistakes, "%s.targetInterfaces: \"%s\" can't be an interface's name",
+            flowd_messages_add(errors, "%s.targetInterfaces: \"%s\" can't be an interface's name",
                                path, name);
     }
     if (config->pin_path[0] != '\0' && config->pin_path[0] != '/')
-        flowd_mistakes_add(mistakes, "%s.pinPath: \"%s\" is not an absolute path", path,
+        flowd_messages_add(errors, "%s.pinPath: \"%s\" is not an absolute path", path,
                            config->pin_path);
 }
 
@@ -171,22 +171,22 @@ void marker_config_translate(json_t *object, const char *path, struct flowd_opti
         json_object_get(object, "matchAll") != NULL)
         return;
     if (json_object_set_new(object, "matchAll", json_true()) < 0)
-        report->mistakes.out_of_memory = true;
+        report->errors.out_of_memory = true;
 }
 
 static void warn_of_targets(const struct flowd_marker_config *config, const char *path,
-                            const struct flowd_host *host, struct flowd_mistakes *warnings)
+                            const struct flowd_host *host, struct flowd_messages *warnings)
 {
     for (size_t i = 0; i < config->target_interfaces.count; i++) {
         const char *name = config->target_interfaces.items[i];
         const struct flowd_interface *interface = flowd_host_interface(host, name);
 
         if (interface == NULL)
-            flowd_mistakes_add(warnings,
+            flowd_messages_add(warnings,
                                "%s.targetInterfaces: \"%s\" is not there; flowd waits for it", path,
                                name);
         else if (!interface->ipv6)
-            flowd_mistakes_add(warnings,
+            flowd_messages_add(warnings,
                                "%s.targetInterfaces: \"%s\" has no IPv6 address, and only IPv6 "
                                "packets are marked%s",
                                path, name, (interface->flags & IFF_UP) == 0 ? "; it is down" : "");
@@ -195,7 +195,7 @@ static void warn_of_targets(const struct flowd_marker_config *config, const char
 
 void marker_config_warn(const void *values, const char *path,
                         const struct flowd_environment *environment,
-                        struct flowd_mistakes *warnings)
+                        struct flowd_messages *warnings)
 {
     const struct flowd_host *host = environment->host;
     const struct flowd_marker_config *config = values;
@@ -203,7 +203,7 @@ void marker_config_warn(const void *values, const char *path,
     bool any = false;
 
     if (!config->discover_interfaces && config->target_interfaces.count == 0)
-        flowd_mistakes_add(warnings,
+        flowd_messages_add(warnings,
                            "%s.targetInterfaces: the list is empty and discoverInterfaces false: "
                            "no packet is marked",
                            path);
@@ -217,6 +217,6 @@ void marker_config_warn(const void *values, const char *path,
          index = interface->index)
         any |= interface->global_ipv6;
     if (!any)
-        flowd_mistakes_add(warnings,
+        flowd_messages_add(warnings,
                            "%s.discoverInterfaces: no interface has a global IPv6 address", path);
 }

@@ -43,13 +43,13 @@ extern const struct flowd_option marker_options[];
 /* struct flowd_module's translate. */
 void marker_config_translate(json_t *object, const char *path, struct flowd_options_report *report);
 /* struct flowd_module's check. */
-void marker_config_check(const void *values, const char *path, struct flowd_mistakes *mistakes);
+void marker_config_check(const void *values, const char *path, struct flowd_messages *errors);
 /* struct flowd_module's warn. */
 void marker_config_warn(const void *values, const char *path,
                         const struct flowd_environment *environment,
-                        struct flowd_mistakes *warnings);
+                        struct flowd_messages *warnings);
 /* struct flowd_module's share. */
 void marker_config_share(void *values, const char *path, struct flowd_shared *shared,
-                         struct flowd_mistakes *mistakes);
+                         struct flowd_messages *errors);
 /* The largest experiment that marks of this configuration can say. */
 unsigned marker_config_experiment_max(const struct flowd_marker_config *config);

@@ -38,7 +38,7 @@ static const char *const stages[] = {
 
 enum fact {
     RELEASE = 1, /* the kernel's */
-    EVIDENCE = 2,
+    BPF_LOG = 2,
     ERROR = 4, /* the errno's text */
     MEMLOCK = 8,
     MAP_SIZE = 16,
@@ -71,43 +71,43 @@ static const struct {
                                0, ERROR},
     [MARKER_REASON_UNKNOWN] = {"the kernel refuses for a reason that flowd does not know: please "
                                "report this line",
-                               0, ERROR | RELEASE | EVIDENCE},
+                               0, ERROR | RELEASE | BPF_LOG},
     [MARKER_REASON_NO_BPF] = {"this kernel is built without bpf(2): boot one with "
                               "CONFIG_BPF_SYSCALL",
                               0, RELEASE},
     [MARKER_REASON_LOCKDOWN] = {"refused, most probably by kernel lockdown: boot with "
                                 "lockdown=integrity or none (see /sys/kernel/security/lockdown), "
                                 "or update the kernel",
-                                EPERM, RELEASE | EVIDENCE},
+                                EPERM, RELEASE | BPF_LOG},
     [MARKER_REASON_MEMLOCK] = {"before Linux 5.11 maps are locked memory and RLIMIT_MEMLOCK is too "
                                "small: set LimitMEMLOCK=infinity (systemd) or ulimit -l unlimited",
                                0, MEMLOCK | MAP_SIZE | RELEASE},
     [MARKER_REASON_NO_MEMORY] = {"no kernel memory for the maps: lower flows.max, or raise the "
                                  "memory limit of flowd's cgroup (systemd: MemoryMax)",
-                                 0, MAP_SIZE | EVIDENCE},
+                                 0, MAP_SIZE | BPF_LOG},
     [MARKER_REASON_JIT] = {"the kernel can't compile BPF programs: set net.core.bpf_jit_enable to "
                            "1, and net.core.bpf_jit_limit higher",
-                           0, RELEASE | EVIDENCE},
+                           0, RELEASE | BPF_LOG},
     [MARKER_REASON_DEBUG_PRIVILEGE] = {"debugMode needs CAP_PERFMON, which is missing: give it to "
                                        "flowd, or set debugMode to false",
-                                       EPERM, EVIDENCE},
+                                       EPERM, BPF_LOG},
     [MARKER_REASON_DEBUG_UNAVAILABLE] = {"this kernel lets no tc program write to trace_pipe "
                                          "(CONFIG_BPF_EVENTS): set debugMode to false",
-                                         0, RELEASE | EVIDENCE},
+                                         0, RELEASE | BPF_LOG},
     [MARKER_REASON_PERFMON] = {"the verifier is stricter without CAP_PERFMON, which is missing: "
                                "give it to flowd beside CAP_BPF and CAP_NET_ADMIN",
-                               EPERM, RELEASE | EVIDENCE},
+                               EPERM, RELEASE | BPF_LOG},
     [MARKER_REASON_OLD_FOR_OPTIONS] =
         {"the kernel lacks what this markingStrategy needs: update it "
          "to Linux 5.12, or set markingStrategy to \"label\"",
-         0, RELEASE | EVIDENCE},
+         0, RELEASE | BPF_LOG},
     [MARKER_REASON_OLD_KERNEL] = {"the kernel lacks what marking needs: update it to Linux 5.10 or "
                                   "later, or to a vendor's kernel with its BPF",
-                                  0, RELEASE | EVIDENCE},
+                                  0, RELEASE | BPF_LOG},
     [MARKER_REASON_VERIFIER] = {"the kernel's verifier refuses the program, which is a fault of "
                                 "flowd or the kernel: please report this line, and the log of a "
                                 "start with -d",
-                                0, RELEASE | EVIDENCE},
+                                0, RELEASE | BPF_LOG},
     [MARKER_REASON_NET_ADMIN] = {"CAP_NET_ADMIN does not hold in this network namespace: start "
                                  "flowd with it in the user namespace that owns the network "
                                  "namespace (container: --cap-add NET_ADMIN)",
@@ -137,9 +137,9 @@ static const struct {
                                      0, SHOW},
 };
 
-static bool older(const struct flowd_surroundings *surroundings, const unsigned than[2])
+static bool older(const struct flowd_bpf_environment *environment, const unsigned than[2])
 {
-    const unsigned *kernel = surroundings->kernel;
+    const unsigned *kernel = environment->kernel;
 
     return kernel[0] > 0 && (kernel[0] < than[0] || (kernel[0] == than[0] && kernel[1] < than[1]));
 }
@@ -150,14 +150,14 @@ static bool is_refusal(int error)
 }
 
 /* Where the process stands, not what it asked for. */
-static enum marker_reason refusal(const struct flowd_surroundings *surroundings)
+static enum marker_reason refusal(const struct flowd_bpf_environment *environment)
 {
     /* Unprivileged bpf(2) that is switched off looks like a filter in old kernels. */
-    if (surroundings->seccomp_filter && surroundings->bpf_call != FLOWD_BPF_ANSWERS &&
-        !(surroundings->user_namespace && surroundings->bpf_call == FLOWD_BPF_REFUSED))
+    if (environment->seccomp_filter && environment->bpf_call != FLOWD_BPF_ANSWERS &&
+        !(environment->user_namespace && environment->bpf_call == FLOWD_BPF_REFUSED))
         return MARKER_REASON_SECCOMP;
-    return surroundings->user_namespace ? MARKER_REASON_USER_NAMESPACE
-                                        : MARKER_REASON_SECURITY_MODULE;
+    return environment->user_namespace ? MARKER_REASON_USER_NAMESPACE
+                                       : MARKER_REASON_SECURITY_MODULE;
 }
 
 static bool has_one(const char *text, const char *const signs[], size_t count)
@@ -168,7 +168,7 @@ static bool has_one(const char *text, const char *const signs[], size_t count)
     return false;
 }
 
-static bool is_old_for(const char *verifier, const struct flowd_surroundings *surroundings)
+static bool is_old_for(const char *verifier, const struct flowd_bpf_environment *environment)
 {
     static const char *const helpers[] = {"unknown func ", "invalid func ", "cannot use helper"};
     /* Of instructions and rules; in a kernel that should know them it is another fault. */
@@ -176,76 +176,76 @@ static bool is_old_for(const char *verifier, const struct flowd_surroundings *su
                                         "invalid bpf_context access", "invalid BPF_"};
 
     return has_one(verifier, helpers, sizeof(helpers) / sizeof(helpers[0])) ||
-           (older(surroundings, options_kernel) &&
+           (older(environment, options_kernel) &&
             has_one(verifier, rules, sizeof(rules) / sizeof(rules[0])));
 }
 
 static enum marker_reason old_kernel(const struct marker_failure *failure,
-                                     const struct flowd_surroundings *surroundings)
+                                     const struct flowd_bpf_environment *environment)
 {
-    return failure->strategy == FLOWD_MARKER_LABEL || older(surroundings, label_kernel)
+    return failure->strategy == FLOWD_MARKER_LABEL || older(environment, label_kernel)
                ? MARKER_REASON_OLD_KERNEL
                : MARKER_REASON_OLD_FOR_OPTIONS;
 }
 
 /* What the verifier's last words mean. */
 static enum marker_reason verifier_reason(const struct marker_failure *failure,
-                                          const struct flowd_surroundings *surroundings)
+                                          const struct flowd_bpf_environment *environment)
 {
-    const char *verifier = failure->evidence->verifier;
+    const char *verifier = failure->bpf_log->verifier;
 
     /* Without CAP_PERFMON the verifier may find it where it is never reached, too. */
     if (failure->debug && strstr(verifier, "bpf_trace_printk") != NULL)
-        return surroundings->cap_perfmon ? MARKER_REASON_DEBUG_UNAVAILABLE
-                                         : MARKER_REASON_DEBUG_PRIVILEGE;
+        return environment->cap_perfmon ? MARKER_REASON_DEBUG_UNAVAILABLE
+                                        : MARKER_REASON_DEBUG_PRIVILEGE;
     if (strstr(verifier, "bpf_probe_read") != NULL &&
-        surroundings->lockdown == FLOWD_LOCKDOWN_CONFIDENTIALITY)
+        environment->lockdown == FLOWD_LOCKDOWN_CONFIDENTIALITY)
         return MARKER_REASON_LOCKDOWN;
-    if (!surroundings->cap_perfmon && !older(surroundings, options_kernel) &&
+    if (!environment->cap_perfmon && !older(environment, options_kernel) &&
         (strstr(verifier, "cannot use helper bpf_trace_printk") != NULL ||
          strstr(verifier, "cannot use helper bpf_probe_read") != NULL))
         return MARKER_REASON_PERFMON;
-    if (is_old_for(verifier, surroundings))
-        return old_kernel(failure, surroundings);
-    if (surroundings->cap_perfmon)
+    if (is_old_for(verifier, environment))
+        return old_kernel(failure, environment);
+    if (environment->cap_perfmon)
         return MARKER_REASON_VERIFIER;
     /* With the capability, they would still lack what the strategy needs. */
-    if (failure->strategy != FLOWD_MARKER_LABEL && older(surroundings, options_kernel))
+    if (failure->strategy != FLOWD_MARKER_LABEL && older(environment, options_kernel))
         return MARKER_REASON_OLD_FOR_OPTIONS;
     return MARKER_REASON_PERFMON;
 }
 
 static enum marker_reason load_reason(const struct marker_failure *failure,
-                                      const struct flowd_surroundings *surroundings)
+                                      const struct flowd_bpf_environment *environment)
 {
-    bool map = strstr(failure->evidence->warning, "failed to create") != NULL;
+    bool map = strstr(failure->bpf_log->warning, "failed to create") != NULL;
     bool memlock =
-        older(surroundings, memory_cgroup_kernel) && surroundings->memlock_bytes != UINT64_MAX;
+        older(environment, memory_cgroup_kernel) && environment->memlock_bytes != UINT64_MAX;
 
-    if (failure->evidence->verifier[0] != '\0')
-        return verifier_reason(failure, surroundings);
+    if (failure->bpf_log->verifier[0] != '\0')
+        return verifier_reason(failure, environment);
     if (is_refusal(failure->error)) {
-        enum marker_reason reason = refusal(surroundings);
+        enum marker_reason reason = refusal(environment);
 
         if (reason != MARKER_REASON_SECURITY_MODULE)
             return reason;
         if (memlock && failure->error == EPERM)
             return MARKER_REASON_MEMLOCK;
-        return surroundings->lockdown != FLOWD_LOCKDOWN_NONE ? MARKER_REASON_LOCKDOWN : reason;
+        return environment->lockdown != FLOWD_LOCKDOWN_NONE ? MARKER_REASON_LOCKDOWN : reason;
     }
     switch (failure->error) {
     case ENOSYS:
-        return surroundings->seccomp_filter && surroundings->bpf_in_kernel ? MARKER_REASON_SECCOMP
-                                                                           : MARKER_REASON_NO_BPF;
+        return environment->seccomp_filter && environment->bpf_in_kernel ? MARKER_REASON_SECCOMP
+                                                                         : MARKER_REASON_NO_BPF;
     case ENOMEM:
         return memlock ? MARKER_REASON_MEMLOCK : MARKER_REASON_NO_MEMORY;
     case E2BIG:
         if (map)
             return MARKER_REASON_NO_MEMORY;
         /* A program of more than 4,096 instructions, before Linux 5.2. */
-        return older(surroundings, label_kernel) ? MARKER_REASON_OLD_KERNEL : MARKER_REASON_UNKNOWN;
+        return older(environment, label_kernel) ? MARKER_REASON_OLD_KERNEL : MARKER_REASON_UNKNOWN;
     case EINVAL:
-        return older(surroundings, label_kernel) ? MARKER_REASON_OLD_KERNEL : MARKER_REASON_UNKNOWN;
+        return older(environment, label_kernel) ? MARKER_REASON_OLD_KERNEL : MARKER_REASON_UNKNOWN;
     case EOPNOTSUPP:
     case KERNEL_ENOTSUPP:
         return MARKER_REASON_JIT;
@@ -292,13 +292,13 @@ static enum marker_reason tcx_reason(int error)
 }
 
 static enum marker_reason attach_reason(const struct marker_failure *failure,
-                                        const struct flowd_surroundings *surroundings)
+                                        const struct flowd_bpf_environment *environment)
 {
     bool missing = failure->error == ENOENT || failure->error == EOPNOTSUPP;
     bool qdisc = failure->stage == MARKER_STAGE_QDISC;
 
     if (is_refusal(failure->error)) {
-        if (failure->stage == MARKER_STAGE_TCX && refusal(surroundings) == MARKER_REASON_SECCOMP)
+        if (failure->stage == MARKER_STAGE_TCX && refusal(environment) == MARKER_REASON_SECCOMP)
             return MARKER_REASON_SECCOMP;
         return failure->error == EACCES ? MARKER_REASON_SECURITY_MODULE : MARKER_REASON_NET_ADMIN;
     }
@@ -312,29 +312,28 @@ static enum marker_reason attach_reason(const struct marker_failure *failure,
 }
 
 static enum marker_reason reason_of_stage(const struct marker_failure *failure,
-                                          const struct flowd_surroundings *surroundings)
+                                          const struct flowd_bpf_environment *environment)
 {
     switch (failure->stage) {
     case MARKER_STAGE_LOAD:
-        return load_reason(failure, surroundings);
+        return load_reason(failure, environment);
     case MARKER_STAGE_MAP:
         return map_reason(failure->error);
     default:
-        return attach_reason(failure, surroundings);
+        return attach_reason(failure, environment);
     }
 }
 
 enum marker_reason marker_explain_reason(const struct marker_failure *failure,
-                                         const struct flowd_surroundings *surroundings)
+                                         const struct flowd_bpf_environment *environment)
 {
     enum marker_reason reason;
 
-    if (flowd_evidence_lacks_descriptors(failure->evidence, failure->error,
-                                         surroundings->few_descriptors))
+    if (flowd_bpf_log_lacks_descriptors(failure->bpf_log, failure->error,
+                                        environment->few_descriptors))
         return MARKER_REASON_DESCRIPTORS;
-    reason = reason_of_stage(failure, surroundings);
-    return reason == MARKER_REASON_UNKNOWN && surroundings->no_proc ? MARKER_REASON_NO_PROC
-                                                                    : reason;
+    reason = reason_of_stage(failure, environment);
+    return reason == MARKER_REASON_UNKNOWN && environment->no_proc ? MARKER_REASON_NO_PROC : reason;
 }
 
 /* The text that is being put together; what does not fit is cut off. */
@@ -378,11 +377,11 @@ static uint64_t map_bytes(const struct marker_failure *failure)
 }
 
 static void say_facts(struct words *words, unsigned facts, const struct marker_failure *failure,
-                      const struct flowd_surroundings *surroundings)
+                      const struct flowd_bpf_environment *environment)
 {
     const char *interface = failure->interface != NULL ? failure->interface : "";
-    const char *evidence = failure->evidence->verifier[0] != '\0' ? failure->evidence->verifier
-                                                                  : failure->evidence->warning;
+    const char *bpf_log = failure->bpf_log->verifier[0] != '\0' ? failure->bpf_log->verifier
+                                                                : failure->bpf_log->warning;
     uint64_t mebibytes = map_bytes(failure) / MEBIBYTE + 1;
     char text[96];
 
@@ -390,7 +389,7 @@ static void say_facts(struct words *words, unsigned facts, const struct marker_f
         say(words, "%sthe flow map takes %llu MiB", gap(words), (unsigned long long)mebibytes);
     if (facts & MEMLOCK)
         say(words, "%slimit: %llu KiB", gap(words),
-            (unsigned long long)(surroundings->memlock_bytes / 1024));
+            (unsigned long long)(environment->memlock_bytes / 1024));
     if (facts & SHOW && failure->stage == MARKER_STAGE_TCX)
         say(words, "%sseen by: bpftool net show dev %s", gap(words), interface);
     else if (facts & SHOW)
@@ -400,9 +399,9 @@ static void say_facts(struct words *words, unsigned facts, const struct marker_f
     if (facts & ERROR)
         say(words, "%s%s", gap(words), strerror_r(failure->error, text, sizeof(text)));
     if (facts & RELEASE)
-        say(words, "%skernel %s", gap(words), surroundings->release);
-    if (facts & EVIDENCE && evidence[0] != '\0')
-        say(words, "%s%s", gap(words), evidence);
+        say(words, "%skernel %s", gap(words), environment->release);
+    if (facts & BPF_LOG && bpf_log[0] != '\0')
+        say(words, "%s%s", gap(words), bpf_log);
     if (words->facts > 0) {
         words->text[words->length++] = ')';
         words->text[words->length] = '\0';
@@ -410,23 +409,23 @@ static void say_facts(struct words *words, unsigned facts, const struct marker_f
 }
 
 int marker_explain(const struct marker_failure *failure,
-                   const struct flowd_surroundings *surroundings, struct flowd_error *err)
+                   const struct flowd_bpf_environment *environment, struct flowd_error *err)
 {
-    enum marker_reason reason = marker_explain_reason(failure, surroundings);
+    enum marker_reason reason = marker_explain_reason(failure, environment);
     bool loading = failure->stage == MARKER_STAGE_LOAD || failure->stage == MARKER_STAGE_MAP;
     int error = loading && reasons[reason].result != 0 ? reasons[reason].result : failure->error;
     struct words words = {.length = 0};
 
     say(&words, "%s: %s", stages[failure->stage], reasons[reason].text);
-    say_facts(&words, reasons[reason].facts, failure, surroundings);
+    say_facts(&words, reasons[reason].facts, failure, environment);
     return flowd_fail(err, -error, "%s", words.text);
 }
 
 int marker_explain_here(struct marker_failure failure, struct flowd_error *err)
 {
-    struct flowd_surroundings surroundings;
+    struct flowd_bpf_environment environment;
 
-    flowd_surroundings_read(&surroundings);
-    failure.evidence = flowd_evidence_heard();
-    return marker_explain(&failure, &surroundings, err);
+    flowd_bpf_environment_read(&environment);
+    failure.bpf_log = flowd_bpf_log_heard();
+    return marker_explain(&failure, &environment, err);
 }

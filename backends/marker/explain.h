@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "daemon/base/error.h"
-#include "ebpf/loader/evidence.h"
-#include "ebpf/loader/surroundings.h"
+#include "ebpf/loader/bpf_log.h"
+#include "ebpf/loader/environment.h"
 #include "ebpf/marker.h"
 
 enum marker_stage {
@@ -26,9 +26,9 @@ enum marker_stage {
 
 struct marker_failure {
     enum marker_stage stage;
-    int error;                             /* a positive errno */
-    const struct flowd_evidence *evidence; /* borrowed, not NULL */
-    const char *interface;                 /* where it was to be attached; NULL or "": not known */
+    int error;                           /* a positive errno */
+    const struct flowd_bpf_log *bpf_log; /* borrowed, not NULL */
+    const char *interface;               /* where it was to be attached; NULL or "": not known */
     enum flowd_marker_strategy strategy;
     uint32_t entries; /* of the flow map */
     uint32_t key_size;
@@ -73,14 +73,14 @@ enum marker_reason {
 
 /* The most probable reason. */
 enum marker_reason marker_explain_reason(const struct marker_failure *failure,
-                                         const struct flowd_surroundings *surroundings);
+                                         const struct flowd_bpf_environment *environment);
 
 /*
  * Writes what failed, why, and what to do, into err. Returns -errno; of a failure to load it is
  * -EPERM wherever the process lacks a right, so that flowd goes on without the marker.
  */
 int marker_explain(const struct marker_failure *failure,
-                   const struct flowd_surroundings *surroundings, struct flowd_error *err);
+                   const struct flowd_bpf_environment *environment, struct flowd_error *err);
 
-/* The same with the surroundings as they are and what libbpf said since the last reset. */
+/* The same with the environment as they are and what libbpf said since the last reset. */
 int marker_explain_here(struct marker_failure failure, struct flowd_error *err);

@@ -12,7 +12,7 @@
 
 #include "clsact.h"
 #include "daemon/base/log.h"
-#include "ebpf/loader/evidence.h"
+#include "ebpf/loader/bpf_log.h"
 #include "explain.h"
 #include "front.h"
 #include "tcx.h"
@@ -71,7 +71,7 @@ static int attach_tcx(struct marker_attach *attach, struct marker_interface *int
     if (fd < 0) {
         int result;
 
-        flowd_evidence_reset();
+        flowd_bpf_log_reset();
         fd = marker_tcx_attach(program_fd, interface->index);
         if (fd < 0)
             return marker_explain_here((struct marker_failure){.stage = MARKER_STAGE_TCX,

@@ -554,7 +554,7 @@ static void marker_count(const void *instance, const struct flowd_counter_sink *
 }
 
 static int marker_clean_up(const void *config, const struct flowd_strings *interfaces,
-                           struct flowd_mistakes *removed, struct flowd_error *err)
+                           struct flowd_messages *removed, struct flowd_error *err)
 {
     return marker_clean(config, interfaces, removed, err);
 }

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
-#include "ebpf/loader/evidence.h"
+#include "ebpf/loader/bpf_log.h"
 #include "explain.h"
 #include "marker.skel.h"
 #include "recent.h"
@@ -36,7 +36,7 @@
 
 void marker_program_route_messages(void)
 {
-    flowd_evidence_listen();
+    flowd_bpf_log_listen();
 }
 
 int marker_program_check_privileges(struct flowd_error *err)
@@ -328,7 +328,7 @@ static int load(struct marker_program *program, const struct marker_program_sett
     struct object object;
     int result;
 
-    flowd_evidence_reset();
+    flowd_bpf_log_reset();
     result = open_object(&object, settings, path_mtu, err);
     if (result < 0) {
         close_object(&object);

@@ -26,21 +26,21 @@ void prometheus_translate(json_t *object, const char *path, struct flowd_options
         if (value == NULL)
             continue;
         if (!is_port(value)) {
-            flowd_mistakes_add(&report->mistakes, "%s.%s: wants an integer in 0-%d", path, keys[i],
+            flowd_messages_add(&report->errors, "%s.%s: wants an integer in 0-%d", path, keys[i],
                                UINT16_MAX);
         } else if (json_integer_value(value) == 0) {
             /* flowd-go's way to have the other port only. */
-            flowd_mistakes_add(&report->deprecations, "%s.%s: 0 has no effect", path, keys[i]);
+            flowd_messages_add(&report->deprecations, "%s.%s: 0 has no effect", path, keys[i]);
         } else if (given) {
-            flowd_mistakes_add(&report->mistakes,
+            flowd_messages_add(&report->errors,
                                "%s.%s: is the old spelling of \"port\", which is there too", path,
                                keys[i]);
         } else if (taken != NULL) {
-            flowd_mistakes_add(&report->deprecations,
+            flowd_messages_add(&report->deprecations,
                                "%s.%s: has no effect beside %s: one port has all metrics", path,
                                keys[i], taken);
         } else {
-            flowd_mistakes_add(&report->deprecations, "%s.%s: is the old spelling of \"port\"",
+            flowd_messages_add(&report->deprecations, "%s.%s: is the old spelling of \"port\"",
                                path, keys[i]);
             if (json_object_set(object, "port", value) == 0)
                 taken = keys[i];

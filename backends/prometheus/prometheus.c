@@ -157,19 +157,19 @@ static void count(const void *instance, const struct flowd_counter_sink *sink)
     flowd_http_server_count(prometheus->server, sink);
 }
 
-static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+static void check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct prometheus_config *prometheus = config;
     struct flowd_address address;
 
     if (flowd_address_parse(prometheus->bind_address, strlen(prometheus->bind_address), &address) <
         0)
-        flowd_mistakes_add(mistakes, "%s.bindAddress: found \"%s\", wants a numeric address", path,
+        flowd_messages_add(errors, "%s.bindAddress: found \"%s\", wants a numeric address", path,
                            prometheus->bind_address);
 }
 
 static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_mistakes *warnings)
+                 struct flowd_messages *warnings)
 {
     const struct prometheus_config *prometheus = config;
     char option[64];
@@ -186,19 +186,19 @@ static const struct flowd_option options[] = {
     {.key = "bindAddress",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(bind_address),
-     .standard = "\"127.0.0.1\"",
+     .default_json = "\"127.0.0.1\"",
      .doc = "Address that /metrics is served on; \"::\" is both families."},
     {.key = "port",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(port),
-     .standard = "9000",
+     .default_json = "9000",
      .min = 1,
      .max = UINT16_MAX,
      .doc = "TCP port; netlinkPort and skopsPort are old spellings of it."},
     {.key = "maxSeries",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(max_series),
-     .standard = "400000",
+     .default_json = "400000",
      .min = 0,
      .max = 20000000,
      .doc = "Most series of flows, some 40 for each; past it the flows that began last have none. "

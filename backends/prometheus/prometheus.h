@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "daemon/base/mistakes.h"
+#include "daemon/base/messages.h"
 #include "daemon/http/server.h"
 #include "daemon/hub/module.h"
 

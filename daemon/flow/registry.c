@@ -140,7 +140,7 @@ static const struct entry *link_entry(struct entry *first, struct entry *entry)
 
 /* activity is negative for an experiment. What can't be added as it is adds a line to skipped. */
 static int add(struct flowd_registry *registry, const char *prefix, const char *name,
-               uint16_t experiment, int activity, struct flowd_mistakes *skipped)
+               uint16_t experiment, int activity, struct flowd_messages *skipped)
 {
     struct entry *entry = calloc(1, sizeof(*entry)), *first;
     const struct entry *same;
@@ -149,7 +149,7 @@ static int add(struct flowd_registry *registry, const char *prefix, const char *
     if (entry == NULL)
         return -ENOMEM;
     if (fold(entry->key, prefix, name, strlen(name)) < 0) {
-        flowd_mistakes_add(skipped, "%s \"%.64s\" has no name that can be looked up", what, name);
+        flowd_messages_add(skipped, "%s \"%.64s\" has no name that can be looked up", what, name);
         free(entry);
         return 0;
     }
@@ -168,7 +168,7 @@ static int add(struct flowd_registry *registry, const char *prefix, const char *
     }
     same = link_entry(first, entry);
     if (same != NULL && !is_same_number(same, entry))
-        flowd_mistakes_add(skipped, "the name \"%s\" is that of %s %d and of %d: use their numbers",
+        flowd_messages_add(skipped, "the name \"%s\" is that of %s %d and of %d: use their numbers",
                            name, what, activity >= 0 ? same->activity : same->experiment,
                            activity >= 0 ? activity : experiment);
     return 0;
@@ -186,7 +186,7 @@ static int number_of(const json_t *object, const char *key, json_int_t max)
 
 static int read_activities(struct flowd_registry *registry, const json_t *activities,
                            uint16_t experiment, const char *experiment_name,
-                           struct flowd_mistakes *skipped)
+                           struct flowd_messages *skipped)
 {
     char prefix[8];
     size_t i;
@@ -199,7 +199,7 @@ static int read_activities(struct flowd_registry *registry, const json_t *activi
         int number = number_of(item, "activityId", FLOWD_ACTIVITY_MAX);
 
         if (name == NULL || number < 0)
-            flowd_mistakes_add(
+            flowd_messages_add(
                 skipped, "activity %zu of \"%s\" has no activityName or no activityId in 0-%d", i,
                 experiment_name, FLOWD_ACTIVITY_MAX);
         else
@@ -211,7 +211,7 @@ static int read_activities(struct flowd_registry *registry, const json_t *activi
 }
 
 static int read_experiments(struct flowd_registry *registry, const json_t *experiments,
-                            struct flowd_mistakes *skipped)
+                            struct flowd_messages *skipped)
 {
     size_t i;
     json_t *item;
@@ -222,7 +222,7 @@ static int read_experiments(struct flowd_registry *registry, const json_t *exper
         int result;
 
         if (name == NULL || number < 0) {
-            flowd_mistakes_add(skipped, "experiment %zu has no expName or no expId in 0-%d", i,
+            flowd_messages_add(skipped, "experiment %zu has no expName or no expId in 0-%d", i,
                                FLOWD_EXPERIMENT_MAX);
             continue;
         }
@@ -238,7 +238,7 @@ static int read_experiments(struct flowd_registry *registry, const json_t *exper
 }
 
 int flowd_registry_read(struct flowd_registry *registry, const char *text, size_t size,
-                        struct flowd_mistakes *skipped, struct flowd_error *err)
+                        struct flowd_messages *skipped, struct flowd_error *err)
 {
     struct flowd_registry fresh = {0};
     const json_t *experiments;

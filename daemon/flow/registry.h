@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "daemon/base/error.h"
-#include "daemon/base/mistakes.h"
+#include "daemon/base/messages.h"
 
 struct flowd_registry;
 
@@ -22,7 +22,7 @@ void flowd_registry_free(struct flowd_registry *registry);
  * the old contents stay. Returns 0 or -errno.
  */
 int flowd_registry_read(struct flowd_registry *registry, const char *text, size_t size,
-                        struct flowd_mistakes *skipped, struct flowd_error *err);
+                        struct flowd_messages *skipped, struct flowd_error *err);
 void flowd_registry_clear(struct flowd_registry *registry);
 
 size_t flowd_registry_count(const struct flowd_registry *registry);

@@ -60,21 +60,21 @@ static int read_content(const char *path, struct content *content, struct flowd_
 
 /* Loads the file, whose bytes stay with the caller. */
 static int load(struct flowd_registry *registry, const char *path, struct content *content,
-                struct flowd_mistakes *skipped, struct flowd_error *err)
+                struct flowd_messages *skipped, struct flowd_error *err)
 {
-    struct flowd_mistakes unseen = {0};
+    struct flowd_messages unseen = {0};
     int result = read_content(path, content, err);
 
     if (result < 0)
         return result;
     result = flowd_registry_read(registry, content->data, content->size,
                                  skipped != NULL ? skipped : &unseen, err);
-    flowd_mistakes_fini(&unseen);
+    flowd_messages_fini(&unseen);
     return result < 0 ? flowd_error_wrap(err, result, "registry %s", path) : 0;
 }
 
 int flowd_registry_load(struct flowd_registry *registry, const char *path,
-                        struct flowd_mistakes *skipped, struct flowd_error *err)
+                        struct flowd_messages *skipped, struct flowd_error *err)
 {
     struct content content = {0};
     int result = 0;
@@ -138,7 +138,7 @@ static void keep_copy(const char *state_dir, const struct content *content)
     }
 }
 
-static void log_skipped(const struct flowd_mistakes *skipped)
+static void log_skipped(const struct flowd_messages *skipped)
 {
     for (size_t i = 0; i < skipped->count && i < SKIPPED_LOGGED; i++)
         flowd_warning("registry", "%s", skipped->lines[i]);
@@ -161,7 +161,7 @@ static void take_copy(struct flowd_registry *registry, const char *state_dir, co
 
 void flowd_registry_follow(struct flowd_registry *registry, const char *path, const char *state_dir)
 {
-    struct flowd_mistakes skipped = {0};
+    struct flowd_messages skipped = {0};
     struct content content = {0};
     struct flowd_error err;
 
@@ -177,6 +177,6 @@ void flowd_registry_follow(struct flowd_registry *registry, const char *path, co
     } else {
         take_copy(registry, state_dir, err.message);
     }
-    flowd_mistakes_fini(&skipped);
+    flowd_messages_fini(&skipped);
     free(content.data);
 }

@@ -11,7 +11,7 @@
  * adds lines to skipped (may be NULL). On failure the old contents stay. Returns 0 or -errno.
  */
 int flowd_registry_load(struct flowd_registry *registry, const char *path,
-                        struct flowd_mistakes *skipped, struct flowd_error *err);
+                        struct flowd_messages *skipped, struct flowd_error *err);
 
 /*
  * The same for the running daemon, which logs what became of it and keeps a copy of a good file in

@@ -10,7 +10,7 @@
 
 #include "internal.h"
 
-#define STANDARD_BUFFER ((size_t)4096)
+#define DEFAULT_BUFFER ((size_t)4096)
 /* What is read ahead while an answer is pending. */
 #define READ_AHEAD 16384
 /* One read; the reactor comes back for more. */
@@ -18,11 +18,11 @@
 /* What was sent leaves the front of the output once it is this much, and half of it. */
 #define COMPACT_MIN 65536u
 
-/* Tells the server what this connection's buffers hold beyond the standard. */
+/* Tells the server what this connection's buffers hold beyond the default. */
 static void account(struct flowd_http_connection *c)
 {
-    size_t in = c->in_capacity > STANDARD_BUFFER ? c->in_capacity - STANDARD_BUFFER : 0;
-    size_t out = c->out.capacity > STANDARD_BUFFER ? c->out.capacity - STANDARD_BUFFER : 0;
+    size_t in = c->in_capacity > DEFAULT_BUFFER ? c->in_capacity - DEFAULT_BUFFER : 0;
+    size_t out = c->out.capacity > DEFAULT_BUFFER ? c->out.capacity - DEFAULT_BUFFER : 0;
 
     c->server->buffered += in + out - c->accounted;
     c->accounted = in + out;
@@ -32,7 +32,7 @@ void flowd_http_connection_release(struct flowd_http_connection *c)
 {
     if (c->in_start == c->in_end) {
         c->in_start = c->in_end = 0;
-        if (c->in_capacity > STANDARD_BUFFER) {
+        if (c->in_capacity > DEFAULT_BUFFER) {
             free(c->in);
             c->in = NULL;
             c->in_capacity = 0;
@@ -41,7 +41,7 @@ void flowd_http_connection_release(struct flowd_http_connection *c)
     if (c->out_sent == c->out.length) {
         c->out_sent = 0;
         flowd_text_clear(&c->out);
-        if (c->out.capacity > 4 * STANDARD_BUFFER || flowd_text_failed(&c->out)) {
+        if (c->out.capacity > 4 * DEFAULT_BUFFER || flowd_text_failed(&c->out)) {
             flowd_text_fini(&c->out);
             c->out = (struct flowd_text){0};
         }
@@ -51,7 +51,7 @@ void flowd_http_connection_release(struct flowd_http_connection *c)
         memmove(c->out.data, c->out.data + c->out_sent, c->out.length);
         c->out_sent = 0;
     }
-    if (c->accounted > 0 || c->in_capacity > STANDARD_BUFFER || c->out.capacity > STANDARD_BUFFER)
+    if (c->accounted > 0 || c->in_capacity > DEFAULT_BUFFER || c->out.capacity > DEFAULT_BUFFER)
         account(c);
 }
 
@@ -63,7 +63,7 @@ size_t flowd_http_connection_allowed(const struct flowd_http_connection *c)
         return c->exchange.head.length + (size_t)c->exchange.head.framing.content_length;
     if (c->state == FLOWD_HTTP_PENDING || c->state == FLOWD_HTTP_STREAMING)
         return READ_AHEAD;
-    return FLOWD_HTTP_HEAD_MAX + STANDARD_BUFFER;
+    return FLOWD_HTTP_HEAD_MAX + DEFAULT_BUFFER;
 }
 
 ssize_t flowd_http_connection_room(struct flowd_http_connection *c)
@@ -80,12 +80,12 @@ ssize_t flowd_http_connection_room(struct flowd_http_connection *c)
         c->in_end = used;
     }
     if (c->in_end == c->in_capacity) {
-        size_t capacity = c->in_capacity > 0 ? 2 * c->in_capacity : STANDARD_BUFFER;
+        size_t capacity = c->in_capacity > 0 ? 2 * c->in_capacity : DEFAULT_BUFFER;
         char *in;
 
-        if (capacity > allowed && allowed > c->in_capacity && allowed > STANDARD_BUFFER)
+        if (capacity > allowed && allowed > c->in_capacity && allowed > DEFAULT_BUFFER)
             capacity = allowed;
-        if (capacity > STANDARD_BUFFER && flowd_http_server_crowded(c->server))
+        if (capacity > DEFAULT_BUFFER && flowd_http_server_crowded(c->server))
             return -ENOMEM;
         in = realloc(c->in, capacity);
         if (in == NULL)

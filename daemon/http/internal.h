@@ -25,7 +25,7 @@
 
 /* Past the limit a few connections more are held, to be told that they are too many. */
 #define FLOWD_HTTP_SPARE_CONNECTIONS 64
-/* What all connections together may buffer beyond their small standard buffers. */
+/* What all connections together may buffer beyond their small default buffers. */
 #define FLOWD_HTTP_BUFFERED_MAX ((size_t)64 << 20)
 
 /*

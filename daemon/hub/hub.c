@@ -17,9 +17,9 @@
 #include "daemon/base/timestamp.h"
 #include "daemon/base/vector.h"
 #include "daemon/flow/flow_table.h"
-#include "daemon/hub/audience.h"
 #include "daemon/hub/introduction.h"
 #include "daemon/hub/sample_store.h"
+#include "daemon/hub/subscribers.h"
 
 #define US_PER_MS 1000
 #define US_PER_S 1000000
@@ -37,7 +37,7 @@ struct flowd_hub {
     struct ev_loop *loop;
     struct flowd_flow_table *table;
     struct flowd_hub_limits limits;
-    struct flowd_audience audience;
+    struct flowd_subscribers subscribers;
     struct flowd_sample_store samples;
     flowd_hub_ask_last *ask_last; /* NULL: nobody is asked */
     void *ask_last_context;
@@ -71,7 +71,7 @@ struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *t
     ev_timer_init(&hub->expiry, on_expiry, 0, 0);
     ev_timer_init(&hub->again, on_again, 0, 0);
     hub->prepare.data = hub->expiry.data = hub;
-    flowd_introduction_init(&hub->introduction, loop, table, &hub->audience, &hub->dirty);
+    flowd_introduction_init(&hub->introduction, loop, table, &hub->subscribers, &hub->dirty);
     return hub;
 }
 
@@ -118,12 +118,12 @@ void flowd_hub_set_limits(struct flowd_hub *hub, const struct flowd_hub_limits *
 
 unsigned flowd_hub_next_slot(const struct flowd_hub *hub)
 {
-    return hub->audience.backend_count;
+    return hub->subscribers.backend_count;
 }
 
 int flowd_hub_add(struct flowd_hub *hub, const struct flowd_module *module, void *instance)
 {
-    return flowd_audience_add(&hub->audience, module, instance);
+    return flowd_subscribers_add(&hub->subscribers, module, instance);
 }
 
 struct flowd_source *flowd_hub_source(struct flowd_hub *hub, const char *name)
@@ -186,7 +186,7 @@ void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
         return;
     entry->shown_us = sample->taken_us;
     flowd_introduce(&hub->introduction, flow);
-    hub->dirty |= flowd_audience_sample(&hub->audience, flow, sample);
+    hub->dirty |= flowd_subscribers_sample(&hub->subscribers, flow, sample);
 }
 
 void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
@@ -237,7 +237,7 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
     take_last_sample(hub, flow, ending);
     flowd_flow_table_end(hub->table, flow);
     flow->end_us = end_us < flow->start_us ? flow->start_us : end_us;
-    flowd_audience_end(&hub->audience, flow);
+    flowd_subscribers_end(&hub->subscribers, flow);
     hub->ended_total++;
     hub->dirty = true;
 }
@@ -295,7 +295,7 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     if (known != NULL)
         end_flow(hub, known, &(struct flowd_ending){.end_us = now_us});
     flowd_flow_table_enter(hub->table, *flow);
-    flowd_audience_start(&hub->audience, *flow, false);
+    flowd_subscribers_start(&hub->subscribers, *flow, false);
     hub->started_total++;
     hub->dirty = true;
     set_expiry(hub);
@@ -322,7 +322,7 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
         *flow = known;
         return FLOWD_KNOWN;
     }
-    result = flowd_audience_accept(&hub->audience, event, err);
+    result = flowd_subscribers_accept(&hub->subscribers, event, err);
     if (result < 0)
         return result;
     if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
@@ -430,7 +430,7 @@ static void commit(struct flowd_hub *hub)
     flowd_waiters_begin(&hub->waiters);
     if (hub->dirty) {
         hub->dirty = false;
-        flowd_audience_commit(&hub->audience);
+        flowd_subscribers_commit(&hub->subscribers);
     }
     flowd_waiters_tell(&hub->waiters);
     if (ended > 0)
@@ -554,12 +554,12 @@ const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct f
                                      unsigned slot, const char **backend_name, bool *failed)
 {
     static const struct flowd_backend_status untold = {"restoring", false};
-    const struct flowd_audience_member *backend;
+    const struct flowd_subscribers_member *backend;
     const struct flowd_backend_status *status;
 
-    if (slot >= hub->audience.backend_count)
+    if (slot >= hub->subscribers.backend_count)
         return NULL;
-    backend = &hub->audience.backends[slot];
+    backend = &hub->subscribers.backends[slot];
     if (flow->untold)
         status = &untold;
     else if (backend->module->backend->show_status != NULL)

@@ -15,7 +15,7 @@ void flowd_introduce(struct flowd_introduction *introduction, struct flowd_flow 
     if (!flow->untold)
         return;
     flow->untold = false;
-    flowd_audience_start(introduction->audience, flow, true);
+    flowd_subscribers_start(introduction->subscribers, flow, true);
     *introduction->dirty = true;
 }
 
@@ -45,10 +45,10 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
 
 void flowd_introduction_init(struct flowd_introduction *introduction, struct ev_loop *loop,
                              const struct flowd_flow_table *table,
-                             const struct flowd_audience *audience, bool *dirty)
+                             const struct flowd_subscribers *subscribers, bool *dirty)
 {
     *introduction = (struct flowd_introduction){
-        .loop = loop, .table = table, .audience = audience, .dirty = dirty};
+        .loop = loop, .table = table, .subscribers = subscribers, .dirty = dirty};
     ev_timer_init(&introduction->turn, on_turn, 0, 0);
     introduction->turn.data = introduction;
 }

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/hub/audience.h"
+#include "daemon/hub/subscribers.h"
 
 struct flowd_flow;
 struct flowd_flow_table;
@@ -22,7 +22,7 @@ struct flowd_flow_table;
 struct flowd_introduction {
     struct ev_loop *loop;
     const struct flowd_flow_table *table;
-    const struct flowd_audience *audience;
+    const struct flowd_subscribers *subscribers;
     bool *dirty;   /* set when there is something to commit */
     uint32_t next; /* records before it hold no flow that is untold */
     bool running;
@@ -32,7 +32,7 @@ struct flowd_introduction {
 /* Everything is borrowed. */
 void flowd_introduction_init(struct flowd_introduction *introduction, struct ev_loop *loop,
                              const struct flowd_flow_table *table,
-                             const struct flowd_audience *audience, bool *dirty);
+                             const struct flowd_subscribers *subscribers, bool *dirty);
 /* Tells of the first flows, and has the loop tell of the others. */
 void flowd_introduction_begin(struct flowd_introduction *introduction);
 void flowd_introduction_stop(struct flowd_introduction *introduction);

@@ -124,16 +124,16 @@ struct flowd_module {
      */
     void (*translate)(json_t *object, const char *path, struct flowd_options_report *report);
     /* Mistakes that a single row can't show; may be NULL. path is the section's. */
-    void (*check)(const void *config, const char *path, struct flowd_mistakes *mistakes);
+    void (*check)(const void *config, const char *path, struct flowd_messages *errors);
     /*
      * Gives what others are to know of these settings, and takes into them what it has to know of
      * others'; plugins are asked before backends. May be NULL.
      */
     void (*share)(void *config, const char *path, struct flowd_shared *shared,
-                  struct flowd_mistakes *mistakes);
+                  struct flowd_messages *errors);
     /* What is allowed, but hardly meant. May be NULL. */
     void (*warn)(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_mistakes *warnings);
+                 struct flowd_messages *warnings);
 
     /*
      * config (borrowed) stays valid and unchanged until stop() or the next reload() has returned.
@@ -165,7 +165,7 @@ struct flowd_module {
      * Prints nothing; appends what it removed to removed. May be NULL.
      */
     int (*clean)(const void *config, const struct flowd_strings *interfaces,
-                 struct flowd_mistakes *removed, struct flowd_error *err);
+                 struct flowd_messages *removed, struct flowd_error *err);
 
     const struct flowd_backend_ops *backend;   /* of a backend, else NULL */
     const struct flowd_enricher_ops *enricher; /* of an enricher, else NULL */

@@ -75,17 +75,17 @@ static void path_of(const char *path, const char *key, char *buffer, size_t size
     snprintf(buffer, size, "%s%s%s", path, path[0] != '\0' ? "." : "", key);
 }
 
-static void mistake(struct flowd_mistakes *mistakes, const char *path, const char *key,
+static void mistake(struct flowd_messages *errors, const char *path, const char *key,
                     const json_t *value, const char *wanted)
 {
     char found[FOUND_SIZE], full[256];
 
     path_of(path, key, full, sizeof(full));
-    flowd_mistakes_add(mistakes, "%s: found %s, wants %s", full, found_text(value, found), wanted);
+    flowd_messages_add(errors, "%s: found %s, wants %s", full, found_text(value, found), wanted);
 }
 
 static int read_integer(const struct flowd_option *option, const char *path, json_t *value,
-                        int64_t *out, struct flowd_mistakes *mistakes)
+                        int64_t *out, struct flowd_messages *errors)
 {
     bool limited = option->min != 0 || option->max != 0;
     char wanted[96] = "an integer";
@@ -96,7 +96,7 @@ static int read_integer(const struct flowd_option *option, const char *path, jso
                  option->unit != NULL ? option->unit : "");
     if (!json_is_integer(value) || (limited && (json_integer_value(value) < option->min ||
                                                 json_integer_value(value) > option->max))) {
-        mistake(mistakes, path, option->key, value, wanted);
+        mistake(errors, path, option->key, value, wanted);
         return -EINVAL;
     }
     *out = json_integer_value(value);
@@ -104,7 +104,7 @@ static int read_integer(const struct flowd_option *option, const char *path, jso
 }
 
 static int read_mode(const struct flowd_option *option, const char *path, json_t *value,
-                     int64_t *out, struct flowd_mistakes *mistakes)
+                     int64_t *out, struct flowd_messages *errors)
 {
     const char *text = json_is_string(value) ? json_string_value(value) : "";
     size_t length = strlen(text);
@@ -113,7 +113,7 @@ static int read_mode(const struct flowd_option *option, const char *path, json_t
     for (size_t i = 0; i < length; i++)
         mode = text[i] >= '0' && text[i] <= '7' && i < 4 ? mode * 8 + (text[i] - '0') : INT32_MAX;
     if (length < 3 || mode > 0777) {
-        mistake(mistakes, path, option->key, value,
+        mistake(errors, path, option->key, value,
                 "permission bits as an octal string such as \"0660\"");
         return -EINVAL;
     }
@@ -147,18 +147,18 @@ static int read_choice(const struct flowd_option *option, const char *path, json
         if (strcasecmp(alias->name, text) != 0)
             continue;
         path_of(path, option->key, full, sizeof(full));
-        flowd_mistakes_add(&report->deprecations, "%s: \"%s\" is the old name of \"%s\"", full,
+        flowd_messages_add(&report->deprecations, "%s: \"%s\" is the old name of \"%s\"", full,
                            text, option->choices[alias->choice]);
         *out = alias->choice;
         return 0;
     }
     list_choices(option, wanted + strlen(wanted), sizeof(wanted) - strlen(wanted));
-    mistake(&report->mistakes, path, option->key, value, wanted);
+    mistake(&report->errors, path, option->key, value, wanted);
     return -EINVAL;
 }
 
 static int read_strings(const struct flowd_option *option, const char *path, json_t *value,
-                        struct flowd_strings *out, struct flowd_mistakes *mistakes)
+                        struct flowd_strings *out, struct flowd_messages *errors)
 {
     struct flowd_strings strings = {0};
     size_t count = json_is_array(value) ? json_array_size(value) : 1;
@@ -169,7 +169,7 @@ static int read_strings(const struct flowd_option *option, const char *path, jso
 
         if (!json_is_string(item)) {
             strings_fini(&strings);
-            mistake(mistakes, path, option->key, value, "an array of strings");
+            mistake(errors, path, option->key, value, "an array of strings");
             return -EINVAL;
         }
         strings.items[i] = strdup(json_string_value(item));
@@ -179,7 +179,7 @@ static int read_strings(const struct flowd_option *option, const char *path, jso
     }
     if (strings.count != count) {
         strings_fini(&strings);
-        mistakes->out_of_memory = true;
+        errors->out_of_memory = true;
         return -ENOMEM;
     }
     *out = strings;
@@ -187,22 +187,22 @@ static int read_strings(const struct flowd_option *option, const char *path, jso
 }
 
 static int read_integers(const struct flowd_option *option, const char *path, json_t *value,
-                         struct flowd_integers *out, struct flowd_mistakes *mistakes)
+                         struct flowd_integers *out, struct flowd_messages *errors)
 {
     struct flowd_integers integers = {.count = json_array_size(value)};
     int result = 0;
 
     if (!json_is_array(value)) {
-        mistake(mistakes, path, option->key, value, "an array of integers");
+        mistake(errors, path, option->key, value, "an array of integers");
         return -EINVAL;
     }
     integers.items = calloc(integers.count > 0 ? integers.count : 1, sizeof(*integers.items));
     if (integers.items == NULL) {
-        mistakes->out_of_memory = true;
+        errors->out_of_memory = true;
         return -ENOMEM;
     }
     for (size_t i = 0; i < integers.count && result == 0; i++)
-        result = read_integer(option, path, json_array_get(value, i), &integers.items[i], mistakes);
+        result = read_integer(option, path, json_array_get(value, i), &integers.items[i], errors);
     if (result < 0)
         integers_fini(&integers);
     else
@@ -211,15 +211,15 @@ static int read_integers(const struct flowd_option *option, const char *path, js
 }
 
 static int read_string(const struct flowd_option *option, const char *path, json_t *value,
-                       char **out, struct flowd_mistakes *mistakes)
+                       char **out, struct flowd_messages *errors)
 {
     if (!json_is_string(value)) {
-        mistake(mistakes, path, option->key, value, "a string");
+        mistake(errors, path, option->key, value, "a string");
         return -EINVAL;
     }
     *out = strdup(json_string_value(value));
     if (*out == NULL) {
-        mistakes->out_of_memory = true;
+        errors->out_of_memory = true;
         return -ENOMEM;
     }
     return 0;
@@ -236,11 +236,11 @@ static int read_needless(const struct flowd_option *option, const char *path, js
         (!json_is_string(value) || json_string_length(value) > 0)) {
         snprintf(wanted, sizeof(wanted), "an empty string%s%s", instead[0] != '\0' ? ": " : "",
                  instead);
-        mistake(&report->mistakes, path, option->key, value, wanted);
+        mistake(&report->errors, path, option->key, value, wanted);
         return -EINVAL;
     }
     path_of(path, option->key, full, sizeof(full));
-    flowd_mistakes_add(&report->deprecations, "%s: has no effect%s%s", full,
+    flowd_messages_add(&report->deprecations, "%s: has no effect%s%s", full,
                        instead[0] != '\0' ? ": " : "", instead);
     return 0;
 }
@@ -260,32 +260,32 @@ static int read_value(const struct flowd_option *option, const char *path, json_
     switch (option->type) {
     case FLOWD_OPTION_BOOL:
         if (!json_is_boolean(value)) {
-            mistake(&report->mistakes, path, option->key, value, "true or false");
+            mistake(&report->errors, path, option->key, value, "true or false");
             return -EINVAL;
         }
         *(bool *)place = json_is_true(value);
         return 0;
     case FLOWD_OPTION_INTEGER:
-        return read_integer(option, path, value, place, &report->mistakes);
+        return read_integer(option, path, value, place, &report->errors);
     case FLOWD_OPTION_STRING:
-        return read_string(option, path, value, place, &report->mistakes);
+        return read_string(option, path, value, place, &report->errors);
     case FLOWD_OPTION_CHOICE:
         return read_choice(option, path, value, place, report);
     case FLOWD_OPTION_STRINGS:
         if (json_is_array(value))
-            return read_strings(option, path, value, place, &report->mistakes);
-        mistake(&report->mistakes, path, option->key, value, "an array of strings");
+            return read_strings(option, path, value, place, &report->errors);
+        mistake(&report->errors, path, option->key, value, "an array of strings");
         return -EINVAL;
     case FLOWD_OPTION_INTEGERS:
-        return read_integers(option, path, value, place, &report->mistakes);
+        return read_integers(option, path, value, place, &report->errors);
     case FLOWD_OPTION_MODE:
-        return read_mode(option, path, value, place, &report->mistakes);
+        return read_mode(option, path, value, place, &report->errors);
     case FLOWD_OPTION_IGNORED:
     case FLOWD_OPTION_EMPTY:
         return read_needless(option, path, value, report);
     case FLOWD_OPTION_LATER:
         path_of(path, option->key, full, sizeof(full));
-        flowd_mistakes_add(&report->mistakes, "%s: not in this version of flowd", full);
+        flowd_messages_add(&report->errors, "%s: not in this version of flowd", full);
         return -EINVAL;
     }
     return -EINVAL;
@@ -298,9 +298,9 @@ static void read_default(const struct flowd_option *option, const char *path, vo
 
     if (!has_value(option))
         return;
-    value = json_loads(option->standard, JSON_DECODE_ANY, NULL);
+    value = json_loads(option->default_json, JSON_DECODE_ANY, NULL);
     if (value == NULL)
-        report->mistakes.out_of_memory = true;
+        report->errors.out_of_memory = true;
     else
         read_value(option, path, value, values, report);
     json_decref(value);
@@ -319,11 +319,10 @@ static json_t *given_value(const struct flowd_option *option, const char *path, 
         return value;
     path_of(path, option->alias, full, sizeof(full));
     if (value != NULL)
-        flowd_mistakes_add(&report->mistakes,
-                           "%s: is the old spelling of \"%s\", which is there too", full,
-                           option->key);
+        flowd_messages_add(&report->errors, "%s: is the old spelling of \"%s\", which is there too",
+                           full, option->key);
     else
-        flowd_mistakes_add(&report->deprecations, "%s: is the old spelling of \"%s\"", full,
+        flowd_messages_add(&report->deprecations, "%s: is the old spelling of \"%s\"", full,
                            option->key);
     return value != NULL ? value : old;
 }
@@ -341,8 +340,7 @@ static bool is_known(const struct flowd_option *table, const char *const *skip, 
 }
 
 static void report_unknown(const struct flowd_option *table, const char *path,
-                           const char *const *skip, const char *key,
-                           struct flowd_mistakes *mistakes)
+                           const char *const *skip, const char *key, struct flowd_messages *errors)
 {
     const char *names[NAMES_MAX + 1];
     const char *nearest;
@@ -357,10 +355,10 @@ static void report_unknown(const struct flowd_option *table, const char *path,
     nearest = flowd_option_nearest(key, names);
     path_of(path, key, full, sizeof(full));
     if (nearest != NULL)
-        flowd_mistakes_add(mistakes, "%s: unknown key; the nearest known one is \"%s\"", full,
+        flowd_messages_add(errors, "%s: unknown key; the nearest known one is \"%s\"", full,
                            nearest);
     else
-        flowd_mistakes_add(mistakes, "%s: unknown key", full);
+        flowd_messages_add(errors, "%s: unknown key", full);
 }
 
 void flowd_options_read(const struct flowd_option *table, const char *path, json_t *object,
@@ -371,7 +369,7 @@ void flowd_options_read(const struct flowd_option *table, const char *path, json
 
     json_object_foreach (object, key, member)
         if (!is_known(table, skip, key))
-            report_unknown(table, path, skip, key, &report->mistakes);
+            report_unknown(table, path, skip, key, &report->errors);
     for (const struct flowd_option *option = table; option->key != NULL; option++) {
         bool by_alias;
         json_t *value = given_value(option, path, object, report, &by_alias);
@@ -380,7 +378,7 @@ void flowd_options_read(const struct flowd_option *table, const char *path, json
         if (value == NULL)
             result = -ENOENT;
         else if (by_alias && option->type == FLOWD_OPTION_STRINGS && json_is_string(value))
-            result = read_strings(option, path, value, place_of(option, values), &report->mistakes);
+            result = read_strings(option, path, value, place_of(option, values), &report->errors);
         else
             result = read_value(option, path, value, values, report);
         if (result < 0)
@@ -507,7 +505,7 @@ int flowd_option_copy(const struct flowd_option *option, const void *from, void 
         memcpy(place_of(option, to), &place, value_size(option));
     }
     json_decref(value);
-    flowd_mistakes_fini(&report.mistakes);
-    flowd_mistakes_fini(&report.deprecations);
+    flowd_messages_fini(&report.errors);
+    flowd_messages_fini(&report.deprecations);
     return result;
 }

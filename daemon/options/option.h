@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "daemon/base/error.h"
-#include "daemon/base/mistakes.h"
+#include "daemon/base/messages.h"
 
 enum flowd_option_type {
     FLOWD_OPTION_BOOL,     /* bool */
@@ -51,7 +51,7 @@ struct flowd_option {
     const char *key; /* NULL ends a table */
     enum flowd_option_type type;
     size_t offset;
-    const char *standard;       /* the default, as JSON text */
+    const char *default_json;   /* the default, as JSON text */
     int64_t min, max;           /* FLOWD_OPTION_INTEGER; max 0 with min 0: no limits */
     const char *unit;           /* "ms", "s", ...; NULL: none */
     const char *doc;            /* one line */
@@ -65,8 +65,8 @@ struct flowd_option {
 
 /* Deprecated spellings that were used, one line each; same ownership as mistakes. */
 struct flowd_options_report {
-    struct flowd_mistakes mistakes;
-    struct flowd_mistakes deprecations;
+    struct flowd_messages errors;
+    struct flowd_messages deprecations;
 };
 
 /* Frees what the struct's strings and lists own and empties them; the struct is not freed. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the cgroup2 file system: on hosts with both versions of cgroups it is not where the
- * configuration's standard value says.
+ * configuration's default says.
  */
 #include "ebpf/sockops/cgroup.h"
 
@@ -165,7 +165,7 @@ static int find_and_open(char *path, size_t size, struct flowd_error *err)
 
 int flowd_cgroup_open(const char *configured, char *path, size_t size, struct flowd_error *err)
 {
-    bool standard = configured[0] == '\0' || strcmp(configured, FLOWD_CGROUP_STANDARD) == 0;
+    bool is_default = configured[0] == '\0' || strcmp(configured, FLOWD_CGROUP_DEFAULT) == 0;
     int fd = open_cgroup(configured);
 
     if (fd >= 0) {
@@ -174,7 +174,7 @@ int flowd_cgroup_open(const char *configured, char *path, size_t size, struct fl
         close(fd);
         return flowd_fail(err, ENAMETOOLONG, "cgroupPath: %s", configured);
     }
-    if (standard)
+    if (is_default)
         return find_and_open(path, size, err);
     if (fd == -ENOTSUP)
         return flowd_fail(err, EINVAL,

@@ -10,7 +10,7 @@
 #include "daemon/base/error.h"
 
 /* Where hosts usually have it. */
-#define FLOWD_CGROUP_STANDARD "/sys/fs/cgroup"
+#define FLOWD_CGROUP_DEFAULT "/sys/fs/cgroup"
 
 /*
  * Finds in the text of /proc/self/mountinfo (proc_pid_mountinfo(5)) where the cgroup2 file system
@@ -20,7 +20,7 @@
 int flowd_cgroup_find(const char *mountinfo, char *path, size_t size);
 
 /*
- * Opens the directory configured; where that is "" or FLOWD_CGROUP_STANDARD and no cgroup2 is
+ * Opens the directory configured; where that is "" or FLOWD_CGROUP_DEFAULT and no cgroup2 is
  * there, the one that flowd_cgroup_find() finds. Writes its path into path. Returns a file
  * descriptor, or -errno with the reason and the remedy.
  */

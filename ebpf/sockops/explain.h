@@ -5,8 +5,8 @@
 #pragma once
 
 #include "daemon/base/error.h"
-#include "ebpf/loader/evidence.h"
-#include "ebpf/loader/surroundings.h"
+#include "ebpf/loader/bpf_log.h"
+#include "ebpf/loader/environment.h"
 
 enum flowd_sockops_stage { FLOWD_SOCKOPS_LOADING, FLOWD_SOCKOPS_ATTACHING };
 
@@ -15,5 +15,5 @@ enum flowd_sockops_stage { FLOWD_SOCKOPS_LOADING, FLOWD_SOCKOPS_ATTACHING };
  * Returns -errno: -EPERM wherever the process lacks a right.
  */
 int flowd_sockops_explain(enum flowd_sockops_stage stage, int error, const char *path,
-                          const struct flowd_evidence *evidence,
-                          const struct flowd_surroundings *surroundings, struct flowd_error *err);
+                          const struct flowd_bpf_log *bpf_log,
+                          const struct flowd_bpf_environment *environment, struct flowd_error *err);

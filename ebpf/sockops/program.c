@@ -19,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ebpf/loader/evidence.h"
-#include "ebpf/loader/surroundings.h"
+#include "ebpf/loader/bpf_log.h"
+#include "ebpf/loader/environment.h"
 #include "ebpf/sockops.h"
 #include "ebpf/sockops/cgroup.h"
 #include "ebpf/sockops/explain.h"
@@ -31,7 +31,7 @@
 #endif
 #define NS_PER_S 1000000000ll
 #define MS_PER_S 1000
-#define HZ_STANDARD 250
+#define HZ_DEFAULT 250
 /* Sockets that are visited at once; the ring buffer has room for a record of each. */
 #define VISITS 512
 
@@ -93,7 +93,7 @@ static uint32_t ticks_per_second(void)
     struct timespec tick = {0};
 
     if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) < 0 || tick.tv_sec != 0 || tick.tv_nsec <= 0)
-        return HZ_STANDARD;
+        return HZ_DEFAULT;
     return (uint32_t)((NS_PER_S + tick.tv_nsec / 2) / tick.tv_nsec);
 }
 
@@ -169,7 +169,7 @@ static int load(const struct flowd_sockops_settings *settings, bool visitor,
     struct sockops_bpf *skeleton;
     int result;
 
-    flowd_evidence_reset();
+    flowd_bpf_log_reset();
     skeleton = sockops_bpf__open();
     if (skeleton == NULL)
         return errno > 0 ? -errno : -ENOMEM;
@@ -188,10 +188,10 @@ static int load(const struct flowd_sockops_settings *settings, bool visitor,
 static int explain(enum flowd_sockops_stage stage, int result, const char *path,
                    struct flowd_error *err)
 {
-    struct flowd_surroundings surroundings;
+    struct flowd_bpf_environment environment;
 
-    flowd_surroundings_read(&surroundings);
-    return flowd_sockops_explain(stage, -result, path, flowd_evidence_heard(), &surroundings, err);
+    flowd_bpf_environment_read(&environment);
+    return flowd_sockops_explain(stage, -result, path, flowd_bpf_log_heard(), &environment, err);
 }
 
 /* A link shares the cgroup with other programs, and goes with its last file descriptor. */
@@ -215,7 +215,7 @@ int flowd_sockops_program_load(const struct flowd_sockops_settings *settings,
     cgroup_fd = flowd_cgroup_open(settings->cgroup_path, path, sizeof(path), err);
     if (cgroup_fd < 0)
         return cgroup_fd;
-    flowd_evidence_listen();
+    flowd_bpf_log_listen();
     /* Iterators that may change sockets are younger than the rest. */
     if (load(settings, true, &program) < 0)
         result = load(settings, false, &program);

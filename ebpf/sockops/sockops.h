@@ -34,7 +34,7 @@ struct flowd_sockops_settings {
     uint16_t remote_ports[2];
     int64_t period_ms;    /* at least between two samples of a socket; FLOWD_SOCKOPS_POLLING */
     uint32_t watched_max; /* flows; not for FLOWD_SOCKOPS_CONNECTIONS */
-    uint32_t ring_size;   /* bytes, a power of two and of the page's size; 0: the standard */
+    uint32_t ring_size;   /* bytes, a power of two and of the page's size; 0: the default */
     bool debug;           /* trace each sample to trace_pipe */
 };
 

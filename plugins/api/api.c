@@ -162,33 +162,33 @@ static void count(const void *instance, const struct flowd_counter_sink *sink)
     flowd_http_server_count(api->server, sink);
 }
 
-static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+static void check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct api_config *api = config;
     struct flowd_address address;
 
     if (flowd_address_parse(api->bind_address, strlen(api->bind_address), &address) < 0)
-        flowd_mistakes_add(mistakes, "%s.bindAddress: found \"%s\", wants a numeric address", path,
+        flowd_messages_add(errors, "%s.bindAddress: found \"%s\", wants a numeric address", path,
                            api->bind_address);
     if (strlen(api->socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-        flowd_mistakes_add(mistakes, "%s.socketPath: is longer than %zu bytes", path,
+        flowd_messages_add(errors, "%s.socketPath: is longer than %zu bytes", path,
                            sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
     if (api->bind_port == 0 && api->socket_path[0] == '\0')
-        flowd_mistakes_add(mistakes, "%s: bindPort is 0 and socketPath empty: nothing to listen on",
+        flowd_messages_add(errors, "%s: bindPort is 0 and socketPath empty: nothing to listen on",
                            path);
 }
 
 static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_mistakes *warnings)
+                 struct flowd_messages *warnings)
 {
     const struct api_config *api = config;
     char option[64];
 
     if (listens_for_others(api) && api->token_file[0] == '\0')
-        flowd_mistakes_add(warnings,
+        flowd_messages_add(warnings,
                            "%s.tokenFile: other hosts can reach the API and no token is asked for",
                            path);
-    /* The standard mode is for whoever runs flowctl as root. */
+    /* The default mode is for whoever runs flowctl as root. */
     if (api->socket_path[0] != '\0' && api->socket_group[0] != '\0') {
         snprintf(option, sizeof(option), "%s.socketMode", path);
         flowd_warnings_access(api->socket_mode, api->socket_group, option, warnings);
@@ -205,34 +205,34 @@ static const struct flowd_option options[] = {
     {.key = "bindAddress",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(bind_address),
-     .standard = "\"127.0.0.1\"",
+     .default_json = "\"127.0.0.1\"",
      .doc = "Address that the API listens on; \"::\" is both families."},
     {.key = "bindPort",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(bind_port),
-     .standard = "7777",
+     .default_json = "7777",
      .min = 0,
      .max = UINT16_MAX,
      .doc = "TCP port; 0: no TCP socket."},
     {.key = "socketPath",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(socket_path),
-     .standard = "\"\"",
+     .default_json = "\"\"",
      .doc = "Unix socket that the API listens on; empty: none."},
     {.key = "socketMode",
      .type = FLOWD_OPTION_MODE,
      .offset = AT(socket_mode),
-     .standard = "\"0660\"",
+     .default_json = "\"0660\"",
      .doc = "Permissions of the unix socket."},
     {.key = "socketGroup",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(socket_group),
-     .standard = "\"\"",
+     .default_json = "\"\"",
      .doc = "Group of the unix socket; empty: flowd's own."},
     {.key = "tokenFile",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(token_file),
-     .standard = "\"\"",
+     .default_json = "\"\"",
      .doc = "File with a bearer token a line; requests need one of them. Empty: no token needed.",
      .reload = true},
     {.key = NULL},

@@ -19,7 +19,7 @@
 #include "daemon/flow/registry.h"
 #include "flow_json.h"
 
-#define LIMIT_STANDARD 1000
+#define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
 /* Of flows with their samples, which take ten times as long to write. */
 #define LIMIT_SAMPLES 1000
@@ -132,7 +132,7 @@ static int read_filter(const struct api *api, struct flowd_http_slice query, str
     struct flowd_http_slice raw_name, raw_value;
     char name[VALUE_SIZE], value[VALUE_SIZE];
 
-    *filter = (struct filter){.limit = LIMIT_STANDARD};
+    *filter = (struct filter){.limit = LIMIT_DEFAULT};
     while (flowd_http_query_next(&query, &raw_name, &raw_value) > 0) {
         int result;
 

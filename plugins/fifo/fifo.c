@@ -422,16 +422,16 @@ static void count(const void *instance, const struct flowd_counter_sink *sink)
     flowd_counters_put(sink, counters, instance, NULL);
 }
 
-static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+static void check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct fifo_config *fifo = config;
 
     if (fifo->path[0] == '\0')
-        flowd_mistakes_add(mistakes, "%s.pipePath: must not be empty", path);
+        flowd_messages_add(errors, "%s.pipePath: must not be empty", path);
 }
 
 static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_mistakes *warnings)
+                 struct flowd_messages *warnings)
 {
     const struct fifo_config *fifo = config;
     char option[64];
@@ -447,19 +447,19 @@ static const struct flowd_option options[] = {
     {.key = "pipePath",
      .type = FLOWD_OPTION_STRING,
      .offset = offsetof(struct fifo_config, path),
-     .standard = "\"/run/flowd\"",
+     .default_json = "\"/run/flowd\"",
      .doc = "The fifo; made (and its directory) if it is not there, and left in place when flowd "
             "stops."},
     {.key = "mode",
      .type = FLOWD_OPTION_MODE,
      .offset = offsetof(struct fifo_config, mode),
-     .standard = "\"0666\"",
+     .default_json = "\"0666\"",
      .doc = "Permissions of a fifo that flowd made: who may write lines into it.",
      .reload = true},
     {.key = "group",
      .type = FLOWD_OPTION_STRING,
      .offset = offsetof(struct fifo_config, group),
-     .standard = "\"\"",
+     .default_json = "\"\"",
      .doc = "Group of a fifo that flowd made; empty: flowd's own.",
      .reload = true},
     {.key = "buffSize", .type = FLOWD_OPTION_IGNORED, .doc = "Accepted from flowd-go, no effect."},

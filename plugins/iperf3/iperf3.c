@@ -187,34 +187,34 @@ static void count(const void *instance, const struct flowd_counter_sink *sink)
 }
 
 static void check_ports(const int64_t ports[2], const char *path, const char *which,
-                        struct flowd_mistakes *mistakes)
+                        struct flowd_messages *errors)
 {
     if (ports[1] != 0 && ports[0] > ports[1])
-        flowd_mistakes_add(mistakes, "%s.min%s: found %lld, wants at most max%s (%lld)", path,
-                           which, (long long)ports[0], which, (long long)ports[1]);
+        flowd_messages_add(errors, "%s.min%s: found %lld, wants at most max%s (%lld)", path, which,
+                           (long long)ports[0], which, (long long)ports[1]);
 }
 
 static void check_ids(const struct flowd_integers *ids, const char *path, const char *key,
-                      struct flowd_mistakes *mistakes)
+                      struct flowd_messages *errors)
 {
     if (ids->count == 0)
-        flowd_mistakes_add(mistakes, "%s.%s: found [], wants at least one id", path, key);
+        flowd_messages_add(errors, "%s.%s: found [], wants at least one id", path, key);
 }
 
-static void check(const void *values, const char *path, struct flowd_mistakes *mistakes)
+static void check(const void *values, const char *path, struct flowd_messages *errors)
 {
     const struct iperf3_config *config = values;
 
-    check_ports(config->source_ports, path, "SourcePort", mistakes);
-    check_ports(config->destination_ports, path, "DestinationPort", mistakes);
-    check_ids(&config->experiments, path, "experimentIDs", mistakes);
-    check_ids(&config->activities, path, "activityIDs", mistakes);
+    check_ports(config->source_ports, path, "SourcePort", errors);
+    check_ports(config->destination_ports, path, "DestinationPort", errors);
+    check_ids(&config->experiments, path, "experimentIDs", errors);
+    check_ids(&config->activities, path, "activityIDs", errors);
 }
 
 #define AT(member) offsetof(struct iperf3_config, member)
 #define PORT(name, member, text)                                                                   \
     {                                                                                              \
-        .key = (name), .type = FLOWD_OPTION_INTEGER, .offset = AT(member), .standard = "0",        \
+        .key = (name), .type = FLOWD_OPTION_INTEGER, .offset = AT(member), .default_json = "0",    \
         .min = 0, .max = UINT16_MAX, .doc = (text)                                                 \
     }
 
@@ -226,26 +226,26 @@ static const struct flowd_option options[] = {
     {.key = "cgroupPath",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(cgroup_path),
-     .standard = "\"\"",
+     .default_json = "\"\"",
      .doc =
          "Directory of the cgroup2 file system: processes in it and below it are heard of; \"\": "
          "where it is mounted."},
     {.key = "randomIDs",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(random_ids),
-     .standard = "false",
+     .default_json = "false",
      .doc = "Choose the ids of each connection at random, not in turn."},
     {.key = "experimentIDs",
      .type = FLOWD_OPTION_INTEGERS,
      .offset = AT(experiments),
-     .standard = "[0, 1, 2]",
+     .default_json = "[0, 1, 2]",
      .min = 0,
      .max = FLOWD_EXPERIMENT_MAX,
      .doc = "Experiments that connections get."},
     {.key = "activityIDs",
      .type = FLOWD_OPTION_INTEGERS,
      .offset = AT(activities),
-     .standard = "[0, 1, 2]",
+     .default_json = "[0, 1, 2]",
      .min = 0,
      .max = FLOWD_ACTIVITY_MAX,
      .doc = "Activities that connections get."},

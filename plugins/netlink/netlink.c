@@ -13,7 +13,7 @@
 
 extern const struct flowd_module flowd_plugin_netlink;
 
-static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+static void check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct flowd_strings *texts =
         &((const struct flowd_netlink_config *)config)->internal_networks;
@@ -22,7 +22,7 @@ static void check(const void *config, const char *path, struct flowd_mistakes *m
 
     for (size_t i = 0; i < texts->count; i++)
         if (flowd_network_parse(texts->items[i], strlen(texts->items[i]), &network, &err) < 0)
-            flowd_mistakes_add(mistakes, "%s.internalNetworks[%zu]: \"%s\": %s", path, i,
+            flowd_messages_add(errors, "%s.internalNetworks[%zu]: \"%s\": %s", path, i,
                                texts->items[i], err.message);
 }
 
@@ -64,21 +64,21 @@ static const struct flowd_option options[] = {
     {.key = "experiment",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(experiment),
-     .standard = "0",
+     .default_json = "0",
      .min = 0,
      .max = FLOWD_EXPERIMENT_MAX,
      .doc = "Experiment of every connection that is found."},
     {.key = "activity",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(activity),
-     .standard = "0",
+     .default_json = "0",
      .min = 0,
      .max = FLOWD_ACTIVITY_MAX,
      .doc = "Activity of every connection that is found."},
     {.key = "period",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(period_ms),
-     .standard = "2000",
+     .default_json = "2000",
      .min = 100,
      .max = 3600000,
      .unit = "ms",
@@ -87,12 +87,12 @@ static const struct flowd_option options[] = {
     {.key = "internalNetworks",
      .type = FLOWD_OPTION_STRINGS,
      .offset = AT(internal_networks),
-     .standard = "[]",
+     .default_json = "[]",
      .doc = "Networks (CIDR, IPv4 and IPv6) whose addresses are ignored as the remote end."},
     {.key = "ignorePrivate",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(ignore_private),
-     .standard = "true",
+     .default_json = "true",
      .doc = "Ignore private remote addresses: RFC 1918, RFC 6598, loopback, link-local, "
             "site-local, unique local."},
     {.key = NULL},

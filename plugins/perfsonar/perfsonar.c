@@ -21,7 +21,7 @@ static const struct flowd_option options[] = {
      .alias = "experimentID",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(experiment),
-     .standard = "0",
+     .default_json = "0",
      .min = 0,
      .max = FLOWD_EXPERIMENT_MAX,
      .doc = "Experiment of every packet that is of no flow."},
@@ -29,7 +29,7 @@ static const struct flowd_option options[] = {
      .alias = "activityID",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(activity),
-     .standard = "0",
+     .default_json = "0",
      .min = 0,
      .max = FLOWD_ACTIVITY_MAX,
      .doc = "Activity of every packet that is of no flow."},
@@ -37,12 +37,12 @@ static const struct flowd_option options[] = {
 };
 
 static void share(void *values, const char *path, struct flowd_shared *shared,
-                  struct flowd_mistakes *mistakes)
+                  struct flowd_messages *errors)
 {
     const struct perfsonar_config *config = values;
 
     (void)path;
-    (void)mistakes;
+    (void)errors;
     shared->general_tag_plugin = &flowd_plugin_perfsonar;
     shared->general_tag = (struct flowd_tag){
         .experiment = (uint16_t)config->experiment,

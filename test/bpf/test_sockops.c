@@ -172,7 +172,7 @@ static void test_namespace_by_inode(void **state)
 }
 
 /* Which connections were told of. */
-struct audience {
+struct subscribers {
     struct ev_loop *loop;
     struct flowd_sockops *sockops;
     bool heard[UINT16_MAX + 1]; /* by the remote port */
@@ -182,22 +182,22 @@ struct audience {
 
 static void on_told(void *context, const struct flowd_sockops_event *event)
 {
-    struct audience *audience = context;
+    struct subscribers *subscribers = context;
 
-    if (event->happening != FLOWD_SOCKOPS_BEGINS || audience->heard[event->key.dst_port])
+    if (event->happening != FLOWD_SOCKOPS_BEGINS || subscribers->heard[event->key.dst_port])
         return;
-    audience->heard[event->key.dst_port] = true;
-    if (++audience->count == CONNECTIONS)
-        ev_break(audience->loop, EVBREAK_ALL);
+    subscribers->heard[event->key.dst_port] = true;
+    if (++subscribers->count == CONNECTIONS)
+        ev_break(subscribers->loop, EVBREAK_ALL);
 }
 
 static void on_lost(void *context, uint64_t records, uint64_t closes)
 {
-    struct audience *audience = context;
+    struct subscribers *subscribers = context;
 
     (void)closes;
-    audience->lost += records;
-    assert_int_equal(flowd_sockops_visit_existing(audience->sockops), 0);
+    subscribers->lost += records;
+    assert_int_equal(flowd_sockops_visit_existing(subscribers->sockops), 0);
 }
 
 static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -237,11 +237,11 @@ static int listen_somewhere(struct sockaddr_in *address)
 static void test_more_connections_than_the_ring_holds(void **state)
 {
     static int clients[CONNECTIONS], servers[CONNECTIONS];
-    static struct audience audience;
+    static struct subscribers subscribers;
     const struct rlimit files = {.rlim_cur = 2 * CONNECTIONS + 256,
                                  .rlim_max = 2 * CONNECTIONS + 256};
     const struct flowd_sockops_listener listener = {
-        .told = on_told, .lost = on_lost, .context = &audience};
+        .told = on_told, .lost = on_lost, .context = &subscribers};
     struct flowd_sockops_settings settings = {.duty = FLOWD_SOCKOPS_CONNECTIONS,
                                               .cgroup_path = "",
                                               .remote_ports = {0, UINT16_MAX},
@@ -256,29 +256,29 @@ static void test_more_connections_than_the_ring_holds(void **state)
     at = listen_somewhere(&address);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
     settings.local_ports[0] = settings.local_ports[1] = ntohs(address.sin_port);
-    audience.loop = ev_loop_new(EVFLAG_AUTO);
+    subscribers.loop = ev_loop_new(EVFLAG_AUTO);
     assert_int_equal(
-        flowd_sockops_new(audience.loop, &settings, &listener, &audience.sockops, &err), 0);
+        flowd_sockops_new(subscribers.loop, &settings, &listener, &subscribers.sockops, &err), 0);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         clients[i] = socket(AF_INET, SOCK_STREAM, 0);
         assert_int_equal(connect(clients[i], (struct sockaddr *)&address, sizeof(address)), 0);
         servers[i] = accept(at, NULL, NULL);
         assert_true(servers[i] >= 0);
     }
-    ev_now_update(audience.loop);
+    ev_now_update(subscribers.loop);
     ev_timer_init(&deadline, on_deadline, DEADLINE_S, 0);
-    ev_timer_start(audience.loop, &deadline);
-    ev_run(audience.loop, 0);
-    assert_true(audience.lost > 0);
-    assert_int_equal(audience.count, CONNECTIONS);
-    flowd_sockops_free(audience.sockops);
+    ev_timer_start(subscribers.loop, &deadline);
+    ev_run(subscribers.loop, 0);
+    assert_true(subscribers.lost > 0);
+    assert_int_equal(subscribers.count, CONNECTIONS);
+    flowd_sockops_free(subscribers.sockops);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         close(clients[i]);
         close(servers[i]);
     }
     close(at);
-    ev_timer_stop(audience.loop, &deadline);
-    ev_loop_destroy(audience.loop);
+    ev_timer_stop(subscribers.loop, &deadline);
+    ev_loop_destroy(subscribers.loop);
 }
 
 int main(void)

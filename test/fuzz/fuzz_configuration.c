@@ -15,15 +15,15 @@ static const struct flowd_module *const modules[] = {&flowd_plugin_fifo, &flowd_
 
 static void forget(struct flowd_options_report *report)
 {
-    flowd_mistakes_fini(&report->mistakes);
-    flowd_mistakes_fini(&report->deprecations);
+    flowd_messages_fini(&report->errors);
+    flowd_messages_fini(&report->deprecations);
 }
 
 static void check_round_trip(const struct flowd_configuration *configuration)
 {
     struct flowd_configuration *again;
     struct flowd_options_report report = {0};
-    struct flowd_mistakes refused = {0};
+    struct flowd_messages refused = {0};
     json_t *first = flowd_configuration_json(configuration), *second;
 
     REQUIRE(flowd_configuration_from_json(first, modules, &again, &report) == 0);
@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (flowd_configuration_from_json(root, modules, &configuration, &report) == 0)
             check_round_trip(configuration);
         else
-            REQUIRE(report.mistakes.count > 0 && configuration == NULL);
+            REQUIRE(report.errors.count > 0 && configuration == NULL);
     }
     flowd_configuration_free(configuration);
     forget(&report);

@@ -4,7 +4,7 @@
  */
 #include "lab/capabilities.h"
 
-#include "ebpf/loader/surroundings.h"
+#include "ebpf/loader/environment.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,8 +48,8 @@ int capabilities_in_child(uint64_t capabilities, int (*function)(void))
 
 bool capabilities_verifier_follows_all(void)
 {
-    struct flowd_surroundings here;
+    struct flowd_bpf_environment here;
 
-    flowd_surroundings_read(&here);
+    flowd_bpf_environment_read(&here);
     return here.kernel[0] < 6 || (here.kernel[0] == 6 && here.kernel[1] < 17);
 }

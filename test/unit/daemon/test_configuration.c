@@ -30,28 +30,28 @@ static const struct flowd_option module_options[] = {
     {.key = "port",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(port),
-     .standard = "7777",
+     .default_json = "7777",
      .min = 1,
      .max = 65535},
     {.key = "path",
      .type = FLOWD_OPTION_STRING,
      .offset = AT(path),
-     .standard = "\"/run/x\"",
+     .default_json = "\"/run/x\"",
      .reload = true},
     {.key = "names",
      .type = FLOWD_OPTION_STRINGS,
      .offset = AT(names),
-     .standard = "[]",
+     .default_json = "[]",
      .reload = true},
     {.key = NULL},
 };
 
-static void check(const void *config, const char *path, struct flowd_mistakes *mistakes)
+static void check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct module_config *module = config;
 
     if (module->path[0] == '\0')
-        flowd_mistakes_add(mistakes, "%s.path: must not be empty", path);
+        flowd_messages_add(errors, "%s.path: must not be empty", path);
 }
 
 static void translate(json_t *object, const char *path, struct flowd_options_report *report)
@@ -60,7 +60,7 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
 
     if (old == NULL)
         return;
-    flowd_mistakes_add(&report->deprecations, "%s.veryOldPort: is old", path);
+    flowd_messages_add(&report->deprecations, "%s.veryOldPort: is old", path);
     json_object_set(object, "port", old);
     json_object_del(object, "veryOldPort");
 }
@@ -68,18 +68,18 @@ static void translate(json_t *object, const char *path, struct flowd_options_rep
 static const struct flowd_module all_module;
 
 static void give_tag(void *config, const char *path, struct flowd_shared *shared,
-                     struct flowd_mistakes *mistakes)
+                     struct flowd_messages *errors)
 {
     const struct module_config *module = config;
 
-    (void)mistakes;
+    (void)errors;
     assert_string_equal(path, "plugins.all");
     shared->general_tag_plugin = &all_module;
     shared->general_tag = (struct flowd_tag){.experiment = (uint16_t)module->port, .activity = 9};
 }
 
 static void take_tag(void *config, const char *path, struct flowd_shared *shared,
-                     struct flowd_mistakes *mistakes)
+                     struct flowd_messages *errors)
 {
     struct module_config *module = config;
 
@@ -88,7 +88,7 @@ static void take_tag(void *config, const char *path, struct flowd_shared *shared
     module->general = shared->general_tag;
     shared->general_tag_taken = true;
     if (module->general.experiment > 100)
-        flowd_mistakes_add(mistakes, "%s: tag %u is too large", path, module->general.experiment);
+        flowd_messages_add(errors, "%s: tag %u is too large", path, module->general.experiment);
 }
 
 static const struct flowd_module pipe_module = {.kind = FLOWD_PLUGIN,
@@ -130,15 +130,15 @@ static struct flowd_configuration *read_good(const char *text)
     struct flowd_options_report report;
 
     if (read_text(text, &configuration, &report) < 0)
-        fail_msg("%s", report.mistakes.lines[0]);
-    flowd_mistakes_fini(&report.deprecations);
+        fail_msg("%s", report.errors.lines[0]);
+    flowd_messages_fini(&report.deprecations);
     return configuration;
 }
 
 static void forget(struct flowd_options_report *report)
 {
-    flowd_mistakes_fini(&report->mistakes);
-    flowd_mistakes_fini(&report->deprecations);
+    flowd_messages_fini(&report->errors);
+    flowd_messages_fini(&report->deprecations);
 }
 
 static const struct module_config *module_values(const struct flowd_configuration *configuration,
@@ -190,9 +190,9 @@ static void test_five_mistakes(void **state)
                   &configuration, &report),
         -EINVAL);
     assert_null(configuration);
-    assert_int_equal(report.mistakes.count, 5);
+    assert_int_equal(report.errors.count, 5);
     for (size_t i = 0; i < 5; i++)
-        assert_string_equal(report.mistakes.lines[i], wanted[i]);
+        assert_string_equal(report.errors.lines[i], wanted[i]);
     forget(&report);
 }
 
@@ -233,10 +233,10 @@ static void test_mistakes(void **state)
         struct flowd_options_report report;
 
         assert_int_equal(read_text(wrong[i].text, &configuration, &report), -EINVAL);
-        if (report.mistakes.count != 1 ||
-            strncmp(report.mistakes.lines[0], wrong[i].mistake, strlen(wrong[i].mistake)) != 0)
-            fail_msg("%s gave %zu: \"%s\"", wrong[i].text, report.mistakes.count,
-                     report.mistakes.lines[0]);
+        if (report.errors.count != 1 ||
+            strncmp(report.errors.lines[0], wrong[i].mistake, strlen(wrong[i].mistake)) != 0)
+            fail_msg("%s gave %zu: \"%s\"", wrong[i].text, report.errors.count,
+                     report.errors.lines[0]);
         forget(&report);
     }
 }
@@ -319,7 +319,7 @@ static void test_merge(void **state)
         "\"timeout\": "
         "9}, \"plugins\": {\"pipe\": {\"port\": 2, \"path\": \"/new\"}}, \"backends\": {\"mark\": "
         "{\"port\": 5}}}");
-    struct flowd_mistakes refused = {0};
+    struct flowd_messages refused = {0};
 
     (void)state;
     flowd_configuration_merge(running, fresh, &refused);
@@ -335,7 +335,7 @@ static void test_merge(void **state)
     assert_int_equal(module_values(fresh, "pipe")->port, 1);
     assert_string_equal(module_values(fresh, "pipe")->path, "/new");
     assert_null(module_values(fresh, "mark"));
-    flowd_mistakes_fini(&refused);
+    flowd_messages_fini(&refused);
     flowd_configuration_free(fresh);
 
     fresh = read_good("{\"stateDir\": \"/a\"}");
@@ -344,7 +344,7 @@ static void test_merge(void **state)
     assert_string_equal(refused.lines[0], "plugins.pipe: can't be switched off while flowd runs");
     assert_int_equal(module_values(fresh, "pipe")->port, 1);
     assert_string_equal(module_values(fresh, "pipe")->path, "/old");
-    flowd_mistakes_fini(&refused);
+    flowd_messages_fini(&refused);
     flowd_configuration_free(fresh);
 
     fresh = read_good("{\"stateDir\": \"/a\", \"plugins\": {\"pipe\": {\"port\": 1, \"path\": "
@@ -384,10 +384,10 @@ static void test_files(void **state)
                                                   &configuration, &report),
                          -EINVAL);
         assert_null(configuration);
-        assert_int_equal(report.mistakes.count, 1);
-        if (strstr(report.mistakes.lines[0], rows[i].mistake) == NULL ||
-            strstr(report.mistakes.lines[0], "config.json") == NULL)
-            fail_msg("row %zu gave \"%s\"", i, report.mistakes.lines[0]);
+        assert_int_equal(report.errors.count, 1);
+        if (strstr(report.errors.lines[0], rows[i].mistake) == NULL ||
+            strstr(report.errors.lines[0], "config.json") == NULL)
+            fail_msg("row %zu gave \"%s\"", i, report.errors.lines[0]);
         forget(&report);
     }
     scratch_remove(&scratch);

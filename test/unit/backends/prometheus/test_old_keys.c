@@ -55,7 +55,7 @@ static json_t *json_of(const char *text)
     return value;
 }
 
-static void assert_last(const struct flowd_mistakes *list, const char *line)
+static void assert_last(const struct flowd_messages *list, const char *line)
 {
     if (line == NULL) {
         assert_int_equal(list->count, 0);
@@ -74,13 +74,13 @@ static void test_rows(void **state)
         json_t *wanted = json_of(rows[i].becomes);
 
         prometheus_translate(object, "p", &report);
-        assert_last(&report.mistakes, rows[i].mistake);
+        assert_last(&report.errors, rows[i].mistake);
         assert_last(&report.deprecations, rows[i].deprecation);
         assert_true(json_equal(object, wanted));
         json_decref(object);
         json_decref(wanted);
-        flowd_mistakes_fini(&report.mistakes);
-        flowd_mistakes_fini(&report.deprecations);
+        flowd_messages_fini(&report.errors);
+        flowd_messages_fini(&report.deprecations);
     }
 }
 

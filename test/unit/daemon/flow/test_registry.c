@@ -209,7 +209,7 @@ static void test_bad_files_change_nothing(void **state)
 }
 
 /* Reads a registry in which ' stands for ". Returns owned. */
-static struct flowd_registry *read_text(const char *text, struct flowd_mistakes *skipped)
+static struct flowd_registry *read_text(const char *text, struct flowd_messages *skipped)
 {
     struct flowd_registry *read = flowd_registry_new();
     struct flowd_error err = {""};
@@ -218,7 +218,7 @@ static struct flowd_registry *read_text(const char *text, struct flowd_mistakes 
 
     for (; text[length] != '\0' && length < sizeof(json); length++)
         json[length] = text[length] == '\'' ? '"' : text[length];
-    *skipped = (struct flowd_mistakes){0};
+    *skipped = (struct flowd_messages){0};
     if (flowd_registry_read(read, json, length, skipped, &err) < 0)
         fail_msg("%s", err.message);
     return read;
@@ -244,7 +244,7 @@ static void test_bad_entries_are_left_out(void **state)
         "the name \"twice\" is that of experiment 7 and of 8: use their numbers",
         "the name \"a\" is that of activity 2 and of 3: use their numbers",
     };
-    struct flowd_mistakes skipped;
+    struct flowd_messages skipped;
     struct flowd_registry *read = read_text(
         "{'experiments': [{'expName': 'none'},"
         " {'expName': 'good', 'expId': 5, 'activities': [1, {'activityName': '- _', 'activityId': "
@@ -274,14 +274,14 @@ static void test_bad_entries_are_left_out(void **state)
     assert_int_equal(flowd_registry_read_experiment(read, TEXT("Twice"), &experiment, &err),
                      -ENOTUNIQ);
     assert_non_null(strstr(err.message, "\"Twice\" is the name of several"));
-    flowd_mistakes_fini(&skipped);
+    flowd_messages_fini(&skipped);
     flowd_registry_free(read);
 }
 
 /* The nearest spelling counts; where none is nearer, none is guessed. */
 static void test_spellings(void **state)
 {
-    struct flowd_mistakes skipped;
+    struct flowd_messages skipped;
     struct flowd_registry *read =
         read_text("{'experiments': [{'expName': 'Data Challenge', 'expId': 1},"
                   " {'expName': 'DataChallenge', 'expId': 2}, {'expName': 'atlas', 'expId': 3},"
@@ -298,7 +298,7 @@ static void test_spellings(void **state)
     assert_experiment(read, "belleii", 0, 6);
     assert_string_equal(flowd_registry_experiment_name(read, 4), "ATLAS");
     assert_int_equal(skipped.count, 1);
-    flowd_mistakes_fini(&skipped);
+    flowd_messages_fini(&skipped);
     flowd_registry_free(read);
 }
 

@@ -31,35 +31,35 @@ static const struct flowd_choice_alias old_colours[] = {{"crimson", RED}, {NULL,
 #define AT(field) offsetof(struct values, field)
 
 static const struct flowd_option table[] = {
-    {.key = "flag", .type = FLOWD_OPTION_BOOL, .offset = AT(flag), .standard = "true"},
+    {.key = "flag", .type = FLOWD_OPTION_BOOL, .offset = AT(flag), .default_json = "true"},
     {.key = "number",
      .alias = "oldNumber",
      .type = FLOWD_OPTION_INTEGER,
      .offset = AT(number),
-     .standard = "5",
+     .default_json = "5",
      .min = 1,
      .max = 10,
      .unit = "ms"},
-    {.key = "any", .type = FLOWD_OPTION_INTEGER, .offset = AT(any), .standard = "-1"},
-    {.key = "word", .type = FLOWD_OPTION_STRING, .offset = AT(word), .standard = "\"w\""},
+    {.key = "any", .type = FLOWD_OPTION_INTEGER, .offset = AT(any), .default_json = "-1"},
+    {.key = "word", .type = FLOWD_OPTION_STRING, .offset = AT(word), .default_json = "\"w\""},
     {.key = "choice",
      .type = FLOWD_OPTION_CHOICE,
      .offset = AT(choice),
-     .standard = "\"green\"",
+     .default_json = "\"green\"",
      .choices = colours,
      .aliases = old_colours},
     {.key = "list",
      .alias = "item",
      .type = FLOWD_OPTION_STRINGS,
      .offset = AT(list),
-     .standard = "[\"a\", \"b\"]"},
+     .default_json = "[\"a\", \"b\"]"},
     {.key = "ids",
      .type = FLOWD_OPTION_INTEGERS,
      .offset = AT(ids),
-     .standard = "[0, 7]",
+     .default_json = "[0, 7]",
      .min = 0,
      .max = 9},
-    {.key = "mode", .type = FLOWD_OPTION_MODE, .offset = AT(mode), .standard = "\"0660\""},
+    {.key = "mode", .type = FLOWD_OPTION_MODE, .offset = AT(mode), .default_json = "\"0660\""},
     {.key = "ignored", .type = FLOWD_OPTION_IGNORED, .instead = "\"word\" does it"},
     {.key = "empty", .type = FLOWD_OPTION_EMPTY, .instead = "it is built in"},
     {.key = "tomorrow", .type = FLOWD_OPTION_LATER},
@@ -84,8 +84,8 @@ static void forget(struct values *values, struct flowd_options_report *report)
     assert_null(values->word);
     assert_null(values->list.items);
     assert_null(values->ids.items);
-    flowd_mistakes_fini(&report->mistakes);
-    flowd_mistakes_fini(&report->deprecations);
+    flowd_messages_fini(&report->errors);
+    flowd_messages_fini(&report->deprecations);
 }
 
 static void assert_defaults(const struct values *values)
@@ -111,7 +111,7 @@ static void test_defaults(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         read_text(texts[i], &values, &report);
-        assert_false(flowd_mistakes_any(&report.mistakes));
+        assert_false(flowd_messages_any(&report.errors));
         assert_int_equal(report.deprecations.count, 0);
         assert_defaults(&values);
         forget(&values, &report);
@@ -175,9 +175,9 @@ static void test_mistakes(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         read_text(wrong[i].text, &values, &report);
-        if (report.mistakes.count != 1 || strcmp(report.mistakes.lines[0], wrong[i].mistake) != 0) {
-            print_error("%s gave %zu mistakes, \"%s\"\n", wrong[i].text, report.mistakes.count,
-                        report.mistakes.count > 0 ? report.mistakes.lines[0] : "");
+        if (report.errors.count != 1 || strcmp(report.errors.lines[0], wrong[i].mistake) != 0) {
+            print_error("%s gave %zu mistakes, \"%s\"\n", wrong[i].text, report.errors.count,
+                        report.errors.count > 0 ? report.errors.lines[0] : "");
             bad++;
         } else {
             assert_defaults(&values);
@@ -196,7 +196,7 @@ static void test_all_at_once(void **state)
     read_text("{\"flag\": 1, \"number\": 99, \"word\": [], \"choice\": \"x\", \"list\": 3, "
               "\"mode\": 1, \"tomorrow\": 1, \"what\": 1}",
               &values, &report);
-    assert_int_equal(report.mistakes.count, 8);
+    assert_int_equal(report.errors.count, 8);
     assert_defaults(&values);
     forget(&values, &report);
 }
@@ -223,7 +223,7 @@ static void test_spellings(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         read_text(rows[i].text, &values, &report);
-        assert_int_equal(report.mistakes.count, 0);
+        assert_int_equal(report.errors.count, 0);
         assert_int_equal(report.deprecations.count, rows[i].deprecation != NULL);
         if (rows[i].deprecation != NULL)
             assert_string_equal(report.deprecations.lines[0], rows[i].deprecation);
@@ -250,7 +250,7 @@ static void test_json_and_back(void **state)
     assert_true(json_equal(first, wanted));
     copy = (struct values){0};
     flowd_options_read(table, "", first, NULL, &copy, &report);
-    assert_int_equal(report.mistakes.count, 0);
+    assert_int_equal(report.errors.count, 0);
     second = flowd_options_json(table, &copy);
     assert_true(json_equal(first, second));
     json_decref(first);
@@ -311,10 +311,10 @@ static void test_needless(void **state)
         struct values values;
 
         read_text(rows[i].text, &values, &report);
-        assert_int_equal(report.mistakes.count, rows[i].mistake != NULL);
+        assert_int_equal(report.errors.count, rows[i].mistake != NULL);
         assert_int_equal(report.deprecations.count, rows[i].deprecation != NULL);
         if (rows[i].mistake != NULL)
-            assert_string_equal(report.mistakes.lines[0], rows[i].mistake);
+            assert_string_equal(report.errors.lines[0], rows[i].mistake);
         if (rows[i].deprecation != NULL)
             assert_string_equal(report.deprecations.lines[0], rows[i].deprecation);
         assert_defaults(&values);

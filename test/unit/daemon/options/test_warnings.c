@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/base/mistakes.h"
+#include "daemon/base/messages.h"
 #include "daemon/options/warnings.h"
 
 static void test_access(void **state)
@@ -34,13 +34,13 @@ static void test_access(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct flowd_mistakes warnings = {0};
+        struct flowd_messages warnings = {0};
 
         flowd_warnings_access(rows[i].mode, rows[i].group, "p", &warnings);
         assert_int_equal(warnings.count, rows[i].line != NULL);
         if (rows[i].line != NULL)
             assert_string_equal(warnings.lines[0], rows[i].line);
-        flowd_mistakes_fini(&warnings);
+        flowd_messages_fini(&warnings);
     }
 }
 

@@ -18,7 +18,7 @@ static const struct {
     enum flowd_sockops_stage stage;
     int error;
     const char *verifier;
-    struct flowd_surroundings surroundings;
+    struct flowd_bpf_environment environment;
     int result;
     const char *words;
 } cases[] = {
@@ -79,12 +79,12 @@ static void test_reasons(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct flowd_evidence evidence = {{0}, {0}};
+        struct flowd_bpf_log bpf_log = {{0}, {0}};
         struct flowd_error err = {.message = ""};
 
-        strncpy(evidence.verifier, cases[i].verifier, sizeof(evidence.verifier) - 1);
-        assert_int_equal(flowd_sockops_explain(cases[i].stage, cases[i].error, "/cgroup", &evidence,
-                                               &cases[i].surroundings, &err),
+        strncpy(bpf_log.verifier, cases[i].verifier, sizeof(bpf_log.verifier) - 1);
+        assert_int_equal(flowd_sockops_explain(cases[i].stage, cases[i].error, "/cgroup", &bpf_log,
+                                               &cases[i].environment, &err),
                          cases[i].result);
         if (strstr(err.message, cases[i].words) == NULL)
             fail_msg("\"%s\" is not in: %s", cases[i].words, err.message);

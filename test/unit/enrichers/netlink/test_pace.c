@@ -57,7 +57,7 @@ static int open_enricher(void **state)
     assert_non_null(config);
     flowd_options_read(module->options, "", empty, NULL, config, &report);
     json_decref(empty);
-    assert_false(flowd_mistakes_any(&report.mistakes));
+    assert_false(flowd_messages_any(&report.errors));
     assert_int_equal(module->start(&context, config, &enricher, NULL), 0);
     assert_int_equal(flowd_hub_add(context.hub, module, enricher), 0);
     flowd_hub_begin(context.hub);

@@ -48,7 +48,7 @@ static void read_config(const char *path, const char *mode)
     assert_true(flowd_plugin_fifo.config_size <= CONFIG_SIZE_MAX);
     memset(running.config, 0, sizeof(running.config));
     flowd_options_read(flowd_plugin_fifo.options, "", object, NULL, running.config, &report);
-    assert_int_equal(report.mistakes.count, 0);
+    assert_int_equal(report.errors.count, 0);
     json_decref(object);
 }
 

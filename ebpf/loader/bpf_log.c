@@ -3,7 +3,7 @@
  * Collects libbpf's messages while something is loaded, and keeps the lines that tell why it
  * failed. libbpf's handler has no context, so what was heard is this file's own.
  */
-#include "ebpf/loader/evidence.h"
+#include "ebpf/loader/bpf_log.h"
 
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -21,7 +21,7 @@
 /* As much of a verifier's log as helps; the whole may have a hundred thousand lines. */
 #define LINES_LOGGED 40
 
-static struct flowd_evidence heard;
+static struct flowd_bpf_log heard;
 
 static int on_message(enum libbpf_print_level level, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
@@ -46,7 +46,7 @@ static bool says_nothing(const char *line)
 }
 
 /* The last line of the verifier's log that says what is wrong. */
-static void note_verifier(struct flowd_evidence *evidence, const char *log)
+static void note_verifier(struct flowd_bpf_log *bpf_log, const char *log)
 {
     const char *found = "";
     size_t found_length = 0;
@@ -63,34 +63,34 @@ static void note_verifier(struct flowd_evidence *evidence, const char *log)
         }
         log += length;
     }
-    snprintf(evidence->verifier, sizeof(evidence->verifier), "%.*s", (int)found_length, found);
+    snprintf(bpf_log->verifier, sizeof(bpf_log->verifier), "%.*s", (int)found_length, found);
 }
 
-void flowd_evidence_note(struct flowd_evidence *evidence, const char *message)
+void flowd_bpf_log_note(struct flowd_bpf_log *bpf_log, const char *message)
 {
     const char *log = strstr(message, LOG_BEGINS);
 
     if (log != NULL) {
-        if (evidence->verifier[0] == '\0')
-            note_verifier(evidence, log);
+        if (bpf_log->verifier[0] == '\0')
+            note_verifier(bpf_log, log);
         return;
     }
-    if (evidence->warning[0] != '\0' || says_nothing(message))
+    if (bpf_log->warning[0] != '\0' || says_nothing(message))
         return;
     if (begins(message, strlen(message), LIBBPF_PREFIX))
         message += strlen(LIBBPF_PREFIX);
-    snprintf(evidence->warning, sizeof(evidence->warning), "%.*s", (int)strcspn(message, "\n"),
+    snprintf(bpf_log->warning, sizeof(bpf_log->warning), "%.*s", (int)strcspn(message, "\n"),
              message);
 }
 
-bool flowd_evidence_lacks_descriptors(const struct flowd_evidence *evidence, int error, bool few)
+bool flowd_bpf_log_lacks_descriptors(const struct flowd_bpf_log *bpf_log, int error, bool few)
 {
     static const char without_map[] = "wasn't created";
 
     return error == EMFILE || error == ENFILE ||
-           strstr(evidence->warning, "Too many open files") != NULL ||
-           (few && (strstr(evidence->warning, without_map) != NULL ||
-                    strstr(evidence->verifier, without_map) != NULL));
+           strstr(bpf_log->warning, "Too many open files") != NULL ||
+           (few && (strstr(bpf_log->warning, without_map) != NULL ||
+                    strstr(bpf_log->verifier, without_map) != NULL));
 }
 
 /* The last lines, each for itself. */
@@ -122,24 +122,24 @@ static int on_message(enum libbpf_print_level level, const char *format, va_list
     if (length < 0)
         return 0;
     if (level == LIBBPF_WARN)
-        flowd_evidence_note(&heard, message);
+        flowd_bpf_log_note(&heard, message);
     log_lines(message);
     free(message);
     errno = saved;
     return length;
 }
 
-void flowd_evidence_listen(void)
+void flowd_bpf_log_listen(void)
 {
     libbpf_set_print(on_message);
 }
 
-void flowd_evidence_reset(void)
+void flowd_bpf_log_reset(void)
 {
-    heard = (struct flowd_evidence){{0}, {0}};
+    heard = (struct flowd_bpf_log){{0}, {0}};
 }
 
-const struct flowd_evidence *flowd_evidence_heard(void)
+const struct flowd_bpf_log *flowd_bpf_log_heard(void)
 {
     return &heard;
 }

@@ -19,7 +19,7 @@ enum flowd_lockdown {
     FLOWD_LOCKDOWN_CONFIDENTIALITY,
 };
 
-struct flowd_surroundings {
+struct flowd_bpf_environment {
     enum flowd_bpf_call bpf_call;
     bool bpf_in_kernel;  /* the kernel is built with bpf(2) */
     bool user_namespace; /* not the initial one: capabilities don't count for BPF */
@@ -34,10 +34,11 @@ struct flowd_surroundings {
 };
 
 /* Asks the kernel; what can't be asked is taken to be harmless. */
-void flowd_surroundings_read(struct flowd_surroundings *surroundings);
+void flowd_bpf_environment_read(struct flowd_bpf_environment *environment);
 
 /* The parsers, for tests. Texts are what the kernel's files hold, or what its links point to. */
-bool flowd_surroundings_in_user_namespace(const char *link);
-bool flowd_surroundings_has_filter(const char *process_status);
-enum flowd_lockdown flowd_surroundings_lockdown(const char *lockdown);
-void flowd_surroundings_set_release(struct flowd_surroundings *surroundings, const char *release);
+bool flowd_bpf_environment_in_user_namespace(const char *link);
+bool flowd_bpf_environment_has_filter(const char *process_status);
+enum flowd_lockdown flowd_bpf_environment_lockdown(const char *lockdown);
+void flowd_bpf_environment_set_release(struct flowd_bpf_environment *environment,
+                                       const char *release);

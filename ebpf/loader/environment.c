@@ -4,7 +4,7 @@
  * and capabilities, from /proc, /sys and a bpf(2) call that does nothing. What is made of the texts
  * is pure.
  */
-#include "ebpf/loader/surroundings.h"
+#include "ebpf/loader/environment.h"
 
 #include <cap-ng.h>
 #include <errno.h>
@@ -41,19 +41,19 @@ static void read_text(const char *path, char *text, size_t size)
         close(fd);
 }
 
-bool flowd_surroundings_in_user_namespace(const char *link)
+bool flowd_bpf_environment_in_user_namespace(const char *link)
 {
     return link[0] != '\0' && strcmp(link, INITIAL_USER_NAMESPACE) != 0;
 }
 
-bool flowd_surroundings_has_filter(const char *process_status)
+bool flowd_bpf_environment_has_filter(const char *process_status)
 {
     const char *line = strstr(process_status, "\nSeccomp:\t");
 
     return line != NULL && line[strlen("\nSeccomp:\t")] == '2';
 }
 
-enum flowd_lockdown flowd_surroundings_lockdown(const char *lockdown)
+enum flowd_lockdown flowd_bpf_environment_lockdown(const char *lockdown)
 {
     /* All levels stand there, the one in force in brackets. */
     if (strstr(lockdown, "[confidentiality]") != NULL)
@@ -66,19 +66,20 @@ static size_t digits(const char *text)
     return strspn(text, "0123456789");
 }
 
-void flowd_surroundings_set_release(struct flowd_surroundings *surroundings, const char *release)
+void flowd_bpf_environment_set_release(struct flowd_bpf_environment *environment,
+                                       const char *release)
 {
     size_t major = digits(release);
     size_t minor = release[major] == '.' ? digits(release + major + 1) : 0;
     uint64_t numbers[2];
 
-    snprintf(surroundings->release, sizeof(surroundings->release), "%s", release);
-    surroundings->kernel[0] = surroundings->kernel[1] = 0;
+    snprintf(environment->release, sizeof(environment->release), "%s", release);
+    environment->kernel[0] = environment->kernel[1] = 0;
     if (flowd_integer_parse(release, major, 0, UINT_MAX, &numbers[0]) < 0 ||
         flowd_integer_parse(release + major + 1, minor, 0, UINT_MAX, &numbers[1]) < 0)
         return;
-    surroundings->kernel[0] = (unsigned)numbers[0];
-    surroundings->kernel[1] = (unsigned)numbers[1];
+    environment->kernel[0] = (unsigned)numbers[0];
+    environment->kernel[1] = (unsigned)numbers[1];
 }
 
 static enum flowd_bpf_call try_bpf_call(void)
@@ -99,9 +100,9 @@ static bool has_perfmon(void)
            capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 }
 
-void flowd_surroundings_read(struct flowd_surroundings *surroundings)
+void flowd_bpf_environment_read(struct flowd_bpf_environment *environment)
 {
-    struct flowd_surroundings found = {.memlock_bytes = UINT64_MAX};
+    struct flowd_bpf_environment found = {.memlock_bytes = UINT64_MAX};
     char text[STATUS_SIZE];
     struct utsname name;
     struct rlimit limit;
@@ -111,11 +112,11 @@ void flowd_surroundings_read(struct flowd_surroundings *surroundings)
     found.bpf_in_kernel = access(BPF_SETTING, F_OK) == 0;
     length = readlink("/proc/self/ns/user", text, sizeof(text) - 1);
     text[length > 0 ? length : 0] = '\0';
-    found.user_namespace = flowd_surroundings_in_user_namespace(text);
+    found.user_namespace = flowd_bpf_environment_in_user_namespace(text);
     read_text("/proc/self/status", text, sizeof(text));
-    found.seccomp_filter = flowd_surroundings_has_filter(text);
+    found.seccomp_filter = flowd_bpf_environment_has_filter(text);
     read_text("/sys/kernel/security/lockdown", text, sizeof(text));
-    found.lockdown = flowd_surroundings_lockdown(text);
+    found.lockdown = flowd_bpf_environment_lockdown(text);
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         found.memlock_bytes = limit.rlim_cur;
     found.cap_perfmon = has_perfmon();
@@ -123,6 +124,6 @@ void flowd_surroundings_read(struct flowd_surroundings *surroundings)
     found.few_descriptors =
         getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS_FEW;
     if (uname(&name) == 0)
-        flowd_surroundings_set_release(&found, name.release);
-    *surroundings = found;
+        flowd_bpf_environment_set_release(&found, name.release);
+    *environment = found;
 }
