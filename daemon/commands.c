@@ -54,7 +54,7 @@ enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
     struct flowd_error err;
 
     if (configuration == NULL) {
-        flowd_fail(&err, -EINVAL, "NOT RUNNING: %s has mistakes, see flowd check", path_of(line));
+        flowd_fail(&err, EINVAL, "NOT RUNNING: %s has mistakes, see flowd check", path_of(line));
         flowd_service_failed(err.message);
         return FLOWD_EXIT_USAGE;
     }

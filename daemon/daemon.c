@@ -88,7 +88,7 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     daemon->context.sample_period_ms = limits.sample_period_ms;
     daemon->context.registry = flowd_registry_new();
     if (daemon->context.registry == NULL)
-        return flowd_fail(err, ENOMEM, "registry");
+        return flowd_fail_errno(err, ENOMEM, "registry");
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;
@@ -101,12 +101,12 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     daemon->context.hub = flowd_hub_new(daemon->context.loop, table, &limits);
     if (daemon->context.hub == NULL) {
         flowd_flow_table_close(table);
-        return flowd_fail(err, ENOMEM, "hub");
+        return flowd_fail_errno(err, ENOMEM, "hub");
     }
     daemon->table = table;
     daemon->context.liveness = flowd_liveness_new(&daemon->context);
     if (daemon->context.liveness == NULL)
-        return flowd_fail(err, ENOMEM, "liveness");
+        return flowd_fail_errno(err, ENOMEM, "liveness");
     return flowd_flow_reading_run(daemon->context.loop, table, settings->state_dir,
                                   &daemon->stopping, &report, err);
 }
@@ -134,7 +134,8 @@ static int start_module(struct daemon *daemon, const struct flowd_module_setting
     daemon->running.count++;
     if (module->kind != FLOWD_PLUGIN)
         result = flowd_hub_add(daemon->context.hub, module, entry->instance);
-    return result < 0 ? flowd_fail(err, -result, "too many %s", flowd_module_section(module)) : 0;
+    return result < 0 ? flowd_fail_errno(err, -result, "too many %s", flowd_module_section(module))
+                      : 0;
 }
 
 static int start_modules(struct daemon *daemon, enum flowd_module_kind kind,
@@ -170,7 +171,7 @@ static int check_input(const struct daemon *daemon, struct flowd_error *err)
     }
     return missing == NULL
                ? 0
-               : flowd_fail(err, -EPERM,
+               : flowd_fail(err, EPERM,
                             "no plugin could be started, so flowd would never hear of a flow; "
                             "plugins.%s: %s",
                             missing->module->name, missing->failure);
@@ -531,7 +532,7 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     daemon.context.loop = ev_default_loop(EVFLAG_AUTO);
     if (daemon.context.loop == NULL) {
         take_down(&daemon);
-        return flowd_fail(err, -EIO, "no event loop");
+        return flowd_fail(err, EIO, "no event loop");
     }
     flowd_service_init(&daemon.service, &daemon.context, &daemon.running);
     watch_signals(&daemon);

@@ -31,8 +31,8 @@ int flowd_privileges_drop(struct flowd_error *err)
     if (!any_bpf && held_admin)
         capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SYS_ADMIN);
     if (capng_apply(CAPNG_SELECT_CAPS) < 0)
-        return flowd_fail(err, errno, "give up capabilities");
+        return flowd_fail_errno(err, errno, "give up capabilities");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return flowd_fail(err, errno, "set no_new_privs");
+        return flowd_fail_errno(err, errno, "set no_new_privs");
     return 0;
 }

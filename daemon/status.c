@@ -79,7 +79,7 @@ static bool has_input(const struct flowd_running *running)
 int flowd_status_ready(const struct flowd_running *running, struct flowd_error *err)
 {
     if (!running->ready)
-        return flowd_fail(err, -EAGAIN, "flowd is starting or stopping");
+        return flowd_fail(err, EAGAIN, "flowd is starting or stopping");
     for (size_t i = 0; i < running->count; i++) {
         const struct flowd_running_module *entry = &running->modules[i];
         char path[FLOWD_MODULE_PATH_SIZE];
@@ -87,7 +87,7 @@ int flowd_status_ready(const struct flowd_running *running, struct flowd_error *
 
         flowd_module_path(entry->module, path);
         if (entry->instance == NULL)
-            return flowd_fail(err, -EAGAIN, "without %s: %s", path, entry->failure);
+            return flowd_fail(err, EAGAIN, "without %s: %s", path, entry->failure);
         if (entry->module->ready != NULL)
             result = entry->module->ready(entry->instance, err);
         if (result < 0)
@@ -95,10 +95,10 @@ int flowd_status_ready(const struct flowd_running *running, struct flowd_error *
     }
     if (running->few_descriptors)
         return flowd_fail(
-            err, -EAGAIN,
+            err, EAGAIN,
             "too few file descriptors are left for connections: " FLOWD_DESCRIPTORS_REMEDY);
     if (!has_input(running))
-        return flowd_fail(err, -EAGAIN, "there is no plugin that tells of flows");
+        return flowd_fail(err, EAGAIN, "there is no plugin that tells of flows");
     return 0;
 }
 

@@ -40,9 +40,9 @@ static int wait_for(int fd, short events, int64_t deadline, struct flowd_error *
         if (count > 0)
             return 0;
         if (count == 0)
-            return flowd_fail(err, -ETIMEDOUT, "no answer in time");
+            return flowd_fail(err, ETIMEDOUT, "no answer in time");
         if (errno != EINTR)
-            return flowd_fail(err, errno, "poll");
+            return flowd_fail_errno(err, errno, "poll");
     }
 }
 
@@ -53,11 +53,11 @@ static int read_authority(const char *url, char authority[static AUTHORITY_SIZE]
     size_t length;
 
     if (strncmp(url, SCHEME, sizeof(SCHEME) - 1) != 0)
-        return flowd_fail(err, -EINVAL, "%s: wants http://ADDRESS[:PORT]", url);
+        return flowd_fail(err, EINVAL, "%s: wants http://ADDRESS[:PORT]", url);
     url += sizeof(SCHEME) - 1;
     length = strcspn(url, "/");
     if (length == 0 || length >= AUTHORITY_SIZE || (url[length] == '/' && url[length + 1] != '\0'))
-        return flowd_fail(err, -EINVAL, "%s: wants http://ADDRESS[:PORT]", url);
+        return flowd_fail(err, EINVAL, "%s: wants http://ADDRESS[:PORT]", url);
     memcpy(authority, url, length);
     authority[length] = '\0';
     return 0;
@@ -74,8 +74,7 @@ static int address_of_url(const char *authority, struct sockaddr_storage *addres
     if (strncmp(authority, local, name) == 0 && (authority[name] == '\0' || authority[name] == ':'))
         snprintf(numeric, sizeof(numeric), "127.0.0.1%s", authority + name);
     if (flowd_endpoint_parse(numeric, PORT_DEFAULT, address, length) < 0)
-        return flowd_fail(err, -EINVAL, "%s: is neither a numeric address nor localhost",
-                          authority);
+        return flowd_fail(err, EINVAL, "%s: is neither a numeric address nor localhost", authority);
     return 0;
 }
 
@@ -85,7 +84,7 @@ static int address_of_path(const char *path, struct sockaddr_storage *address, s
     struct sockaddr_un local = {.sun_family = AF_UNIX};
 
     if (strlen(path) >= sizeof(local.sun_path))
-        return flowd_fail(err, -ENAMETOOLONG, "%s: too long for a unix socket", path);
+        return flowd_fail(err, ENAMETOOLONG, "%s: too long for a unix socket", path);
     memcpy(local.sun_path, path, strlen(path) + 1);
     *address = (struct sockaddr_storage){0};
     memcpy(address, &local, sizeof(local));
@@ -103,12 +102,12 @@ static int connect_in_time(int fd, const struct sockaddr_storage *address, sockl
     if (connect(fd, (const struct sockaddr *)address, length) == 0)
         return 0;
     if (errno != EINPROGRESS)
-        return flowd_fail(err, errno, "connect");
+        return flowd_fail_errno(err, errno, "connect");
     result = wait_for(fd, POLLOUT, deadline, err);
     if (result < 0)
         return result;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error != 0)
-        return flowd_fail(err, error != 0 ? error : errno, "connect");
+        return flowd_fail_errno(err, error != 0 ? error : errno, "connect");
     return 0;
 }
 
@@ -132,7 +131,7 @@ static int open_connection(const struct client_endpoint *endpoint,
         return result;
     fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return flowd_fail(err, errno, "socket");
+        return flowd_fail_errno(err, errno, "socket");
     result = connect_in_time(fd, &address, length, deadline, err);
     if (result < 0) {
         close(fd);
@@ -160,7 +159,7 @@ static int send_all(int fd, const struct flowd_text *request, int64_t deadline,
         if (errno == EPIPE || errno == ECONNRESET)
             return 0;
         if (errno != EAGAIN && errno != EINTR)
-            return flowd_fail(err, errno, "send");
+            return flowd_fail_errno(err, errno, "send");
         result = wait_for(fd, POLLOUT, deadline, err);
         if (result < 0)
             return result;
@@ -200,11 +199,11 @@ static int receive(int fd, struct exchange *exchange, int64_t deadline, struct f
         if (count < 0 && (errno == EAGAIN || errno == EINTR))
             continue;
         if (count < 0)
-            return flowd_fail(err, errno, "receive");
+            return flowd_fail_errno(err, errno, "receive");
         if (count > 0 && llhttp_execute(&exchange->parser, bytes, (size_t)count) != HPE_OK)
-            return flowd_fail(err, -EPROTO, "the answer is not proper HTTP");
+            return flowd_fail(err, EPROTO, "the answer is not proper HTTP");
         if (count == 0 && (llhttp_finish(&exchange->parser) != HPE_OK || !exchange->complete))
-            return flowd_fail(err, -EPROTO, "the answer ends in the middle");
+            return flowd_fail(err, EPROTO, "the answer ends in the middle");
     }
     return 0;
 }
@@ -243,12 +242,12 @@ int client_request(const struct client_endpoint *endpoint, const char *method, c
     settings.on_message_complete = on_complete;
     llhttp_init(&exchange.parser, HTTP_RESPONSE, &settings);
     compose(&request, method, path, authority, endpoint->token, body);
-    result = flowd_text_failed(&request) ? flowd_fail(err, ENOMEM, "request")
+    result = flowd_text_failed(&request) ? flowd_fail_errno(err, ENOMEM, "request")
                                          : send_all(fd, &request, deadline, err);
     if (result == 0)
         result = receive(fd, &exchange, deadline, err);
     if (result == 0 && flowd_text_failed(answer))
-        result = flowd_fail(err, ENOMEM, "answer");
+        result = flowd_fail_errno(err, ENOMEM, "answer");
     if (result == 0)
         *status = exchange.parser.status_code;
     flowd_text_fini(&request);

@@ -29,9 +29,9 @@ int request_json(const struct client_endpoint *endpoint, const char *method, con
         *out = json_loadb(answer.data != NULL ? answer.data : "", answer.length, JSON_DECODE_ANY,
                           NULL);
         if (*out == NULL)
-            result = flowd_fail(err, -EPROTO, "status %d and no JSON: not flowd's API?", status);
+            result = flowd_fail(err, EPROTO, "status %d and no JSON: not flowd's API?", status);
         else if (status < 200 || status > 299)
-            result = flowd_fail(err, -EREMOTEIO, "%s", reason_of(*out));
+            result = flowd_fail(err, EREMOTEIO, "%s", reason_of(*out));
     }
     flowd_text_fini(&answer);
     return result;

@@ -124,7 +124,7 @@ int screen_open(struct flowd_error *err)
 {
     has_keys = isatty(STDIN_FILENO);
     if (has_keys && tcgetattr(STDIN_FILENO, &before) < 0)
-        return flowd_fail(err, errno, "terminal");
+        return flowd_fail_errno(err, errno, "terminal");
     for (size_t i = 0; i < ENDING_SIGNALS; i++)
         set_handler(ending_signals[i], on_end);
     set_handler(SIGTSTP, on_stop);

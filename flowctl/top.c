@@ -37,7 +37,7 @@ static int take_page(struct top *top, const json_t *page)
         int result = top_rows_take(&top->rows, flow, now_ms);
 
         if (result < 0)
-            return flowd_fail(&top->problem, -result, "a flow of the list");
+            return flowd_fail_errno(&top->problem, -result, "a flow of the list");
     }
     return 0;
 }
@@ -54,7 +54,7 @@ static int fetch_page(struct top *top, char **cursor)
     if (*cursor != NULL)
         flowd_text_printf(&path, "&cursor=%s", *cursor);
     flowd_text_char(&path, '\0');
-    result = flowd_text_failed(&path) ? flowd_fail(&top->problem, ENOMEM, "request")
+    result = flowd_text_failed(&path) ? flowd_fail_errno(&top->problem, ENOMEM, "request")
                                       : request_json(&top->flowctl->endpoint, "GET", path.data,
                                                      NULL, &page, &top->problem);
     flowd_text_fini(&path);
@@ -64,7 +64,7 @@ static int fetch_page(struct top *top, char **cursor)
     next = json_string_value(json_object_get(page, "cursor"));
     *cursor = result == 0 && next != NULL ? strdup(next) : NULL;
     if (result == 0 && next != NULL && *cursor == NULL)
-        result = flowd_fail(&top->problem, ENOMEM, "request");
+        result = flowd_fail_errno(&top->problem, ENOMEM, "request");
     json_decref(page);
     return result;
 }
@@ -80,7 +80,7 @@ static int fetch(struct top *top)
     while (result == 0 && cursor != NULL);
     free(cursor);
     if (result == 0 && top_rows_end(&top->rows, clock_now_ms()) < 0)
-        result = flowd_fail(&top->problem, ENOMEM, "rows");
+        result = flowd_fail_errno(&top->problem, ENOMEM, "rows");
     top->view.problem = result < 0 ? top->problem.message : NULL;
     return result;
 }
@@ -204,7 +204,7 @@ enum flowctl_exit top_run(const struct flowctl *flowctl, const char *name, char 
         if (top.on_screen)
             screen_close();
         if (result < 0 && top.view.problem == NULL)
-            flowd_fail(&top.problem, -result, "output");
+            flowd_fail_errno(&top.problem, -result, "output");
     }
     if (result < 0)
         fprintf(flowctl->errors, "flowctl: %s\n", top.problem.message);

@@ -84,12 +84,12 @@ static int read_collectors(const struct firefly_config *config, struct sockaddr_
     socklen_t length;
 
     if (collectors == NULL)
-        return flowd_fail(err, ENOMEM, "collectors");
+        return flowd_fail_errno(err, ENOMEM, "collectors");
     for (size_t i = 0; i < config->collectors.count; i++) {
         if (flowd_endpoint_parse(config->collectors.items[i], (uint16_t)config->destination_port,
                                  &collectors[i], &length) < 0) {
             free(collectors);
-            return flowd_fail(err, -EINVAL, "collector \"%s\"", config->collectors.items[i]);
+            return flowd_fail(err, EINVAL, "collector \"%s\"", config->collectors.items[i]);
         }
     }
     *out = collectors;
@@ -154,7 +154,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     int result;
 
     if (firefly == NULL)
-        return flowd_fail(err, ENOMEM, "firefly");
+        return flowd_fail_errno(err, ENOMEM, "firefly");
     firefly->context = context;
     firefly->config = config;
     firefly->slot = flowd_hub_next_slot(context->hub);

@@ -80,7 +80,7 @@ int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, void *context
     struct flowd_sender *sender = calloc(1, sizeof(*sender));
 
     if (sender == NULL)
-        return flowd_fail(err, ENOMEM, "UDP sender");
+        return flowd_fail_errno(err, ENOMEM, "UDP sender");
     *sender = (struct flowd_sender){.loop = loop, .done = done, .context = context};
     queue_init(&sender->v4, sender, AF_INET);
     queue_init(&sender->v6, sender, AF_INET6);
@@ -88,7 +88,7 @@ int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, void *context
         int errnum = errno;
 
         free(sender);
-        return flowd_fail(err, errnum, "make a UDP socket");
+        return flowd_fail_errno(err, errnum, "make a UDP socket");
     }
     *out = sender;
     return 0;

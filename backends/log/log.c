@@ -60,7 +60,7 @@ static int open_file(const struct log_config *config, int *out, struct flowd_err
     if (config->path[0] != '\0') {
         fd = open(config->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
         if (fd < 0)
-            return flowd_fail(err, errno, "open %s", config->path);
+            return flowd_fail_errno(err, errno, "open %s", config->path);
     }
     *out = fd;
     return 0;
@@ -96,7 +96,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     struct flow_log *log = calloc(1, sizeof(*log));
 
     if (log == NULL)
-        return flowd_fail(err, ENOMEM, "log");
+        return flowd_fail_errno(err, ENOMEM, "log");
     log->context = context;
     log->config = config;
     log->slot = flowd_hub_next_slot(context->hub);
@@ -331,7 +331,7 @@ static int ready(const void *instance, struct flowd_error *err)
     const struct flow_log *log = instance;
 
     return log->open_error == 0 ? 0
-                                : flowd_fail(err, -EAGAIN, "open %s: %s", log->config->path,
+                                : flowd_fail(err, EAGAIN, "open %s: %s", log->config->path,
                                              strerror(log->open_error));
 }
 

@@ -34,7 +34,7 @@ int marker_attach_init(struct marker_attach *attach, const struct flowd_host *ho
     bool tcx = config->attach != MARKER_ATTACH_TC && kernel_tcx;
 
     if (config->attach == MARKER_ATTACH_TCX && !tcx)
-        return flowd_fail(err, -EOPNOTSUPP,
+        return flowd_fail(err, EOPNOTSUPP,
                           "this kernel has no TCX (Linux 6.6): set attach to \"auto\" or \"tc\"");
     *attach = (struct marker_attach){.host = host,
                                      .program = program,
@@ -197,7 +197,7 @@ static void attach_one(struct marker_attach *attach, struct marker_interface *in
     interface->index = found->index;
     if (!find_link_header(found->type, &interface->link_header)) {
         interface->state = MARKER_INTERFACE_UNSUPPORTED;
-        flowd_fail(&interface->err, -EOPNOTSUPP,
+        flowd_fail(&interface->err, EOPNOTSUPP,
                    "flowd does not know the link header of this type of device (%u)", found->type);
     } else {
         result = marker_hook_attach(attach, interface, &err);
@@ -406,11 +406,11 @@ static const struct marker_interface *first_failed(const struct marker_attach *a
 static int explain_one(const struct marker_interface *interface, struct flowd_error *err)
 {
     if (interface->state == MARKER_INTERFACE_ATTACHED)
-        return flowd_fail(err, -EAGAIN, "interface %s: shadowed by %s", interface->name,
+        return flowd_fail(err, EAGAIN, "interface %s: shadowed by %s", interface->name,
                           interface->place.front.first);
     if (interface->state == MARKER_INTERFACE_WAITING)
-        return flowd_fail(err, -EAGAIN, "interface %s is not there", interface->name);
-    return flowd_fail(err, -EAGAIN, "interface %s: %s", interface->name, interface->err.message);
+        return flowd_fail(err, EAGAIN, "interface %s is not there", interface->name);
+    return flowd_fail(err, EAGAIN, "interface %s: %s", interface->name, interface->err.message);
 }
 
 int marker_attach_ready(const struct marker_attach *attach, struct flowd_error *err)
@@ -422,6 +422,6 @@ int marker_attach_ready(const struct marker_attach *attach, struct flowd_error *
     if (marker_attach_any_seeing(attach))
         return 0;
     if (attach->count == 0)
-        return flowd_fail(err, -EAGAIN, "no interface has a global IPv6 address");
+        return flowd_fail(err, EAGAIN, "no interface has a global IPv6 address");
     return explain_one(&attach->interfaces[0], err);
 }

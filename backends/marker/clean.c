@@ -96,7 +96,7 @@ static int clean_filter(struct cleaning *cleaning, const char *name, int index,
     int result = marker_hook_remove_filter(cleaning->pins, index, true, &qdisc);
 
     if (result < 0)
-        return flowd_fail(err, -result, "interface %s: removing the filter", name);
+        return flowd_fail_errno(err, -result, "interface %s: removing the filter", name);
     if (result > 0)
         flowd_messages_add(cleaning->removed, "filter of interface %s", name);
     if (qdisc)
@@ -112,7 +112,7 @@ static int clean_named_filters(struct cleaning *cleaning, const struct flowd_str
         int result;
 
         if (index == 0)
-            return flowd_fail(err, ENODEV, "interface %s", interfaces->items[i]);
+            return flowd_fail_errno(err, ENODEV, "interface %s", interfaces->items[i]);
         result = clean_filter(cleaning, interfaces->items[i], (int)index, err);
         if (result < 0)
             return result;
@@ -126,7 +126,7 @@ static int clean_all_filters(struct cleaning *cleaning, struct flowd_error *err)
     int result = 0;
 
     if (all == NULL)
-        return flowd_fail(err, errno, "listing interfaces");
+        return flowd_fail_errno(err, errno, "listing interfaces");
     for (const struct if_nameindex *at = all; at->if_index != 0 && result == 0; at++)
         result = clean_filter(cleaning, at->if_name, (int)at->if_index, err);
     if_freenameindex(all);
@@ -142,7 +142,7 @@ int marker_clean(const struct flowd_marker_config *config, const struct flowd_st
 
     for (size_t i = 0; result == 0 && i < interfaces->count; i++)
         if (flowd_link_names_index(interfaces->items[i]) == 0)
-            result = flowd_fail(err, ENODEV, "interface %s", interfaces->items[i]);
+            result = flowd_fail_errno(err, ENODEV, "interface %s", interfaces->items[i]);
     if (result < 0)
         return result;
     marker_program_route_messages();

@@ -286,7 +286,7 @@ int marker_clsact_attach(int program_fd, int index, bool *qdisc_made, struct flo
         return result;
     result = marker_clsact_read(index, &filters);
     if (result < 0)
-        return flowd_fail(err, -result, "listing filters");
+        return flowd_fail_errno(err, -result, "listing filters");
     flowd_bpf_log_reset();
     if (filters.own)
         result = attach_at(program_fd, index, filters.own_priority, filters.own_handle, true);

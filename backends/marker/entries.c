@@ -476,6 +476,6 @@ int marker_entries_ready(const struct marker_entries *entries, struct flowd_erro
 {
     if (!entries->refused_again)
         return 0;
-    return flowd_fail(err, -EAGAIN, "%zu entries of the flow map can't be written: %s",
+    return flowd_fail(err, EAGAIN, "%zu entries of the flow map can't be written: %s",
                       entries->failed.count, explain_refusal(entries->refusal));
 }

@@ -418,7 +418,7 @@ int marker_explain(const struct marker_failure *failure,
 
     say(&words, "%s: %s", stages[failure->stage], reasons[reason].text);
     say_facts(&words, reasons[reason].facts, failure, environment);
-    return flowd_fail(err, -error, "%s", words.text);
+    return flowd_fail(err, error, "%s", words.text);
 }
 
 int marker_explain_here(struct marker_failure failure, struct flowd_error *err)

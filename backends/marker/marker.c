@@ -142,7 +142,7 @@ static void restore_pins(struct marker *marker)
     if (result == 0) {
         result = marker_program_pin(&marker->program, &marker->pins);
         if (result < 0)
-            flowd_fail(&err, -result, "%s", marker->pins.path);
+            flowd_fail_errno(&err, -result, "%s", marker->pins.path);
     }
     if (result == 0)
         flowd_warning("marker", "somebody removed the pins in %s; pinned again", marker->pins.path);
@@ -279,7 +279,7 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
             marker_entries_init(&marker->entries, marker->context->hub, marker->context->host,
                                 marker->program.flows_fd, marker->program.shared,
                                 config->match_source, marker_config_experiment_max(config)) < 0)
-            result = flowd_fail(err, ENOMEM, "index of marks");
+            result = flowd_fail_errno(err, ENOMEM, "index of marks");
         if (result < 0)
             marker_program_close(&marker->program);
     }
@@ -326,7 +326,7 @@ static int marker_start(const struct flowd_context *context, const void *config,
     int result;
 
     if (marker == NULL)
-        return flowd_fail(err, ENOMEM, "marker");
+        return flowd_fail_errno(err, ENOMEM, "marker");
     marker->context = context;
     marker->config = config;
     marker_program_route_messages();
@@ -340,7 +340,7 @@ static int marker_start(const struct flowd_context *context, const void *config,
         close_kernel_side(marker);
         free(marker->sweep);
         free(marker);
-        return flowd_fail(err, ENOMEM, "marker");
+        return flowd_fail_errno(err, ENOMEM, "marker");
     }
     if (marker->pins.path == NULL)
         warn_without_pins(config);
@@ -415,8 +415,8 @@ static int marker_accept(void *instance, const struct flowd_event *event, struct
     const struct marker *marker = instance;
 
     if (event->experiment > marker->entries.experiment_max)
-        return flowd_fail(err, -ERANGE, "experiment: %u does not fit a flow label (0-%u)",
-                          event->experiment, marker->entries.experiment_max);
+        return flowd_fail_field(err, ERANGE, "experiment", "%u does not fit a flow label (0-%u)",
+                                event->experiment, marker->entries.experiment_max);
     return 0;
 }
 
@@ -501,7 +501,7 @@ static int marker_ready(const void *instance, struct flowd_error *err)
     const struct marker *marker = instance;
     int result = marker->published
                      ? marker_entries_ready(&marker->entries, err)
-                     : flowd_fail(err, -EAGAIN, "flows of an earlier run are being restored");
+                     : flowd_fail(err, EAGAIN, "flows of an earlier run are being restored");
 
     return result < 0 ? result : marker_attach_ready(&marker->attach, err);
 }

@@ -71,10 +71,11 @@ static int make_directories(const char *path, struct flowd_error *err)
             continue;
         *at = '\0';
         if (mkdir(partial, 0700) < 0 && errno != EEXIST)
-            return flowd_fail(err, errno,
-                              "mkdir %s (pinPath must be on a BPF file system that can be written: "
-                              "remount it, or set another pinPath)",
-                              partial);
+            return flowd_fail_errno(
+                err, errno,
+                "mkdir %s (pinPath must be on a BPF file system that can be written: "
+                "remount it, or set another pinPath)",
+                partial);
         *at = end;
         if (end == '\0')
             return 0;
@@ -104,21 +105,21 @@ static int open_locked(const char *path, enum marker_pins_mode mode, struct flow
         }
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0)
-            return flowd_fail(err, errno, "%s", path);
+            return flowd_fail_errno(err, errno, "%s", path);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
             int error = errno;
 
             close(fd);
             if (error == EWOULDBLOCK)
-                return flowd_fail(err, -EBUSY, "another flowd is running and holds %s (pinPath)",
+                return flowd_fail(err, EBUSY, "another flowd is running and holds %s (pinPath)",
                                   path);
-            return flowd_fail(err, error, "lock %s", path);
+            return flowd_fail_errno(err, error, "lock %s", path);
         }
         if (still_there(fd, path))
             return fd;
         close(fd);
     }
-    return flowd_fail(err, -EBUSY, "%s (pinPath) is removed as fast as it is made", path);
+    return flowd_fail(err, EBUSY, "%s (pinPath) is removed as fast as it is made", path);
 }
 
 void marker_pins_close(struct marker_pins *pins)
@@ -356,10 +357,10 @@ int marker_pins_open(struct marker_pins *pins, const char *path, enum marker_pin
     if (!marker_pins_possible(path))
         return 0;
     if (mode == MARKER_PINS_EXISTING && access(path, F_OK) < 0)
-        return errno == ENOENT ? 0 : flowd_fail(err, errno, "%s", path);
+        return errno == ENOENT ? 0 : flowd_fail_errno(err, errno, "%s", path);
     copy = strdup(path);
     if (copy == NULL)
-        return flowd_fail(err, ENOMEM, "%s", path);
+        return flowd_fail_errno(err, ENOMEM, "%s", path);
     fd = open_locked(path, mode, err);
     if (fd < 0) {
         free(copy);

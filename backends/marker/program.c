@@ -51,7 +51,7 @@ int marker_program_check_privileges(struct flowd_error *err)
     net = capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN);
     if (bpf && net)
         return 0;
-    return flowd_fail(err, -EPERM,
+    return flowd_fail(err, EPERM,
                       "marking packets needs CAP_BPF (before Linux 5.8: CAP_SYS_ADMIN) and "
                       "CAP_NET_ADMIN; missing: %s%s%s; start flowd as root, or give them to it "
                       "(systemd: AmbientCapabilities, container: --cap-add)",
@@ -306,13 +306,13 @@ static int open_object(struct object *object, const struct marker_program_settin
     if (!path_mtu) {
         object->btf = make_empty_btf();
         if (object->btf < 0)
-            return flowd_fail(err, -object->btf, "BTF for the BPF object");
+            return flowd_fail_errno(err, -object->btf, "BTF for the BPF object");
         snprintf(path, sizeof(path), "/proc/self/fd/%d", object->btf);
         options.btf_custom_path = path;
     }
     object->skeleton = marker_bpf__open_opts(&options);
     if (object->skeleton == NULL)
-        return flowd_fail(err, errno, "opening the BPF object");
+        return flowd_fail_errno(err, errno, "opening the BPF object");
     set_up(object->skeleton, settings, path_mtu);
     object->chosen = choose(object->skeleton, settings);
     bpf_object__for_each_program(program, object->skeleton->obj) bpf_program__set_autoload(

@@ -49,7 +49,7 @@ int marker_watch_open(struct marker_watch *watch, struct ev_loop *loop, struct f
     watch->loop = loop;
     watch->socket = nl_socket_alloc();
     if (watch->socket == NULL)
-        return flowd_fail(err, ENOMEM, "rtnetlink");
+        return flowd_fail_errno(err, ENOMEM, "rtnetlink");
     nl_socket_disable_seq_check(watch->socket);
     nl_socket_modify_cb(watch->socket, NL_CB_VALID, NL_CB_CUSTOM, on_message, watch);
     result = nl_connect(watch->socket, NETLINK_ROUTE);
@@ -60,7 +60,7 @@ int marker_watch_open(struct marker_watch *watch, struct ev_loop *loop, struct f
     if (result < 0) {
         nl_socket_free(watch->socket);
         watch->socket = NULL;
-        return flowd_fail(err, -EIO, "rtnetlink: %s", nl_geterror(result));
+        return flowd_fail(err, EIO, "rtnetlink: %s", nl_geterror(result));
     }
     ev_io_init(&watch->readable, on_readable, nl_socket_get_fd(watch->socket), EV_READ);
     watch->readable.data = watch;

@@ -61,7 +61,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     int result;
 
     if (prometheus == NULL)
-        return flowd_fail(err, ENOMEM, "prometheus");
+        return flowd_fail_errno(err, ENOMEM, "prometheus");
     prometheus->context = context;
     prometheus->config = settings;
     prometheus->slot = flowd_hub_next_slot(context->hub);

@@ -28,21 +28,50 @@ static void append(struct flowd_error *err, int length, const char *words)
 
 int flowd_fail(struct flowd_error *err, int errnum, const char *format, ...)
 {
-    int result = errnum > 0 ? -errnum : errnum;
+    va_list arguments;
+
+    if (err == NULL)
+        return -errnum;
+    err->field = NULL;
+    va_start(arguments, format);
+    (void)vsnprintf(err->message, sizeof(err->message), format, arguments);
+    va_end(arguments);
+    return -errnum;
+}
+
+int flowd_fail_errno(struct flowd_error *err, int errnum, const char *format, ...)
+{
+    char text[96];
     va_list arguments;
     int length;
 
     if (err == NULL)
-        return result;
+        return -errnum;
+    err->field = NULL;
     va_start(arguments, format);
     length = vsnprintf(err->message, sizeof(err->message), format, arguments);
     va_end(arguments);
-    if (errnum > 0) {
-        char text[96];
+    append(err, length, strerror_r(errnum, text, sizeof(text)));
+    return -errnum;
+}
 
-        append(err, length, strerror_r(errnum, text, sizeof(text)));
-    }
-    return result;
+int flowd_fail_field(struct flowd_error *err, int errnum, const char *field, const char *format,
+                     ...)
+{
+    va_list arguments;
+    int length;
+
+    if (err == NULL)
+        return -errnum;
+    err->field = field;
+    length = snprintf(err->message, sizeof(err->message), "%s: ", field);
+    if (length < 0 || (size_t)length >= sizeof(err->message))
+        return -errnum;
+    va_start(arguments, format);
+    (void)vsnprintf(err->message + length, sizeof(err->message) - (size_t)length, format,
+                    arguments);
+    va_end(arguments);
+    return -errnum;
 }
 
 int flowd_error_wrap(struct flowd_error *err, int result, const char *format, ...)

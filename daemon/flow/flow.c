@@ -42,17 +42,17 @@ static int check_application(const struct flowd_event *event, struct flowd_error
     if (event->application == NULL)
         return 0;
     if (event->application_length >= FLOWD_APPLICATION_SIZE)
-        return flowd_fail(err, -ERANGE, "application: %zu bytes are more than %d",
-                          event->application_length, FLOWD_APPLICATION_SIZE - 1);
+        return flowd_fail_field(err, ERANGE, "application", "%zu bytes are more than %d",
+                                event->application_length, FLOWD_APPLICATION_SIZE - 1);
     if (!flowd_text_is_utf8(event->application, event->application_length))
-        return flowd_fail(err, -EINVAL, "application: not UTF-8");
+        return flowd_fail_field(err, EINVAL, "application", "not UTF-8");
     for (size_t i = 0; i < event->application_length; i++) {
         unsigned char byte = (unsigned char)event->application[i];
 
         /* U+0080 to U+009F are control characters too; in UTF-8 they begin with 0xc2. */
         if (byte < 0x20 || byte == 0x7f ||
             (byte == 0xc2 && (unsigned char)event->application[i + 1] < 0xa0))
-            return flowd_fail(err, -EINVAL, "application: has a control character");
+            return flowd_fail_field(err, EINVAL, "application", "has a control character");
     }
     return 0;
 }
@@ -70,21 +70,22 @@ int flowd_event_check(const struct flowd_event *event, struct flowd_error *err)
     const struct flowd_flow_key *key = &event->key;
 
     if (key->family != AF_INET && key->family != AF_INET6)
-        return flowd_fail(err, -EINVAL, "family: neither IPv4 nor IPv6");
+        return flowd_fail(err, EINVAL, "family: neither IPv4 nor IPv6");
     if (!is_plain(key, &key->src) || !is_plain(key, &key->dst))
-        return flowd_fail(err, -EINVAL, "family: the addresses are longer than IPv4's");
+        return flowd_fail(err, EINVAL, "family: the addresses are longer than IPv4's");
     if (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP)
-        return flowd_fail(err, -EINVAL, "protocol: %u is neither tcp nor udp", key->protocol);
+        return flowd_fail_field(err, EINVAL, "protocol", "%u is neither tcp nor udp",
+                                key->protocol);
     if (key->src_port == 0)
-        return flowd_fail(err, -ERANGE, "srcPort: 0 is not in 1-65535");
+        return flowd_fail_field(err, ERANGE, "srcPort", "0 is not in 1-65535");
     if (key->dst_port == 0)
-        return flowd_fail(err, -ERANGE, "dstPort: 0 is not in 1-65535");
+        return flowd_fail_field(err, ERANGE, "dstPort", "0 is not in 1-65535");
     if (event->experiment > FLOWD_EXPERIMENT_MAX)
-        return flowd_fail(err, -ERANGE, "experiment: %u is not in 0-%d", event->experiment,
-                          FLOWD_EXPERIMENT_MAX);
+        return flowd_fail_field(err, ERANGE, "experiment", "%u is not in 0-%d", event->experiment,
+                                FLOWD_EXPERIMENT_MAX);
     if (event->activity > FLOWD_ACTIVITY_MAX)
-        return flowd_fail(err, -ERANGE, "activity: %u is not in 0-%d", event->activity,
-                          FLOWD_ACTIVITY_MAX);
+        return flowd_fail_field(err, ERANGE, "activity", "%u is not in 0-%d", event->activity,
+                                FLOWD_ACTIVITY_MAX);
     return check_application(event, err);
 }
 

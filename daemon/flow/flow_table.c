@@ -307,7 +307,7 @@ int flowd_flow_table_read(struct flowd_flow_table *table, size_t count,
         reading->ordering = true;
         result = flowd_age_order_begin(&reading->order);
     }
-    return result < 0 ? flowd_fail(err, -result, "read the flows of the state file") : 1;
+    return result < 0 ? flowd_fail_errno(err, -result, "read the flows of the state file") : 1;
 }
 
 int flowd_flow_table_open_unread(const char *directory, size_t flows_max,
@@ -319,12 +319,12 @@ int flowd_flow_table_open_unread(const char *directory, size_t flows_max,
 
     *report = (struct flowd_flow_table_report){0};
     if (table == NULL)
-        return flowd_fail(err, ENOMEM, "flow table");
+        return flowd_fail_errno(err, ENOMEM, "flow table");
     table->flows_max = flows_max;
     result = flowd_flow_index_init(&table->index, sizeof(struct flowd_flow));
     if (result < 0) {
         free(table);
-        return flowd_fail(err, -result, "flow table");
+        return flowd_fail_errno(err, -result, "flow table");
     }
     result = flowd_state_file_open(&table->file, directory, report, err);
     if (result < 0) {

@@ -247,15 +247,15 @@ int flowd_registry_read(struct flowd_registry *registry, const char *text, size_
     int result;
 
     if (root == NULL)
-        return flowd_fail(err, -EINVAL, "line %d, column %d: %s", error.line, error.column,
+        return flowd_fail(err, EINVAL, "line %d, column %d: %s", error.line, error.column,
                           error.text);
     experiments = json_object_get(root, "experiments");
     if (!json_is_array(experiments))
-        result = flowd_fail(err, -EINVAL, "no array \"experiments\": not a SciTags registry");
+        result = flowd_fail(err, EINVAL, "no array \"experiments\": not a SciTags registry");
     else if ((result = read_experiments(&fresh, experiments, skipped)) < 0)
-        flowd_fail(err, -result, "reading it");
+        flowd_fail_errno(err, -result, "reading it");
     else if (fresh.experiments == 0 && json_array_size(experiments) > 0)
-        result = flowd_fail(err, -EINVAL, "no experiment in it has a name and a number");
+        result = flowd_fail(err, EINVAL, "no experiment in it has a name and a number");
     json_decref(root);
     if (result < 0) {
         clear(&fresh);
@@ -377,19 +377,19 @@ int flowd_registry_read_experiment(const struct flowd_registry *registry, const 
         return 0;
     }
     if (result == -ERANGE)
-        return flowd_fail(err, result, "experiment: %.*s is not in 0-%d", shown(len), text,
-                          FLOWD_EXPERIMENT_MAX);
+        return flowd_fail_field(err, -result, "experiment", "%.*s is not in 0-%d", shown(len), text,
+                                FLOWD_EXPERIMENT_MAX);
     result = flowd_registry_experiment(registry, text, len, experiment);
     if (result == 0)
         return 0;
     if (result == -ENOTUNIQ)
-        return flowd_fail(err, result,
-                          "experiment: \"%.*s\" is the name of several in the registry: give the "
-                          "number, or the name as it stands there",
-                          shown(len), text);
-    return flowd_fail(err, -ENOENT, "experiment: \"%.*s\" is no number%s", shown(len), text,
-                      registry->experiments > 0 ? " and no name in the registry"
-                                                : ", and no registry is loaded");
+        return flowd_fail_field(err, -result, "experiment",
+                                "\"%.*s\" is the name of several in the registry: give the "
+                                "number, or the name as it stands there",
+                                shown(len), text);
+    return flowd_fail_field(err, ENOENT, "experiment", "\"%.*s\" is no number%s", shown(len), text,
+                            registry->experiments > 0 ? " and no name in the registry"
+                                                      : ", and no registry is loaded");
 }
 
 int flowd_registry_read_activity(const struct flowd_registry *registry, uint16_t experiment,
@@ -404,17 +404,17 @@ int flowd_registry_read_activity(const struct flowd_registry *registry, uint16_t
         return 0;
     }
     if (result == -ERANGE)
-        return flowd_fail(err, result, "activity: %.*s is not in 0-%d", shown(len), text,
-                          FLOWD_ACTIVITY_MAX);
+        return flowd_fail_field(err, -result, "activity", "%.*s is not in 0-%d", shown(len), text,
+                                FLOWD_ACTIVITY_MAX);
     result = flowd_registry_activity(registry, experiment, text, len, activity);
     if (result == 0)
         return 0;
     if (result == -ENOTUNIQ)
-        return flowd_fail(err, result,
-                          "activity: \"%.*s\" is the name of several of this experiment: give the "
-                          "number, or the name as it stands in the registry",
-                          shown(len), text);
-    return flowd_fail(err, -ENOENT, "activity: \"%.*s\" is no number%s", shown(len), text,
-                      registry->experiments > 0 ? " and no activity of this experiment"
-                                                : ", and no registry is loaded");
+        return flowd_fail_field(err, -result, "activity",
+                                "\"%.*s\" is the name of several of this experiment: give the "
+                                "number, or the name as it stands in the registry",
+                                shown(len), text);
+    return flowd_fail_field(err, ENOENT, "activity", "\"%.*s\" is no number%s", shown(len), text,
+                            registry->experiments > 0 ? " and no activity of this experiment"
+                                                      : ", and no registry is loaded");
 }

@@ -31,18 +31,18 @@ static int read_open(int fd, struct content *content, struct flowd_error *err)
     ssize_t count = 0;
 
     if (fstat(fd, &status) < 0)
-        return flowd_fail(err, errno, "read it");
+        return flowd_fail_errno(err, errno, "read it");
     if (!S_ISREG(status.st_mode) || status.st_size > SIZE_MAX_BYTES)
-        return flowd_fail(err, -EINVAL, "is no file, or one of more than %d MiB",
+        return flowd_fail(err, EINVAL, "is no file, or one of more than %d MiB",
                           SIZE_MAX_BYTES >> 20);
     content->data = malloc((size_t)status.st_size + 1);
     if (content->data == NULL)
-        return flowd_fail(err, ENOMEM, "read it");
+        return flowd_fail_errno(err, ENOMEM, "read it");
     while (content->size < (size_t)status.st_size &&
            (count = read(fd, content->data + content->size,
                          (size_t)status.st_size - content->size)) > 0)
         content->size += (size_t)count;
-    return count < 0 ? flowd_fail(err, errno, "read it") : 0;
+    return count < 0 ? flowd_fail_errno(err, errno, "read it") : 0;
 }
 
 static int read_content(const char *path, struct content *content, struct flowd_error *err)
@@ -52,7 +52,7 @@ static int read_content(const char *path, struct content *content, struct flowd_
 
     *content = (struct content){0};
     if (fd < 0)
-        return flowd_fail(err, errno, "registry %s", path);
+        return flowd_fail_errno(err, errno, "registry %s", path);
     result = read_open(fd, content, err);
     close(fd);
     return result < 0 ? flowd_error_wrap(err, result, "registry %s", path) : 0;
@@ -133,7 +133,7 @@ static void keep_copy(const char *state_dir, const struct content *content)
         struct flowd_error err;
 
         (void)unlink(fresh);
-        flowd_fail(&err, -result, "the registry can't be copied to %s", path);
+        flowd_fail_errno(&err, -result, "the registry can't be copied to %s", path);
         flowd_warning("registry", "%s", err.message);
     }
 }

@@ -77,7 +77,7 @@ int flowd_state_file_map(struct flowd_state_file *file, struct flowd_error *err)
         mmap(NULL, MAPPING_SIZE, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, file->fd, 0);
     if (file->mapping == MAP_FAILED) {
         file->mapping = NULL;
-        return flowd_fail(err, errno, "map the state file");
+        return flowd_fail_errno(err, errno, "map the state file");
     }
     file->records = (struct flowd_flow *)((char *)file->mapping + HEADER_SIZE);
     return 0;
@@ -90,10 +90,10 @@ static int begin(struct flowd_state_file *file, const struct flowd_boot *boot,
     int result;
 
     if (file->fd >= 0 && ftruncate(file->fd, 0) < 0)
-        return flowd_fail(err, errno, "empty the state file");
+        return flowd_fail_errno(err, errno, "empty the state file");
     result = allocate(file, 0);
     if (result < 0)
-        return flowd_fail(err, -result, "make room for the state file");
+        return flowd_fail_errno(err, -result, "make room for the state file");
     file->seed = flowd_flow_record_seed(boot->id);
     file->doubt = NULL;
     flowd_state_header_write(file->mapping, boot);
@@ -106,14 +106,14 @@ static int make_directory(const char *directory, struct flowd_error *err)
     size_t length = strlen(directory);
 
     if (length >= sizeof(path))
-        return flowd_fail(err, ENAMETOOLONG, "stateDir %.64s...", directory);
+        return flowd_fail_errno(err, ENAMETOOLONG, "stateDir %.64s...", directory);
     for (size_t i = 1; i <= length; i++) {
         if (directory[i] != '/' && directory[i] != '\0')
             continue;
         memcpy(path, directory, i);
         path[i] = '\0';
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
-            return flowd_fail(err, errno, "make stateDir %s", path);
+            return flowd_fail_errno(err, errno, "make stateDir %s", path);
     }
     return 0;
 }
@@ -129,16 +129,17 @@ static int lock(const char *directory, int directory_fd, int fd, struct flowd_er
     struct stat opened, named;
 
     if (fstat(fd, &opened) < 0)
-        return flowd_fail(err, errno, "look at %s/%s", directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "look at %s/%s", directory, FILE_NAME);
     if (!S_ISREG(opened.st_mode))
-        return flowd_fail(err, -EINVAL, "%s/%s is not a file", directory, FILE_NAME);
+        return flowd_fail(err, EINVAL, "%s/%s is not a file", directory, FILE_NAME);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? flowd_fail(err, -EBUSY, "another flowd is using it")
-                                    : flowd_fail(err, errno, "lock %s/%s", directory, FILE_NAME);
+        return errno == EWOULDBLOCK
+                   ? flowd_fail(err, EBUSY, "another flowd is using it")
+                   : flowd_fail_errno(err, errno, "lock %s/%s", directory, FILE_NAME);
     /* Another flowd may have put a new file in its place between the opening and the lock. */
     if (fstatat(directory_fd, FILE_NAME, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
         !is_same_file(&opened, &named))
-        return flowd_fail(err, -EBUSY, "another flowd is using it");
+        return flowd_fail(err, EBUSY, "another flowd is using it");
     return 0;
 }
 
@@ -158,7 +159,7 @@ static int open_locked(const char *directory, int directory_fd, int *out, bool *
         fd = openat(directory_fd, FILE_NAME, flags | O_CREAT, 0600);
 
     if (fd < 0)
-        return flowd_fail(err, errno, "open %s/%s", directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "open %s/%s", directory, FILE_NAME);
     result = lock(directory, directory_fd, fd, err);
     if (result < 0) {
         close(fd);
@@ -198,7 +199,7 @@ static int replace(struct flowd_state_file *file, int directory_fd, const struct
     int fresh, result;
 
     if (renameat(directory_fd, FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
-        return flowd_fail(err, errno, "rename %s/%s", file->directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "rename %s/%s", file->directory, FILE_NAME);
     result = open_locked(file->directory, directory_fd, &fresh, &made, err);
     if (result < 0)
         return result;
@@ -229,7 +230,7 @@ static int upgrade(struct flowd_state_file *file, int directory_fd, const struct
     if (result < 0)
         return result;
     if (renameat(directory_fd, UPGRADE_NAME, directory_fd, FILE_NAME) < 0) {
-        result = flowd_fail(err, errno, "rename %s/%s", file->directory, UPGRADE_NAME);
+        result = flowd_fail_errno(err, errno, "rename %s/%s", file->directory, UPGRADE_NAME);
         flowd_state_file_close(&fresh);
         return result;
     }
@@ -283,7 +284,7 @@ static int take_over(struct flowd_state_file *file, int directory_fd, bool made,
 
     flowd_boot_read(&boot);
     if (fstat(file->fd, &status) < 0)
-        return flowd_fail(err, errno, "look at %s/%s", file->directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "look at %s/%s", file->directory, FILE_NAME);
     if (status.st_size == 0) {
         if (!made)
             snprintf(report->set_aside, sizeof(report->set_aside), "state file %s/%s: it is empty",
@@ -332,7 +333,7 @@ static int open_directory(const char *directory, struct flowd_error *err)
 {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    return fd >= 0 ? fd : flowd_fail(err, errno, "open stateDir %s", directory);
+    return fd >= 0 ? fd : flowd_fail_errno(err, errno, "open stateDir %s", directory);
 }
 
 int flowd_state_file_open(struct flowd_state_file *file, const char *directory,
@@ -354,7 +355,7 @@ int flowd_state_file_open(struct flowd_state_file *file, const char *directory,
         return directory_fd;
     file->directory = strdup(directory);
     result = file->directory != NULL ? open_in(file, directory_fd, report, err)
-                                     : flowd_fail(err, ENOMEM, "open it");
+                                     : flowd_fail_errno(err, ENOMEM, "open it");
     close(directory_fd);
     if (result < 0)
         flowd_state_file_close(file);
@@ -403,13 +404,14 @@ int flowd_state_file_settle(struct flowd_state_file *file, size_t used, size_t l
     if (capacity > file->capacity)
         capacity = file->capacity;
     if (fstat(file->fd, &status) < 0)
-        return flowd_fail(err, errno, "look at %s/%s", file->directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "look at %s/%s", file->directory, FILE_NAME);
     /* What is cut off is free; a flow that comes finds zeroes there. */
     if (status.st_size > size_for(capacity) && ftruncate(file->fd, size_for(capacity)) < 0)
-        return flowd_fail(err, errno, "cut %s/%s", file->directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "cut %s/%s", file->directory, FILE_NAME);
     result = allocate(file, capacity);
-    return result < 0 ? flowd_fail(err, -result, "make room for %s/%s", file->directory, FILE_NAME)
-                      : 0;
+    return result < 0
+               ? flowd_fail_errno(err, -result, "make room for %s/%s", file->directory, FILE_NAME)
+               : 0;
 }
 
 /* Copies the mapping into a new file and maps that in its place: the address stays. */
@@ -419,17 +421,17 @@ static int move_to(struct flowd_state_file *file, int fd, struct flowd_error *er
     int result = posix_fallocate(fd, 0, (off_t)size);
 
     if (result != 0)
-        return flowd_fail(err, result, "make room for the state file");
+        return flowd_fail_errno(err, result, "make room for the state file");
     for (size_t done = 0; done < size;) {
         ssize_t count = pwrite(fd, (char *)file->mapping + done, size - done, (off_t)done);
 
         if (count < 0)
-            return flowd_fail(err, errno, "write the state file");
+            return flowd_fail_errno(err, errno, "write the state file");
         done += (size_t)count;
     }
     if (mmap(file->mapping, MAPPING_SIZE, PROT_READ | PROT_WRITE,
              MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED)
-        return flowd_fail(err, errno, "map the state file");
+        return flowd_fail_errno(err, errno, "map the state file");
     close(file->fd);
     file->fd = fd;
     return 0;
@@ -462,12 +464,12 @@ static int open_anew(const char *directory, int directory_fd, int *fd, bool *rep
     stranger_fd = *fd;
     *fd = -1;
     if (renameat(directory_fd, FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
-        result =
-            flowd_fail(err, errno, "%s/%s is somebody else's; rename it", directory, FILE_NAME);
+        result = flowd_fail_errno(err, errno, "%s/%s is somebody else's; rename it", directory,
+                                  FILE_NAME);
     else
         result = open_locked(directory, directory_fd, fd, &made, err);
     if (result == 0 && !made) {
-        result = flowd_fail(err, -EEXIST, "%s/%s is somebody else's", directory, FILE_NAME);
+        result = flowd_fail(err, EEXIST, "%s/%s is somebody else's", directory, FILE_NAME);
         close(*fd);
         *fd = -1;
     }
@@ -515,7 +517,8 @@ int flowd_state_file_in_use(const char *directory, struct flowd_error *err)
         close(fd);
     if (directory_fd >= 0)
         close(directory_fd);
-    return result < 0 ? flowd_fail(err, -result, "look at %s/%s", directory, FILE_NAME) : result;
+    return result < 0 ? flowd_fail_errno(err, -result, "look at %s/%s", directory, FILE_NAME)
+                      : result;
 }
 
 void flowd_state_file_close(struct flowd_state_file *file)

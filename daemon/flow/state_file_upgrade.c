@@ -58,9 +58,9 @@ int flowd_state_file_upgrade(const struct flowd_state_file *file, int directory_
     int result;
 
     if (fresh.fd < 0)
-        return flowd_fail(err, errno, "open %s", name);
+        return flowd_fail_errno(err, errno, "open %s", name);
     if (flock(fresh.fd, LOCK_EX | LOCK_NB) < 0 || ftruncate(fresh.fd, 0) < 0) {
-        result = flowd_fail(err, errno, "empty %s", name);
+        result = flowd_fail_errno(err, errno, "empty %s", name);
         close(fresh.fd);
         return result;
     }
@@ -71,7 +71,7 @@ int flowd_state_file_upgrade(const struct flowd_state_file *file, int directory_
         /* One at least: the header, too, has its room from that. */
         result = flowd_state_file_grow(&fresh, used > 0 ? used : 1);
         if (result < 0)
-            flowd_fail(err, -result, "make room for %s", name);
+            flowd_fail_errno(err, -result, "make room for %s", name);
     }
     if (result < 0) {
         flowd_state_file_close(&fresh);

@@ -40,7 +40,7 @@ int flowd_http_listener_name(const char *address, uint16_t port, char *name, siz
     char text[FLOWD_ENDPOINT_SIZE];
 
     if (flowd_address_parse(address, strlen(address), &parsed) != 0)
-        return flowd_fail(err, -EINVAL, "\"%s\" is not a numeric address", address);
+        return flowd_fail(err, EINVAL, "\"%s\" is not a numeric address", address);
     flowd_endpoint_make(parsed.family, &parsed.addr, port, &endpoint);
     flowd_endpoint_format(&endpoint, text);
     snprintf(name, size, "%s", text);
@@ -60,19 +60,19 @@ int flowd_http_listener_open(const char *address, uint16_t port, char *name, siz
     int fd;
 
     if (flowd_address_parse(address, strlen(address), &parsed) != 0)
-        return flowd_fail(err, -EINVAL, "\"%s\" is not a numeric address", address);
+        return flowd_fail(err, EINVAL, "\"%s\" is not a numeric address", address);
     length = flowd_endpoint_make(parsed.family, &parsed.addr, port, &endpoint);
     flowd_endpoint_format(&endpoint, text);
     fd = open_socket(parsed.family);
     if (fd < 0)
-        return flowd_fail(err, -fd, "open a socket for %s", text);
+        return flowd_fail_errno(err, -fd, "open a socket for %s", text);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (parsed.family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     result = bind_and_listen(fd, (const struct sockaddr *)&endpoint, length);
     if (result != 0) {
         close(fd);
-        return flowd_fail(err, -result, "listen on %s", text);
+        return flowd_fail_errno(err, -result, "listen on %s", text);
     }
     snprintf(name, size, "%s", text);
     return fd;
@@ -86,19 +86,19 @@ static int clear_stale(const char *path, const struct sockaddr_un *address, stru
     int result;
 
     if (lstat(path, &found) != 0)
-        return errno == ENOENT ? 0 : flowd_fail(err, errno, "%s", path);
+        return errno == ENOENT ? 0 : flowd_fail_errno(err, errno, "%s", path);
     if (!S_ISSOCK(found.st_mode))
-        return flowd_fail(err, -EEXIST, "%s is there and is not a socket; it is left alone", path);
+        return flowd_fail(err, EEXIST, "%s is there and is not a socket; it is left alone", path);
     fd = open_socket(AF_UNIX);
     if (fd < 0)
-        return flowd_fail(err, -fd, "open a socket for %s", path);
+        return flowd_fail_errno(err, -fd, "open a socket for %s", path);
     result = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : errno;
     close(fd);
     if (result != ECONNREFUSED)
-        return flowd_fail(err, result == 0 || result == EAGAIN ? EADDRINUSE : result,
-                          "listen on %s", path);
+        return flowd_fail_errno(err, result == 0 || result == EAGAIN ? EADDRINUSE : result,
+                                "listen on %s", path);
     if (unlink(path) != 0 && errno != ENOENT)
-        return flowd_fail(err, errno, "remove the stale socket %s", path);
+        return flowd_fail_errno(err, errno, "remove the stale socket %s", path);
     return 0;
 }
 
@@ -108,18 +108,18 @@ static int set_access(const char *path, mode_t mode, const char *group, struct f
         const struct group *entry = getgrnam(group);
 
         if (entry == NULL)
-            return flowd_fail(err, -ENOENT, "there is no group \"%s\"", group);
+            return flowd_fail(err, ENOENT, "there is no group \"%s\"", group);
         if (lchown(path, (uid_t)-1, entry->gr_gid) != 0)
             return errno == EPERM
-                       ? flowd_fail(err, -EPERM,
+                       ? flowd_fail(err, EPERM,
                                     "%s can't be given to group %s by who is neither root nor a "
                                     "member of it: start flowd as root, or add its user to the "
                                     "group",
                                     path, group)
-                       : flowd_fail(err, errno, "give %s to group %s", path, group);
+                       : flowd_fail_errno(err, errno, "give %s to group %s", path, group);
     }
     if (chmod(path, mode) != 0)
-        return flowd_fail(err, errno, "set the mode of %s", path);
+        return flowd_fail_errno(err, errno, "set the mode of %s", path);
     return 0;
 }
 
@@ -133,7 +133,7 @@ int flowd_http_listener_open_unix(const char *path, mode_t mode, const char *gro
     int fd;
 
     if (strlen(path) >= sizeof(address.sun_path))
-        return flowd_fail(err, -ENAMETOOLONG, "%s is longer than %zu bytes", path,
+        return flowd_fail(err, ENAMETOOLONG, "%s is longer than %zu bytes", path,
                           sizeof(address.sun_path) - 1);
     memcpy(address.sun_path, path, strlen(path));
     result = clear_stale(path, &address, err);
@@ -141,17 +141,17 @@ int flowd_http_listener_open_unix(const char *path, mode_t mode, const char *gro
         return result;
     fd = open_socket(AF_UNIX);
     if (fd < 0)
-        return flowd_fail(err, -fd, "open a socket for %s", path);
+        return flowd_fail_errno(err, -fd, "open a socket for %s", path);
     /* Nobody else gets in before mode and group are what was asked for. */
     mask = umask(0177);
     result = bind_and_listen(fd, (const struct sockaddr *)&address, sizeof(address));
     umask(mask);
     if (result != 0) {
         close(fd);
-        return flowd_fail(err, -result, "listen on %s", path);
+        return flowd_fail_errno(err, -result, "listen on %s", path);
     }
     result = lstat(path, &made) == 0 ? set_access(path, mode, group, err)
-                                     : flowd_fail(err, errno, "%s", path);
+                                     : flowd_fail_errno(err, errno, "%s", path);
     if (result != 0) {
         unlink(path);
         close(fd);

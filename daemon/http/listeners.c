@@ -155,13 +155,13 @@ static int add_listener(struct flowd_http_server *server, const char *address, c
     struct flowd_http_listener *listener = &server->listeners[server->listener_count];
 
     if (server->listener_count == FLOWD_HTTP_LISTENERS_MAX)
-        return flowd_fail(err, -ENOSPC, "too many listeners");
+        return flowd_fail(err, ENOSPC, "too many listeners");
     *listener = (struct flowd_http_listener){.server = server, .fd = -1};
     listener->address = strdup(address);
     listener->group = strdup(group);
     if (listener->address == NULL || listener->group == NULL) {
         close_listener(listener);
-        return flowd_fail(err, ENOMEM, "listen on %s", address);
+        return flowd_fail_errno(err, ENOMEM, "listen on %s", address);
     }
     server->listener_count++;
     *out = listener;
@@ -192,7 +192,7 @@ int flowd_http_server_listen_unix(struct flowd_http_server *server, const char *
     int result;
 
     if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-        return flowd_fail(err, -ENAMETOOLONG, "%s is longer than %zu bytes", path,
+        return flowd_fail(err, ENAMETOOLONG, "%s is longer than %zu bytes", path,
                           sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
     result = add_listener(server, path, group, &listener, err);
     if (result < 0)
@@ -243,7 +243,7 @@ int flowd_http_server_ready(const struct flowd_http_server *server, struct flowd
         const struct flowd_http_listener *listener = &server->listeners[i];
 
         if (listener->fd < 0)
-            return flowd_fail(err, -EAGAIN, "%s",
+            return flowd_fail(err, EAGAIN, "%s",
                               listener->trouble != NULL ? listener->trouble : listener->name);
     }
     return 0;

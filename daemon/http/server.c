@@ -137,7 +137,7 @@ int flowd_http_server_new(struct ev_loop *loop, const char *name,
     struct flowd_http_server *server = calloc(1, sizeof(*server));
 
     if (server == NULL)
-        return flowd_fail(err, ENOMEM, "start the HTTP server");
+        return flowd_fail_errno(err, ENOMEM, "start the HTTP server");
     server->loop = loop;
     server->name = name;
     server->handler = handler;

@@ -272,7 +272,7 @@ static void fill_prototype(struct flowd_flow *prototype, const struct flowd_sour
 
 static int refuse_full(int result, struct flowd_error *err)
 {
-    return flowd_fail(err, -result, "the state file can't take another flow");
+    return flowd_fail_errno(err, -result, "the state file can't take another flow");
 }
 
 /*
@@ -326,7 +326,7 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
     if (result < 0)
         return result;
     if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
-        return flowd_fail(err, -ENOSPC, "%zu flows are live, as many as flows.max allows",
+        return flowd_fail(err, ENOSPC, "%zu flows are live, as many as flows.max allows",
                           flowd_flow_table_count(hub->table));
     result = start_flow(hub, source, event, known, flow, err);
     if (result < 0)

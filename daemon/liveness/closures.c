@@ -178,14 +178,14 @@ static int open_socket(struct flowd_closures *closures, struct flowd_error *err)
 
     closures->socket = nl_socket_alloc();
     if (closures->socket == NULL)
-        return flowd_fail(err, ENOMEM, "sock_diag");
+        return flowd_fail_errno(err, ENOMEM, "sock_diag");
     nl_socket_disable_seq_check(closures->socket);
     result = nl_connect(closures->socket, NETLINK_SOCK_DIAG);
     if (result == 0)
         result = nl_socket_add_memberships(closures->socket, SKNLGRP_INET_TCP_DESTROY,
                                            SKNLGRP_INET6_TCP_DESTROY, 0);
     if (result < 0)
-        return flowd_fail(err, -EOPNOTSUPP, "sock_diag notifications: %s", nl_geterror(result));
+        return flowd_fail(err, EOPNOTSUPP, "sock_diag notifications: %s", nl_geterror(result));
     (void)nl_socket_set_nonblocking(closures->socket);
     fd = nl_socket_get_fd(closures->socket);
     /* The second is for those without CAP_NET_ADMIN: it is cut at net.core.rmem_max. */
@@ -201,7 +201,7 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
     int result;
 
     if (closures == NULL)
-        return flowd_fail(err, ENOMEM, "closures");
+        return flowd_fail_errno(err, ENOMEM, "closures");
     closures->context = context;
     closures->source = flowd_hub_source(context->hub, "close");
     closures->recovered = flowd_hub_source(context->hub, "recovery");
@@ -213,7 +213,7 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
     }
     result = closures->source != NULL && closures->recovered != NULL
                  ? 0
-                 : flowd_fail(err, ENOMEM, "closures");
+                 : flowd_fail_errno(err, ENOMEM, "closures");
     if (result == 0)
         result = flowd_liveness_open(context->liveness, err);
     if (result == 0)

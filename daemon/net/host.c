@@ -345,7 +345,7 @@ static int read_everything(struct flowd_host *host, struct flowd_error *err)
 
     if (result < 0) {
         clear(&fresh);
-        return flowd_fail(err, -EIO, "read interfaces and addresses: %s", nl_geterror(result));
+        return flowd_fail(err, EIO, "read interfaces and addresses: %s", nl_geterror(result));
     }
     clear(host);
     host->assigned = fresh.assigned;
@@ -420,7 +420,7 @@ static int open_notifications(struct flowd_host *host, struct flowd_error *err)
 
     host->notifications = nl_socket_alloc();
     if (host->notifications == NULL)
-        return flowd_fail(err, ENOMEM, "rtnetlink");
+        return flowd_fail_errno(err, ENOMEM, "rtnetlink");
     nl_socket_disable_seq_check(host->notifications);
     nl_socket_modify_cb(host->notifications, NL_CB_VALID, NL_CB_CUSTOM, on_message, host);
     result = nl_connect(host->notifications, NETLINK_ROUTE);
@@ -430,7 +430,7 @@ static int open_notifications(struct flowd_host *host, struct flowd_error *err)
     if (result == 0)
         result = nl_socket_set_nonblocking(host->notifications);
     if (result < 0)
-        return flowd_fail(err, -EIO, "rtnetlink: %s", nl_geterror(result));
+        return flowd_fail(err, EIO, "rtnetlink: %s", nl_geterror(result));
     nl_socket_set_buffer_size(host->notifications, RECEIVE_BUFFER, 0);
     ev_io_init(&host->readable, on_readable, nl_socket_get_fd(host->notifications), EV_READ);
     host->readable.data = host;
@@ -452,7 +452,7 @@ int flowd_host_new(struct ev_loop *loop, struct flowd_host **out, struct flowd_e
     int result;
 
     if (host == NULL)
-        return flowd_fail(err, ENOMEM, "host");
+        return flowd_fail_errno(err, ENOMEM, "host");
     host->loop = loop;
     ev_timer_init(&host->again, on_again, AGAIN_S, 0);
     host->again.data = host;

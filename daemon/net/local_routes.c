@@ -423,18 +423,18 @@ static int open_notifications(struct flowd_local_routes *routes, struct flowd_er
 
     routes->notifications = nl_socket_alloc();
     if (routes->notifications == NULL)
-        return flowd_fail(err, ENOMEM, "rtnetlink");
+        return flowd_fail_errno(err, ENOMEM, "rtnetlink");
     result = nl_connect(routes->notifications, NETLINK_ROUTE);
     if (result < 0)
-        return flowd_fail(err, EIO, "rtnetlink: %s", nl_geterror(result));
+        return flowd_fail_errno(err, EIO, "rtnetlink: %s", nl_geterror(result));
     result = attach_filter(nl_socket_get_fd(routes->notifications));
     if (result < 0)
-        return flowd_fail(err, -result, "a filter for rtnetlink");
+        return flowd_fail_errno(err, -result, "a filter for rtnetlink");
     result =
         nl_socket_add_memberships(routes->notifications, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
                                   RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_NONE);
     if (result < 0)
-        return flowd_fail(err, EIO, "rtnetlink: %s", nl_geterror(result));
+        return flowd_fail_errno(err, EIO, "rtnetlink: %s", nl_geterror(result));
     ev_io_init(&routes->readable, on_readable, nl_socket_get_fd(routes->notifications), EV_READ);
     routes->readable.data = routes;
     ev_io_start(routes->loop, &routes->readable);
@@ -448,7 +448,7 @@ int flowd_local_routes_new(struct ev_loop *loop, void (*changed)(void *context),
     int result;
 
     if (routes == NULL)
-        return flowd_fail(err, ENOMEM, "local routes");
+        return flowd_fail_errno(err, ENOMEM, "local routes");
     routes->loop = loop;
     routes->changed = changed;
     routes->context = context;
@@ -456,7 +456,7 @@ int flowd_local_routes_new(struct ev_loop *loop, void (*changed)(void *context),
     ev_timer_init(&routes->read, on_read, 0, 0);
     routes->read.data = routes;
     routes->questions = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-    result = routes->questions < 0 ? flowd_fail(err, errno, "rtnetlink") : 0;
+    result = routes->questions < 0 ? flowd_fail_errno(err, errno, "rtnetlink") : 0;
     /* First listen, then read: nothing that changes in between is missed. */
     if (result == 0)
         result = open_notifications(routes, err);
@@ -468,9 +468,9 @@ int flowd_local_routes_new(struct ev_loop *loop, void (*changed)(void *context),
         if (failure == -NLE_DUMP_INTR)
             read_later(routes, RETRY_S);
         else if (failure == -NLE_FAILURE && errno != 0) /* libnl has no word for what that says */
-            result = flowd_fail(err, errno, "read local routes");
+            result = flowd_fail_errno(err, errno, "read local routes");
         else if (failure < 0)
-            result = flowd_fail(err, EIO, "read local routes: %s", nl_geterror(failure));
+            result = flowd_fail_errno(err, EIO, "read local routes: %s", nl_geterror(failure));
     }
     if (result < 0) {
         flowd_local_routes_free(routes);

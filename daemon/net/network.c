@@ -57,10 +57,10 @@ static int parse_length(const char *text, size_t len, bool v6_text, uint8_t fami
     uint64_t length;
 
     if (flowd_integer_parse(text, len, 0, bits, &length) < 0)
-        return flowd_fail(err, -EINVAL, "the prefix length is not in 0-%u", bits);
+        return flowd_fail(err, EINVAL, "the prefix length is not in 0-%u", bits);
     if (v6_text && family == AF_INET) {
         if (length < MAPPED_PREFIX)
-            return flowd_fail(err, -EINVAL,
+            return flowd_fail(err, EINVAL,
                               "an IPv4 address in IPv6 takes a prefix length of 96-128");
         length -= MAPPED_PREFIX;
     }
@@ -79,7 +79,7 @@ int flowd_network_parse(const char *text, size_t len, struct flowd_network *out,
 
     if (memchr(text, '%', len) != NULL ||
         flowd_address_parse(text, address_length, &network.base) < 0)
-        return flowd_fail(err, -EINVAL, "no IPv4 or IPv6 network such as 192.0.2.0/24");
+        return flowd_fail(err, EINVAL, "no IPv4 or IPv6 network such as 192.0.2.0/24");
     network.prefix_length = (uint8_t)bits_of(network.base.family);
     if (slash != NULL)
         result = parse_length(slash + 1, len - address_length - 1,
@@ -89,7 +89,7 @@ int flowd_network_parse(const char *text, size_t len, struct flowd_network *out,
         return result;
     if (cut(&network)) {
         flowd_network_format(&network, shown);
-        return flowd_fail(err, -EINVAL, "has bits set behind its prefix; the network is %s", shown);
+        return flowd_fail(err, EINVAL, "has bits set behind its prefix; the network is %s", shown);
     }
     *out = network;
     return 0;

@@ -245,16 +245,16 @@ int flowd_sock_diag_open(struct flowd_sock_diag *diag, struct flowd_error *err)
     result = diag->socket != NULL ? nl_connect(diag->socket, NETLINK_SOCK_DIAG) : -NLE_NOMEM;
     if (result < 0) {
         close_socket(diag);
-        return flowd_fail(err, -EIO, "sock_diag: %s", nl_geterror(result));
+        return flowd_fail(err, EIO, "sock_diag: %s", nl_geterror(result));
     }
     (void)nl_socket_set_buffer_size(diag->socket, RECEIVE_SIZE, 0);
     result = try_listener(diag);
     if (result < 0)
         close_socket(diag);
     if (result == -EOPNOTSUPP)
-        return flowd_fail(err, result, "sock_diag does not find TCP sockets (tcp_diag?)");
+        return flowd_fail(err, EOPNOTSUPP, "sock_diag does not find TCP sockets (tcp_diag?)");
     if (result < 0)
-        return flowd_fail(err, -result, "a socket to try sock_diag with");
+        return flowd_fail_errno(err, -result, "a socket to try sock_diag with");
     return 0;
 }
 

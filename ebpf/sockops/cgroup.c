@@ -154,13 +154,13 @@ static int find_and_open(char *path, size_t size, struct flowd_error *err)
 
     free(mountinfo);
     if (result < 0)
-        return flowd_fail(
+        return flowd_fail_errno(
             err, ENOENT,
             "cgroupPath: no cgroup2 file system is mounted: mount -t cgroup2 none "
             "DIRECTORY (a container: start it with its own cgroup namespace), and name "
             "the directory if flowd does not find it");
     fd = open_cgroup(path);
-    return fd < 0 ? flowd_fail(err, -fd, "cgroup2 at %s", path) : fd;
+    return fd < 0 ? flowd_fail_errno(err, -fd, "cgroup2 at %s", path) : fd;
 }
 
 int flowd_cgroup_open(const char *configured, char *path, size_t size, struct flowd_error *err)
@@ -172,14 +172,14 @@ int flowd_cgroup_open(const char *configured, char *path, size_t size, struct fl
         if ((size_t)snprintf(path, size, "%s", configured) < size)
             return fd;
         close(fd);
-        return flowd_fail(err, ENAMETOOLONG, "cgroupPath: %s", configured);
+        return flowd_fail_errno(err, ENAMETOOLONG, "cgroupPath: %s", configured);
     }
     if (is_default)
         return find_and_open(path, size, err);
     if (fd == -ENOTSUP)
-        return flowd_fail(err, EINVAL,
-                          "cgroupPath: %s is no directory of a cgroup2 file system; leave "
-                          "the option out, so that flowd looks for it",
-                          configured);
-    return flowd_fail(err, -fd, "cgroupPath: %s", configured);
+        return flowd_fail_errno(err, EINVAL,
+                                "cgroupPath: %s is no directory of a cgroup2 file system; leave "
+                                "the option out, so that flowd looks for it",
+                                configured);
+    return flowd_fail_errno(err, -fd, "cgroupPath: %s", configured);
 }

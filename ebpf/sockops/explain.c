@@ -44,28 +44,29 @@ static int explain_load(int error, const struct flowd_bpf_log *bpf_log,
     const char *said = bpf_log->verifier[0] != '\0' ? bpf_log->verifier : bpf_log->warning;
 
     if (flowd_bpf_log_lacks_descriptors(bpf_log, error, environment->few_descriptors))
-        return flowd_fail(err, EMFILE, "loading the sk_ops program: " FLOWD_DESCRIPTORS_REMEDY);
+        return flowd_fail_errno(err, EMFILE,
+                                "loading the sk_ops program: " FLOWD_DESCRIPTORS_REMEDY);
     if (error == ENOENT && environment->no_proc)
-        return flowd_fail(err, -ENOENT,
+        return flowd_fail(err, ENOENT,
                           "loading the sk_ops program: there is no /proc, which loading needs: "
                           "mount it (mount -t proc proc /proc), or leave it in the service or "
                           "container");
     if (strstr(bpf_log->verifier, "bpf_trace_printk") != NULL)
-        return flowd_fail(err, error,
-                          "the kernel does not let the program trace: set debugMode to "
-                          "false");
+        return flowd_fail_errno(err, error,
+                                "the kernel does not let the program trace: set debugMode to "
+                                "false");
     if (verifier_lacks_helper(bpf_log))
-        return flowd_fail(
+        return flowd_fail_errno(
             err, error, "this kernel's sk_ops programs can't do what flowd needs (Linux 5.10): %s",
             said);
     if (is_refusal(error) && bpf_log->verifier[0] == '\0')
-        return flowd_fail(err, EPERM, "loading the sk_ops program: %s", refusal(environment));
+        return flowd_fail_errno(err, EPERM, "loading the sk_ops program: %s", refusal(environment));
     if (error == ENOMEM)
-        return flowd_fail(err, ENOMEM, "loading the sk_ops program");
-    return flowd_fail(err, error,
-                      "loading the sk_ops program (kernel %s%s%s); it needs Linux 5.10 with "
-                      "CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF",
-                      environment->release, said[0] != '\0' ? "; " : "", said);
+        return flowd_fail_errno(err, ENOMEM, "loading the sk_ops program");
+    return flowd_fail_errno(err, error,
+                            "loading the sk_ops program (kernel %s%s%s); it needs Linux 5.10 with "
+                            "CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF",
+                            environment->release, said[0] != '\0' ? "; " : "", said);
 }
 
 static int explain_attach(int error, const char *path,
@@ -73,24 +74,25 @@ static int explain_attach(int error, const char *path,
 {
     switch (error) {
     case EPERM:
-        return flowd_fail(
+        return flowd_fail_errno(
             err, EPERM,
             "attaching to cgroup %s: a program of somebody else shares neither it nor "
             "what is below it (bpftool cgroup tree %s), or flowd is not allowed to: "
             "give cgroupPath another directory",
             path, path);
     case E2BIG:
-        return flowd_fail(err, E2BIG,
-                          "attaching to cgroup %s: 64 sk_ops programs are there already "
-                          "(bpftool cgroup show %s)",
-                          path, path);
+        return flowd_fail_errno(err, E2BIG,
+                                "attaching to cgroup %s: 64 sk_ops programs are there already "
+                                "(bpftool cgroup show %s)",
+                                path, path);
     case EINVAL:
-        return flowd_fail(err, EINVAL,
-                          "attaching to cgroup %s: kernel %s has no links for cgroups (Linux 5.7, "
-                          "CONFIG_CGROUP_BPF)",
-                          path, environment->release);
+        return flowd_fail_errno(
+            err, EINVAL,
+            "attaching to cgroup %s: kernel %s has no links for cgroups (Linux 5.7, "
+            "CONFIG_CGROUP_BPF)",
+            path, environment->release);
     default:
-        return flowd_fail(err, error, "attaching to cgroup %s", path);
+        return flowd_fail_errno(err, error, "attaching to cgroup %s", path);
     }
 }
 

@@ -53,7 +53,7 @@ static int check_privileges(struct flowd_error *err)
     if (bpf && perfmon && net)
         return 0;
     return flowd_fail(
-        err, -EPERM,
+        err, EPERM,
         "sk_ops programs need CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; missing:%s%s%s; "
         "start flowd as root, or give them to it (systemd: AmbientCapabilities, "
         "container: --cap-add)",

@@ -147,7 +147,7 @@ int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings 
     int result;
 
     if (sockops == NULL)
-        return flowd_fail(err, ENOMEM, "sk_ops");
+        return flowd_fail_errno(err, ENOMEM, "sk_ops");
     sockops->name = settings->name;
     sockops->loop = loop;
     sockops->listener = *listener;
@@ -160,7 +160,7 @@ int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings 
     }
     sockops->ring = ring_buffer__new(sockops->program.ring_fd, on_record, sockops, NULL);
     if (sockops->ring == NULL) {
-        result = flowd_fail(err, errno, "the ring buffer of the sk_ops program");
+        result = flowd_fail_errno(err, errno, "the ring buffer of the sk_ops program");
         flowd_sockops_program_close(&sockops->program);
         free(sockops);
         return result;

@@ -226,7 +226,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     int result;
 
     if (netlink == NULL)
-        return flowd_fail(err, ENOMEM, "enricher");
+        return flowd_fail_errno(err, ENOMEM, "enricher");
     netlink->context = context;
     netlink->config = settings;
     netlink->liveness = context->liveness;

@@ -114,7 +114,7 @@ static int start(const struct flowd_context *context, const void *values, void *
     int result;
 
     if (skops == NULL)
-        return flowd_fail(err, ENOMEM, "enricher");
+        return flowd_fail_errno(err, ENOMEM, "enricher");
     skops->context = context;
     result = flowd_sockops_new(context->loop, &settings, &listener, &skops->sockops, err);
     if (result < 0) {

@@ -94,16 +94,16 @@ int api_tokens_read(const char *path, struct api_tokens *out, struct flowd_error
     }
     length = read_file(path, &tokens.text);
     if (length < 0)
-        return flowd_fail(err, (int)-length, "tokenFile %s", path);
+        return flowd_fail_errno(err, (int)-length, "tokenFile %s", path);
     tokens.count = split_lines(tokens.text, (size_t)length, NULL);
     if (tokens.count == 0) {
         free(tokens.text);
-        return flowd_fail(err, -EINVAL, "tokenFile %s: holds no token", path);
+        return flowd_fail(err, EINVAL, "tokenFile %s: holds no token", path);
     }
     tokens.items = calloc(tokens.count, sizeof(*tokens.items));
     if (tokens.items == NULL) {
         free(tokens.text);
-        return flowd_fail(err, ENOMEM, "tokenFile %s", path);
+        return flowd_fail_errno(err, ENOMEM, "tokenFile %s", path);
     }
     split_lines(tokens.text, (size_t)length, tokens.items);
     *out = tokens;

@@ -102,11 +102,11 @@ static int start(const struct flowd_context *context, const void *config, void *
     int result;
 
     if (api == NULL)
-        return flowd_fail(err, ENOMEM, "api");
+        return flowd_fail_errno(err, ENOMEM, "api");
     api->context = context;
     api_lists_init(api);
     api->source = flowd_hub_source(context->hub, flowd_plugin_api.name);
-    result = api->source != NULL ? 0 : flowd_fail(err, ENOMEM, "api");
+    result = api->source != NULL ? 0 : flowd_fail_errno(err, ENOMEM, "api");
     if (result == 0)
         result = api_tokens_read(settings->token_file, &api->tokens, err);
     if (result == 0)

@@ -74,18 +74,12 @@ void api_item_refuse(struct api_item *item, struct flowd_text *reasons, int stat
     flowd_text_append(reasons, detail, (size_t)length);
 }
 
-void api_item_refuse_message(struct api_item *item, struct flowd_text *reasons, int status,
-                             const char *message)
+void api_item_refuse_error(struct api_item *item, struct flowd_text *reasons, int status,
+                           const struct flowd_error *err)
 {
-    const char *colon = strchr(message, ':');
-    size_t length = colon != NULL ? (size_t)(colon - message) : 0;
+    const char *field = err->field != NULL ? err->field : "";
 
-    for (unsigned i = 0; i < FIELDS; i++)
-        if (strlen(field_names[i]) == length && memcmp(field_names[i], message, length) == 0) {
-            api_item_refuse(item, reasons, status, message, length, "%s", message);
-            return;
-        }
-    api_item_refuse(item, reasons, status, "", 0, "%s", message);
+    api_item_refuse(item, reasons, status, field, strlen(field), "%s", err->message);
 }
 
 static void refuse(struct draft *draft, enum field field, const char *message)
@@ -273,11 +267,11 @@ static int read_tag(struct draft *draft, struct flowd_error *err)
     int result;
 
     if (experiment->kind == API_JSON_INTEGER && experiment->integer < 0)
-        return flowd_fail(err, -ERANGE, "experiment: %" PRId64 " is not in 0-%d",
-                          experiment->integer, FLOWD_EXPERIMENT_MAX);
+        return flowd_fail_field(err, ERANGE, "experiment", "%" PRId64 " is not in 0-%d",
+                                experiment->integer, FLOWD_EXPERIMENT_MAX);
     if (activity->kind == API_JSON_INTEGER && activity->integer < 0)
-        return flowd_fail(err, -ERANGE, "activity: %" PRId64 " is not in 0-%d", activity->integer,
-                          FLOWD_ACTIVITY_MAX);
+        return flowd_fail_field(err, ERANGE, "activity", "%" PRId64 " is not in 0-%d",
+                                activity->integer, FLOWD_ACTIVITY_MAX);
     if (experiment->kind == API_JSON_INTEGER && experiment->integer <= FLOWD_EXPERIMENT_MAX)
         event->experiment = (uint16_t)experiment->integer;
     else if ((result = flowd_registry_read_experiment(
@@ -310,7 +304,7 @@ static void finish_tag(struct draft *draft)
     else if ((parts & 1u << ACTIVITY) == 0)
         refuse(draft, ACTIVITY, "is missing");
     else if (read_tag(draft, &err) != 0)
-        api_item_refuse_message(draft->item, draft->context->reasons, 422, err.message);
+        api_item_refuse_error(draft->item, draft->context->reasons, 422, &err);
     else if ((draft->seen & 1u << SCITAG) &&
              draft->scitag != (int64_t)flowd_scitag(event->experiment, event->activity))
         refuse(draft, SCITAG, "is not that of experiment and activity");

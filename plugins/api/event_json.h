@@ -67,12 +67,9 @@ int api_event_open(struct api_json *json, const struct api_event_context *contex
 void api_item_refuse(struct api_item *item, struct flowd_text *reasons, int status,
                      const char *field, size_t field_length, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
-/*
- * Refuses an item with a message such as "experiment: 600 does not fit ...": a field name in front
- * of the colon becomes the field.
- */
-void api_item_refuse_message(struct api_item *item, struct flowd_text *reasons, int status,
-                             const char *message);
+/* The same with an error, whose field is the refusal's. */
+void api_item_refuse_error(struct api_item *item, struct flowd_text *reasons, int status,
+                           const struct flowd_error *err);
 
 /* How much of a string of any length to put into a message. */
 static inline int api_shown(size_t length)

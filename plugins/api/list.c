@@ -64,7 +64,7 @@ static int read_number(const char *name, const char *value, uint64_t min, uint64
                        uint64_t *out, struct flowd_error *err)
 {
     if (flowd_integer_parse(value, strlen(value), min, max, out) < 0)
-        return flowd_fail(err, -EINVAL, "%s: \"%s\" is not in %llu-%llu", name, value,
+        return flowd_fail(err, EINVAL, "%s: \"%s\" is not in %llu-%llu", name, value,
                           (unsigned long long)min, (unsigned long long)max);
     return 0;
 }
@@ -73,7 +73,7 @@ static int read_boolean(const char *name, const char *value, bool *out, struct f
 {
     *out = strcmp(value, "true") == 0;
     if (!*out && strcmp(value, "false") != 0)
-        return flowd_fail(err, -EINVAL, "%s: \"%s\" is neither true nor false", name, value);
+        return flowd_fail(err, EINVAL, "%s: \"%s\" is neither true nor false", name, value);
     return 0;
 }
 
@@ -99,7 +99,7 @@ static int read_parameter(const struct api *api, const char *name, const char *v
     size_t length = strlen(value);
 
     if (is_repeated(name, filter))
-        return flowd_fail(err, -EINVAL, "%s: is given twice", name);
+        return flowd_fail(err, EINVAL, "%s: is given twice", name);
     if (strcmp(name, "experiment") == 0) {
         filter->by_experiment = true;
         return flowd_registry_read_experiment(api->context->registry, value, length,
@@ -114,8 +114,7 @@ static int read_parameter(const struct api *api, const char *name, const char *v
         filter->by_address = true;
         if (flowd_address_parse(value, length, &filter->address) == 0)
             return 0;
-        return flowd_fail(err, -EINVAL, "address: \"%s\" is no numeric IPv4 or IPv6 address",
-                          value);
+        return flowd_fail(err, EINVAL, "address: \"%s\" is no numeric IPv4 or IPv6 address", value);
     }
     if (strcmp(name, "samples") == 0)
         return read_boolean(name, value, &filter->samples, err);
@@ -123,7 +122,7 @@ static int read_parameter(const struct api *api, const char *name, const char *v
         return read_number(name, value, 1, LIMIT_MAX, &filter->limit, err);
     if (strcmp(name, "cursor") == 0)
         return read_number(name, value, 0, UINT32_MAX, &filter->cursor, err);
-    return flowd_fail(err, -EINVAL, "%s: is not a parameter of this request", name);
+    return flowd_fail(err, EINVAL, "%s: is not a parameter of this request", name);
 }
 
 static int read_filter(const struct api *api, struct flowd_http_slice query, struct filter *filter,
@@ -138,7 +137,7 @@ static int read_filter(const struct api *api, struct flowd_http_slice query, str
 
         if (flowd_http_percent_decode(raw_name, name, sizeof(name)) < 0 ||
             flowd_http_percent_decode(raw_value, value, sizeof(value)) < 0)
-            return flowd_fail(err, -EINVAL, "%.*s: is not properly percent-encoded, or too long",
+            return flowd_fail(err, EINVAL, "%.*s: is not properly percent-encoded, or too long",
                               api_shown(raw_name.length), raw_name.data);
         result = read_parameter(api, name, value, filter, err);
         if (result < 0)

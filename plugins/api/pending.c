@@ -70,7 +70,7 @@ static void submit(struct api_pending *pending, struct api_item *item)
     int result = flowd_hub_submit(api->context->hub, api->source, &item->event, &item->flow, &err);
 
     if (result < 0)
-        api_item_refuse_message(item, &pending->reasons, status_of_refusal(result), err.message);
+        api_item_refuse_error(item, &pending->reasons, status_of_refusal(result), &err);
     else
         item->result = (uint8_t)result;
 }
@@ -167,7 +167,7 @@ static void write_failure(struct flowd_text *text, const struct api_pending *pen
     const char *backend = api_failed_backend(hub, item->flow, &status);
     struct flowd_error detail;
 
-    flowd_fail(&detail, -EIO, "%s: %s; the flow is known and it is tried again", backend, status);
+    flowd_fail(&detail, EIO, "%s: %s; the flow is known and it is tried again", backend, status);
     flowd_http_problem_write(text, 503, NULL, 0, detail.message, strlen(detail.message), true);
     flowd_text_puts(text, ",\"flow\":");
     api_flow_write(text, hub, item->flow, false);

@@ -75,7 +75,7 @@ static void answer_malformed(struct api *api, struct flowd_http_exchange *exchan
     struct flowd_error detail;
 
     api->source->malformed++;
-    flowd_fail(&detail, -EBADMSG, "%s%sline %u, column %u: %s",
+    flowd_fail(&detail, EBADMSG, "%s%sline %u, column %u: %s",
                json->error_field != NULL ? json->error_field : "",
                json->error_field != NULL ? ": " : "", json->error_line, json->error_column,
                json->error != NULL ? json->error : "not JSON");

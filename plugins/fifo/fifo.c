@@ -92,7 +92,7 @@ static void begin_skipping(struct fifo *fifo)
 {
     struct flowd_error err;
 
-    flowd_fail(&err, -E2BIG, "longer than %d bytes", FLOWD_FIFO_LINE_MAX);
+    flowd_fail(&err, E2BIG, "longer than %d bytes", FLOWD_FIFO_LINE_MAX);
     fifo->lines++;
     fifo->source->malformed++;
     reject(fifo, fifo->buffer, fifo->used, &err);
@@ -276,11 +276,11 @@ static int start(const struct flowd_context *context, const void *config, void *
     int result;
 
     if (fifo == NULL)
-        return flowd_fail(err, ENOMEM, "fifo");
+        return flowd_fail_errno(err, ENOMEM, "fifo");
     fifo->context = context;
     fifo->config = config;
     fifo->source = flowd_hub_source(context->hub, flowd_plugin_fifo.name);
-    result = fifo->source != NULL ? take_handed(fifo, err) : flowd_fail(err, ENOMEM, "fifo");
+    result = fifo->source != NULL ? take_handed(fifo, err) : flowd_fail_errno(err, ENOMEM, "fifo");
     if (result == -ENOENT)
         result = fifo_place_open(fifo->config->path, &access, &fifo->place, err);
     if (result < 0) {
@@ -394,8 +394,7 @@ static int ready(const void *instance, struct flowd_error *err)
 {
     const struct fifo *fifo = instance;
 
-    return fifo->lost ? flowd_fail(err, -EAGAIN, "the fifo is not open: %s", fifo->loss.message)
-                      : 0;
+    return fifo->lost ? flowd_fail(err, EAGAIN, "the fifo is not open: %s", fifo->loss.message) : 0;
 }
 
 static void status(const void *instance, json_t *object)

@@ -59,9 +59,10 @@ static int parse_port(const struct word *word, const char *name, uint16_t *port,
     int result = flowd_integer_parse(word->text, word->length, 1, UINT16_MAX, &number);
 
     if (result == -ERANGE)
-        return flowd_fail(err, result, "%s: %.*s is not in 1-65535", name, shown(word), word->text);
+        return flowd_fail(err, -result, "%s: %.*s is not in 1-65535", name, shown(word),
+                          word->text);
     if (result < 0)
-        return flowd_fail(err, result, "%s: \"%.*s\" is no number", name, shown(word), word->text);
+        return flowd_fail(err, -result, "%s: \"%.*s\" is no number", name, shown(word), word->text);
     *port = (uint16_t)number;
     return 0;
 }
@@ -70,7 +71,7 @@ static int parse_address(const struct word *word, const char *name, struct flowd
                          struct flowd_error *err)
 {
     if (flowd_address_parse(word->text, word->length, address) < 0)
-        return flowd_fail(err, -EINVAL, "%s: \"%.*s\" is no numeric IPv4 or IPv6 address", name,
+        return flowd_fail(err, EINVAL, "%s: \"%.*s\" is no numeric IPv4 or IPv6 address", name,
                           shown(word), word->text);
     return 0;
 }
@@ -82,7 +83,7 @@ static int parse_key(const struct word words[static FIELDS], struct flowd_flow_k
     int result;
 
     if (flowd_protocol_parse(words[PROTOCOL].text, words[PROTOCOL].length, &key->protocol) < 0)
-        return flowd_fail(err, -EINVAL, "protocol: \"%.*s\" is neither tcp nor udp",
+        return flowd_fail(err, EINVAL, "protocol: \"%.*s\" is neither tcp nor udp",
                           shown(&words[PROTOCOL]), words[PROTOCOL].text);
     result = parse_address(&words[SRC], "src", &src, err);
     if (result == 0)
@@ -92,7 +93,7 @@ static int parse_key(const struct word words[static FIELDS], struct flowd_flow_k
     if (result == 0)
         result = parse_port(&words[DST_PORT], "dstPort", &key->dst_port, err);
     if (result == 0 && flowd_flow_key_set_addresses(key, &src, &dst) < 0)
-        return flowd_fail(err, -EINVAL, "dst: not of the address family of src");
+        return flowd_fail(err, EINVAL, "dst: not of the address family of src");
     return result;
 }
 
@@ -107,9 +108,9 @@ static int check_bytes(const char *line, size_t len, struct flowd_error *err)
         nul |= line[i] == '\0';
     }
     if (nul)
-        return flowd_fail(err, -EINVAL, "a NUL byte");
+        return flowd_fail(err, EINVAL, "a NUL byte");
     if (all >= 0x80 && !flowd_text_is_utf8(line, len))
-        return flowd_fail(err, -EILSEQ, "not UTF-8");
+        return flowd_fail(err, EILSEQ, "not UTF-8");
     return 0;
 }
 
@@ -123,7 +124,7 @@ int flowd_fifo_line_parse(const char *line, size_t len, const struct flowd_regis
     if (len > 0 && line[len - 1] == '\r')
         len--;
     if (len > FLOWD_FIFO_LINE_MAX)
-        return flowd_fail(err, -E2BIG, "longer than %d bytes", FLOWD_FIFO_LINE_MAX);
+        return flowd_fail(err, E2BIG, "longer than %d bytes", FLOWD_FIFO_LINE_MAX);
     result = check_bytes(line, len, err);
     if (result < 0)
         return result;
@@ -131,10 +132,10 @@ int flowd_fifo_line_parse(const char *line, size_t len, const struct flowd_regis
     if (count == 0)
         return 0;
     if (count != FIELDS)
-        return flowd_fail(err, -EINVAL, "%s than %d fields", count < FIELDS ? "fewer" : "more",
+        return flowd_fail(err, EINVAL, "%s than %d fields", count < FIELDS ? "fewer" : "more",
                           FIELDS);
     if (flowd_event_state_parse(words[STATE].text, words[STATE].length, &parsed.state) < 0)
-        return flowd_fail(err, -EINVAL, "state: \"%.*s\" is none of start, end, ongoing",
+        return flowd_fail(err, EINVAL, "state: \"%.*s\" is none of start, end, ongoing",
                           shown(&words[STATE]), words[STATE].text);
     result = parse_key(words, &parsed.key, err);
     if (result == 0)

@@ -62,7 +62,7 @@ int fifo_lock_take(const char *fifo_path, int *lock, struct flowd_error *err)
         }
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
             close(fd);
-            return flowd_fail(err, -EBUSY, "another flowd is reading %s", fifo_path);
+            return flowd_fail(err, EBUSY, "another flowd is reading %s", fifo_path);
         }
         /* Somebody may have removed it before it was locked. */
         if (lstat(path, &there) == 0 && there.st_dev == ours.st_dev &&

@@ -75,12 +75,12 @@ static int look(struct found *found, struct flowd_error *err)
         return -ENOENT;
     if (fd < 0 && errno == ENOENT)
         return flowd_fail(
-            err, -EEXIST,
+            err, EEXIST,
             "a symbolic link leads to the fifo %s, which is not there; nothing is made "
             "behind a link",
             found->path);
     if (fd < 0)
-        return flowd_fail(err, errno, "look at %s", found->path);
+        return flowd_fail_errno(err, errno, "look at %s", found->path);
     result = fstat(fd, &found->status) < 0 ? -errno : 0;
     if (result == 0 && S_ISLNK(found->status.st_mode)) {
         length = readlinkat(fd, "", target, sizeof(target) - 1);
@@ -88,18 +88,19 @@ static int look(struct found *found, struct flowd_error *err)
     }
     close(fd);
     if (result < 0)
-        return flowd_fail(err, -result, "look at %s", found->path);
+        return flowd_fail_errno(err, -result, "look at %s", found->path);
     if (result == 0)
         return 0;
     if (!is_trusted(&found->status))
         return flowd_fail(
-            err, -EEXIST,
+            err, EEXIST,
             "%s is a symbolic link of user %u, not of root or flowd's own user; it is "
             "not followed",
             found->path, (unsigned)found->status.st_uid);
     target[length] = '\0';
     result = follow(found->path, target);
-    return result < 0 ? flowd_fail(err, -result, "follow the symbolic link %s", found->path) : 1;
+    return result < 0 ? flowd_fail_errno(err, -result, "follow the symbolic link %s", found->path)
+                      : 1;
 }
 
 /* Finds what is at the end of path. -ENOENT without a message: nothing is. */
@@ -109,7 +110,7 @@ static int find(const char *path, struct found *found, struct flowd_error *err)
 
     *found = (struct found){.link = false};
     if (strlen(path) >= sizeof(found->path))
-        return flowd_fail(err, ENAMETOOLONG, "%.64s...", path);
+        return flowd_fail_errno(err, ENAMETOOLONG, "%.64s...", path);
     memcpy(found->path, path, strlen(path));
     for (int links = 0; links <= LINKS_MAX && result == 1; links++) {
         result = look(found, err);
@@ -118,12 +119,12 @@ static int find(const char *path, struct found *found, struct flowd_error *err)
     if (result < 0)
         return result;
     if (result == 1)
-        return flowd_fail(err, ELOOP, "follow the symbolic link %s", path);
+        return flowd_fail_errno(err, ELOOP, "follow the symbolic link %s", path);
     if (!S_ISFIFO(found->status.st_mode))
-        return flowd_fail(err, -EEXIST, "%s%s%s exists and is not a fifo; it is left alone",
+        return flowd_fail(err, EEXIST, "%s%s%s exists and is not a fifo; it is left alone",
                           found->link ? path : "", found->link ? ": " : "", found->path);
     if (found->link && !is_trusted(&found->status))
-        return flowd_fail(err, -EEXIST,
+        return flowd_fail(err, EEXIST,
                           "%s leads to %s, which belongs to user %u, not to root or flowd's own "
                           "user; it is not read",
                           path, found->path, (unsigned)found->status.st_uid);
@@ -135,7 +136,7 @@ static int find_group(const char *name, gid_t *gid, struct flowd_error *err)
     const struct group *group = getgrnam(name);
 
     if (group == NULL)
-        return flowd_fail(err, -EINVAL, "group: \"%s\" is not known here", name);
+        return flowd_fail(err, EINVAL, "group: \"%s\" is not known here", name);
     *gid = group->gr_gid;
     return 0;
 }
@@ -162,19 +163,19 @@ static int set_access(int fd, const char *path, const struct fifo_access *access
     if (access->group[0] != '\0' && find_group(access->group, &gid, err) < 0)
         return -EINVAL;
     if (fstat(fd, &status) < 0)
-        return flowd_fail(err, errno, "look at fifo %s", path);
+        return flowd_fail_errno(err, errno, "look at fifo %s", path);
     if (status.st_gid == gid && (status.st_mode & 07777) == mode)
         return 0;
     if (status.st_gid != gid && fchown(fd, (uid_t)-1, gid) < 0)
         return errno == EPERM
-                   ? flowd_fail(err, -EPERM,
+                   ? flowd_fail(err, EPERM,
                                 "group: fifo %s can't be given to group %s by who is neither root "
                                 "nor a member of it: start flowd as root, or add its user to the "
                                 "group; a changed group needs a restart",
                                 path, access->group)
-                   : flowd_fail(err, errno, "give fifo %s to group %s", path, access->group);
+                   : flowd_fail_errno(err, errno, "give fifo %s to group %s", path, access->group);
     if (fchmod(fd, mode) < 0)
-        return flowd_fail(err, errno, "set the mode of fifo %s", path);
+        return flowd_fail_errno(err, errno, "set the mode of fifo %s", path);
     return 1;
 }
 
@@ -227,7 +228,7 @@ static int make_directory(const char *path, struct flowd_error *err)
         length--;
     snprintf(directory, sizeof(directory), "%.*s", (int)length, path);
     if (mkdir(directory, DIRECTORY_MODE) < 0)
-        return flowd_fail(err, errno, "make directory %s for fifo %s", directory, path);
+        return flowd_fail_errno(err, errno, "make directory %s for fifo %s", directory, path);
     /* The umask has a say in mkdir(2). */
     fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && fstat(fd, &status) == 0 && status.st_uid == geteuid())
@@ -251,7 +252,7 @@ static int make(const char *path, struct flowd_error *err)
     }
     if (result == -EEXIST)
         return 0;
-    return result == 0 ? MADE : flowd_fail(err, -result, "make fifo %s", path);
+    return result == 0 ? MADE : flowd_fail_errno(err, -result, "make fifo %s", path);
 }
 
 /* Opens what was found. -EAGAIN: something else is there meanwhile. */
@@ -261,10 +262,10 @@ static int open_found(const struct found *found, int *out, struct flowd_error *e
     struct stat status;
 
     if (fd < 0)
-        return flowd_fail(err, errno, "open fifo %s", found->path);
+        return flowd_fail_errno(err, errno, "open fifo %s", found->path);
     if (fstat(fd, &status) < 0 || !is_same(&status, &found->status)) {
         close(fd);
-        return flowd_fail(err, -EAGAIN, "%s is replaced again and again", found->path);
+        return flowd_fail(err, EAGAIN, "%s is replaced again and again", found->path);
     }
     (void)fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
     *out = fd;
@@ -302,7 +303,7 @@ static int open_once(const char *path, const struct fifo_access *access, struct 
         fresh = result == MADE;
         result = find(path, &found, err);
         if (result == -ENOENT)
-            return flowd_fail(err, -EAGAIN, "%s is removed again and again", path);
+            return flowd_fail(err, EAGAIN, "%s is removed again and again", path);
     }
     if (result < 0)
         return result;

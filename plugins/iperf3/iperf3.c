@@ -140,12 +140,12 @@ static int start(const struct flowd_context *context, const void *values, void *
     int result;
 
     if (iperf3 == NULL)
-        return flowd_fail(err, ENOMEM, "plugin");
+        return flowd_fail_errno(err, ENOMEM, "plugin");
     iperf3->context = context;
     iperf3->source = flowd_hub_source(context->hub, flowd_plugin_iperf3.name);
     iperf3_tags_init(&iperf3->tags, &config->experiments, &config->activities, config->random_ids);
     result = iperf3->source != NULL ? flowd_liveness_open(context->liveness, err)
-                                    : flowd_fail(err, ENOMEM, "plugin");
+                                    : flowd_fail_errno(err, ENOMEM, "plugin");
     if (result == 0)
         result = listen_to_kernel(iperf3, config, err);
     if (result < 0) {

@@ -249,7 +249,7 @@ int flowd_netlink_dump_new(struct ev_loop *loop, const struct flowd_netlink_dump
     int result;
 
     if (dump == NULL)
-        return flowd_fail(err, ENOMEM, "dump");
+        return flowd_fail_errno(err, ENOMEM, "dump");
     dump->loop = loop;
     dump->reader = *reader;
     ev_io_init(&dump->readable, on_readable, -1, EV_READ);
@@ -258,7 +258,7 @@ int flowd_netlink_dump_new(struct ev_loop *loop, const struct flowd_netlink_dump
     result = open_socket(dump);
     if (result < 0) {
         free(dump);
-        return flowd_fail(err, -result, "open a sock_diag socket");
+        return flowd_fail_errno(err, -result, "open a sock_diag socket");
     }
     *out = dump;
     return 0;

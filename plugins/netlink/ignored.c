@@ -45,7 +45,7 @@ int flowd_netlink_ignored_init(struct flowd_netlink_ignored *out,
     ignored.networks =
         calloc(internal->count + flowd_private_network_count, sizeof(*ignored.networks));
     if (ignored.networks == NULL)
-        return flowd_fail(err, ENOMEM, "internalNetworks");
+        return flowd_fail_errno(err, ENOMEM, "internalNetworks");
     result = add_family(&ignored, internal, private_too, AF_INET, err);
     if (result == 0)
         result = add_family(&ignored, internal, private_too, AF_INET6, err);

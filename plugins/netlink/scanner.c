@@ -433,7 +433,7 @@ static int set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err
         .source = flowd_hub_source(scanner->context->hub, NAME),
         .tag = {.experiment = (uint16_t)config->experiment, .activity = (uint8_t)config->activity}};
     if (scanner->announcer.source == NULL)
-        return flowd_fail(err, ENOMEM, "scanner");
+        return flowd_fail_errno(err, ENOMEM, "scanner");
     result = flowd_netlink_ignored_init(&scanner->ignored, &config->internal_networks,
                                         config->ignore_private, err);
     if (result < 0)
@@ -444,7 +444,7 @@ static int set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err
     if (result == 0)
         result = adopt_flows(scanner);
     if (result < 0)
-        return flowd_fail(err, -result, "scanner");
+        return flowd_fail_errno(err, -result, "scanner");
     result = flowd_liveness_open(scanner->liveness, err);
     if (result == 0)
         result = flowd_netlink_dump_new(scanner->context->loop, &reader, &scanner->dump, err);
@@ -459,7 +459,7 @@ int flowd_netlink_scanner_new(const struct flowd_context *context,
     int result;
 
     if (scanner == NULL)
-        return flowd_fail(err, ENOMEM, "scanner");
+        return flowd_fail_errno(err, ENOMEM, "scanner");
     scanner->context = context;
     scanner->liveness = context->liveness;
     scanner->config = config;

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct flowd_registry *registry;
     struct flowd_event event;
-    struct flowd_error err = {""};
+    struct flowd_error err = {.message = ""};
     int result;
 
     if (registry == NULL) {

@@ -42,7 +42,7 @@ static int accept_event(void *instance, const struct flowd_event *event, struct 
     const struct fake_backend *fake = instance;
 
     if (fake->refuse_experiment != 0 && event->experiment == fake->refuse_experiment)
-        return flowd_fail(err, -ERANGE, "experiment: %u is refused", event->experiment);
+        return flowd_fail_field(err, ERANGE, "experiment", "%u is refused", event->experiment);
     return 0;
 }
 

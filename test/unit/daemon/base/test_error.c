@@ -19,11 +19,36 @@ static void test_fail(void **state)
     struct flowd_error err;
 
     (void)state;
-    assert_int_equal(flowd_fail(&err, EADDRINUSE, "bind %s", "[::1]:7777"), -EADDRINUSE);
+    assert_int_equal(flowd_fail_errno(&err, EADDRINUSE, "bind %s", "[::1]:7777"), -EADDRINUSE);
     assert_string_equal(err.message, "bind [::1]:7777: Address already in use");
-    assert_int_equal(flowd_fail(&err, -EINVAL, "field: %d", 7), -EINVAL);
+    assert_int_equal(flowd_fail(&err, EINVAL, "field: %d", 7), -EINVAL);
     assert_string_equal(err.message, "field: 7");
+    assert_int_equal(flowd_fail_errno(NULL, EPERM, "nobody listens"), -EPERM);
     assert_int_equal(flowd_fail(NULL, EPERM, "nobody listens"), -EPERM);
+}
+
+static void test_field(void **state)
+{
+    struct flowd_error err;
+    char words[2 * FLOWD_ERROR_SIZE];
+
+    (void)state;
+    assert_int_equal(flowd_fail_field(&err, ERANGE, "srcPort", "%d is too small", 0), -ERANGE);
+    assert_string_equal(err.message, "srcPort: 0 is too small");
+    assert_string_equal(err.field, "srcPort");
+    flowd_error_wrap(&err, -ERANGE, "event 3");
+    assert_string_equal(err.message, "event 3: srcPort: 0 is too small");
+    assert_string_equal(err.field, "srcPort");
+    flowd_fail(&err, EINVAL, "srcPort: of no single field");
+    assert_null(err.field);
+    flowd_fail_field(&err, EINVAL, "dst", "x");
+    flowd_fail_errno(&err, ENOENT, "y");
+    assert_null(err.field);
+    memset(words, 'w', sizeof(words) - 1);
+    words[sizeof(words) - 1] = '\0';
+    assert_int_equal(flowd_fail_field(&err, EINVAL, "dst", "%s", words), -EINVAL);
+    assert_int_equal(strlen(err.message), sizeof(err.message) - 1);
+    assert_int_equal(flowd_fail_field(NULL, EPERM, "dst", "nobody listens"), -EPERM);
 }
 
 static void test_wrap(void **state)
@@ -31,7 +56,7 @@ static void test_wrap(void **state)
     struct flowd_error err;
 
     (void)state;
-    flowd_fail(&err, -EINVAL, "inner");
+    flowd_fail(&err, EINVAL, "inner");
     assert_int_equal(flowd_error_wrap(&err, -EINVAL, "outer %d", 1), -EINVAL);
     assert_string_equal(err.message, "outer 1: inner");
     assert_int_equal(flowd_error_wrap(NULL, -EPERM, "nobody listens"), -EPERM);
@@ -45,9 +70,9 @@ static void test_too_long(void **state)
     (void)state;
     memset(words, 'w', sizeof(words));
     words[sizeof(words) - 1] = '\0';
-    assert_int_equal(flowd_fail(&err, ENOENT, "%s", words), -ENOENT);
+    assert_int_equal(flowd_fail_errno(&err, ENOENT, "%s", words), -ENOENT);
     assert_int_equal(strlen(err.message), FLOWD_ERROR_SIZE - 1);
-    flowd_fail(&err, -EINVAL, "inner");
+    flowd_fail(&err, EINVAL, "inner");
     assert_int_equal(flowd_error_wrap(&err, -EINVAL, "%s", words), -EINVAL);
     assert_int_equal(strlen(err.message), FLOWD_ERROR_SIZE - 1);
 }
@@ -56,6 +81,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_field),
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_too_long),
     };

@@ -176,7 +176,7 @@ static void test_keys(void **state)
 
 static void assert_check(const struct flowd_event *event, int wanted, const char *message)
 {
-    struct flowd_error err = {""};
+    struct flowd_error err = {.message = ""};
 
     assert_int_equal(flowd_event_check(event, &err), wanted);
     if (wanted < 0)

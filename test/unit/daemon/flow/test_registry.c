@@ -77,7 +77,7 @@ static void test_experiments(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint16_t experiment = 999;
-        struct flowd_error err = {""};
+        struct flowd_error err = {.message = ""};
         int result = flowd_registry_read_experiment(registry, rows[i].text, rows[i].length,
                                                     &experiment, &err);
 
@@ -112,7 +112,7 @@ static void test_activities(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint8_t activity = 99;
-        struct flowd_error err = {""};
+        struct flowd_error err = {.message = ""};
         int result = flowd_registry_read_activity(registry, 2, rows[i].text, rows[i].length,
                                                   &activity, &err);
 
@@ -212,7 +212,7 @@ static void test_bad_files_change_nothing(void **state)
 static struct flowd_registry *read_text(const char *text, struct flowd_messages *skipped)
 {
     struct flowd_registry *read = flowd_registry_new();
-    struct flowd_error err = {""};
+    struct flowd_error err = {.message = ""};
     char json[1024];
     size_t length = 0;
 
@@ -343,7 +343,7 @@ static void test_last_good_copy(void **state)
 /* What is no regular file is not waited for. */
 static void test_fifo_is_no_registry(void **state)
 {
-    struct flowd_error err = {""};
+    struct flowd_error err = {.message = ""};
     struct scratch scratch;
 
     (void)state;

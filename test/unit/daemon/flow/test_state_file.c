@@ -432,7 +432,7 @@ static void assert_refused(int wanted)
 {
     struct flowd_flow_table_report report;
     struct flowd_flow_table *table = NULL;
-    struct flowd_error err = {""};
+    struct flowd_error err = {.message = ""};
 
     assert_int_equal(flowd_flow_table_open(state_scratch.path, &table, &report, &err), wanted);
     assert_null(table);

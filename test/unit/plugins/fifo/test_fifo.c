@@ -387,7 +387,7 @@ static void test_existing_fifo_is_used(void **state)
 
 static void test_anything_else_is_left_alone(void **state)
 {
-    struct flowd_error err = {""};
+    struct flowd_error err = {.message = ""};
     const char *path = scratch_path(&running.scratch, "fifo");
     struct stat status;
 

@@ -56,7 +56,7 @@ static const struct {
 static void test_same(void **state)
 {
     struct flowd_event first, event;
-    struct flowd_error err = {""};
+    struct flowd_error err = {.message = ""};
     char key[FLOWD_FLOW_KEY_TEXT_SIZE];
 
     (void)state;
@@ -137,7 +137,7 @@ static void test_rows(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct flowd_event event, before;
-        struct flowd_error err = {""};
+        struct flowd_error err = {.message = ""};
         int result;
 
         memset(&before, 0xee, sizeof(before));
