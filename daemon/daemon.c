@@ -445,7 +445,7 @@ static void log_configuration(const struct daemon *daemon)
     json_decref(root);
 }
 
-static int set_up(struct daemon *daemon, struct flowd_error *err)
+static int daemon_set_up(struct daemon *daemon, struct flowd_error *err)
 {
     int result = open_core(daemon, err);
 
@@ -537,7 +537,7 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     flowd_service_init(&daemon.service, &daemon.context, &daemon.running);
     watch_signals(&daemon);
     flowd_descriptors_raise();
-    result = set_up(&daemon, err);
+    result = daemon_set_up(&daemon, err);
     if (result == 0 && !daemon.stopping) {
         flowd_hub_begin(daemon.context.hub);
         follow_closures(&daemon);

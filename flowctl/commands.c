@@ -153,7 +153,8 @@ static enum flowctl_exit list(const struct flowctl *flowctl, const char *name, c
     return FLOWCTL_OK;
 }
 
-static enum flowctl_exit show(const struct flowctl *flowctl, const char *name, char **arguments)
+static enum flowctl_exit commands_show(const struct flowctl *flowctl, const char *name,
+                                       char **arguments)
 {
     char path[64];
     uint64_t id;
@@ -177,7 +178,8 @@ static enum flowctl_exit show(const struct flowctl *flowctl, const char *name, c
     return FLOWCTL_OK;
 }
 
-static enum flowctl_exit status(const struct flowctl *flowctl, const char *name, char **arguments)
+static enum flowctl_exit commands_status(const struct flowctl *flowctl, const char *name,
+                                         char **arguments)
 {
     json_t *answer = request(flowctl, "GET", "/v1/status", NULL);
 
@@ -197,8 +199,8 @@ const struct flowctl_command flowctl_commands[] = {
     {"start", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, false, submit},
     {"end", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, false, submit},
     {"list", "", 0, false, list},
-    {"show", "ID", 1, false, show},
-    {"status", "", 0, false, status},
+    {"show", "ID", 1, false, commands_show},
+    {"status", "", 0, false, commands_status},
     {"top", "[--interval SECONDS] [--count N] [--sort KEY]", 0, true, top_run},
     {NULL, NULL, 0, false, NULL},
 };

@@ -85,7 +85,7 @@ static int fetch(struct top *top)
     return result;
 }
 
-static int show(struct top *top)
+static int top_show(struct top *top)
 {
     const struct flowctl *flowctl = top->flowctl;
 
@@ -146,7 +146,7 @@ static bool wait_on_screen(struct top *top, int64_t deadline_ms)
         case SCREEN_RESIZED:
             break;
         }
-        if (show(top) < 0)
+        if (top_show(top) < 0)
             return false;
     }
 }
@@ -160,14 +160,14 @@ static void wait_until(int64_t deadline_ms)
 }
 
 /* The first refresh has been fetched and is shown, then the others. */
-static int go_on(struct top *top)
+static int top_go_on(struct top *top)
 {
     const struct flowctl_refresh *refresh = &top->flowctl->refresh;
     int64_t next_ms = clock_now_ms();
     int result = 0;
 
     for (uint64_t done = 1;; done++) {
-        result = show(top);
+        result = top_show(top);
         if (result < 0 || done == refresh->count)
             return result;
         next_ms += refresh->interval_ms;
@@ -200,7 +200,7 @@ enum flowctl_exit top_run(const struct flowctl *flowctl, const char *name, char 
     if (result == 0 && top.on_screen)
         result = screen_open(&top.problem);
     if (result == 0) {
-        result = go_on(&top);
+        result = top_go_on(&top);
         if (top.on_screen)
             screen_close();
         if (result < 0 && top.view.problem == NULL)

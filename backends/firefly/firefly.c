@@ -147,8 +147,8 @@ static void want_last(struct firefly *firefly, bool wanted)
     firefly->wants_last = wanted;
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int firefly_start(const struct flowd_context *context, const void *config, void **instance,
+                         struct flowd_error *err)
 {
     struct firefly *firefly = calloc(1, sizeof(*firefly));
     int result;
@@ -175,7 +175,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static int reload(void *instance, const void *config, struct flowd_error *err)
+static int firefly_reload(void *instance, const void *config, struct flowd_error *err)
 {
     struct firefly *firefly = instance;
     struct sockaddr_storage *collectors;
@@ -191,7 +191,7 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
     return 0;
 }
 
-static void stop(void *instance)
+static void firefly_stop(void *instance)
 {
     struct firefly *firefly = instance;
     size_t waiting;
@@ -254,7 +254,7 @@ static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_e
         queue_copies(firefly, flow, flow->id);
 }
 
-static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+static void firefly_flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
     struct firefly *firefly = instance;
 
@@ -264,7 +264,7 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
         queue(firefly, flow, FLOWD_EVENT_START);
 }
 
-static void flow_end(void *instance, struct flowd_flow *flow)
+static void firefly_flow_end(void *instance, struct flowd_flow *flow)
 {
     queue(instance, flow, FLOWD_EVENT_END);
 }
@@ -281,14 +281,14 @@ static void flow_sample(void *instance, struct flowd_flow *flow,
         queue_copies(firefly, flow, TAG_OF_NO_EVENT);
 }
 
-static void commit(void *instance)
+static void firefly_commit(void *instance)
 {
     struct firefly *firefly = instance;
 
     flowd_sender_flush(firefly->sender);
 }
 
-static void status(const void *instance, json_t *object)
+static void firefly_status(const void *instance, json_t *object)
 {
     const struct firefly *firefly = instance;
     json_t *collectors = json_array();
@@ -340,7 +340,7 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void firefly_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct firefly *firefly = instance;
     const struct firefly_counts counts = {.to_destination = firefly->to_destination,
@@ -350,7 +350,7 @@ static void count(const void *instance, const struct flowd_counter_sink *sink)
     flowd_counters_put(sink, counters, &counts, NULL);
 }
 
-static void check(const void *config, const char *path, struct flowd_messages *errors)
+static void firefly_check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct firefly_config *firefly = config;
     struct sockaddr_storage address;
@@ -376,8 +376,9 @@ static int find_route(const struct sockaddr_storage *address, socklen_t length)
     return result;
 }
 
-static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_messages *warnings)
+static void firefly_warn(const void *config, const char *path,
+                         const struct flowd_environment *environment,
+                         struct flowd_messages *warnings)
 {
     const struct firefly_config *firefly = config;
     struct sockaddr_storage address;
@@ -539,10 +540,10 @@ static const struct flowd_backend_status statuses[] = {
 
 static const struct flowd_backend_ops ops = {
     .statuses = statuses,
-    .flow_start = flow_start,
-    .flow_end = flow_end,
+    .flow_start = firefly_flow_start,
+    .flow_end = firefly_flow_end,
     .flow_sample = flow_sample,
-    .commit = commit,
+    .commit = firefly_commit,
 };
 
 const struct flowd_module flowd_backend_firefly = {
@@ -551,13 +552,13 @@ const struct flowd_module flowd_backend_firefly = {
     .summary = "sends a firefly at the start and at the end of each flow, and while it goes on",
     .options = options,
     .config_size = sizeof(struct firefly_config),
-    .check = check,
-    .warn = warn,
+    .check = firefly_check,
+    .warn = firefly_warn,
     .translate = translate,
-    .start = start,
-    .reload = reload,
-    .stop = stop,
-    .status = status,
-    .count = count,
+    .start = firefly_start,
+    .reload = firefly_reload,
+    .stop = firefly_stop,
+    .status = firefly_status,
+    .count = firefly_count,
     .backend = &ops,
 };

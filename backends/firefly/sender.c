@@ -95,7 +95,7 @@ int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, void *context
 }
 
 /* Tells the owner about the datagram at the head of the queue and passes over it. */
-static void finish(struct queue *queue, enum flowd_sent result, int error)
+static void sender_finish(struct queue *queue, enum flowd_sent result, int error)
 {
     const struct datagram *datagram = &queue->datagrams[queue->sent++];
 
@@ -133,13 +133,13 @@ static bool send_batch(struct queue *queue)
     int sent = sendmmsg(queue->fd, messages, count, MSG_NOSIGNAL);
 
     for (int i = 0; i < sent; i++)
-        finish(queue, FLOWD_SENT_OK, 0);
+        sender_finish(queue, FLOWD_SENT_OK, 0);
     if (sent >= 0)
         return true;
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return false;
     if (errno != EINTR)
-        finish(queue, FLOWD_SENT_FAILED, errno);
+        sender_finish(queue, FLOWD_SENT_FAILED, errno);
     return true;
 }
 

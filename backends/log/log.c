@@ -90,8 +90,8 @@ static void open_or_wait(struct flow_log *log)
         try_again_later(log);
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int log_start(const struct flowd_context *context, const void *config, void **instance,
+                     struct flowd_error *err)
 {
     struct flow_log *log = calloc(1, sizeof(*log));
 
@@ -259,7 +259,7 @@ static void write_event(struct flow_log *log, struct flowd_flow *flow, enum flow
         write_lines(log);
 }
 
-static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+static void log_flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
     struct flow_log *log = instance;
 
@@ -268,12 +268,12 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
         write_event(log, flow, FLOWD_EVENT_START);
 }
 
-static void flow_end(void *instance, struct flowd_flow *flow)
+static void log_flow_end(void *instance, struct flowd_flow *flow)
 {
     write_event(instance, flow, FLOWD_EVENT_END);
 }
 
-static void commit(void *instance)
+static void log_commit(void *instance)
 {
     struct flow_log *log = instance;
 
@@ -300,7 +300,7 @@ static void finish_file(struct flow_log *log)
     log->open_error = 0;
 }
 
-static int reload(void *instance, const void *config, struct flowd_error *err)
+static int log_reload(void *instance, const void *config, struct flowd_error *err)
 {
     struct flow_log *log = instance;
     int fd = -1;
@@ -317,7 +317,7 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
     return 0;
 }
 
-static void stop(void *instance)
+static void log_stop(void *instance)
 {
     struct flow_log *log = instance;
 
@@ -326,7 +326,7 @@ static void stop(void *instance)
     free(log);
 }
 
-static int ready(const void *instance, struct flowd_error *err)
+static int log_ready(const void *instance, struct flowd_error *err)
 {
     const struct flow_log *log = instance;
 
@@ -335,7 +335,7 @@ static int ready(const void *instance, struct flowd_error *err)
                                              strerror(log->open_error));
 }
 
-static void status(const void *instance, json_t *object)
+static void log_status(const void *instance, json_t *object)
 {
     const struct flow_log *log = instance;
 
@@ -364,7 +364,7 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void log_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct flow_log *log = instance;
     const struct log_counts counts = {
@@ -397,9 +397,9 @@ static const struct flowd_backend_status statuses[] = {
 
 static const struct flowd_backend_ops ops = {
     .statuses = statuses,
-    .flow_start = flow_start,
-    .flow_end = flow_end,
-    .commit = commit,
+    .flow_start = log_flow_start,
+    .flow_end = log_flow_end,
+    .commit = log_commit,
 };
 
 const struct flowd_module flowd_backend_log = {
@@ -408,11 +408,11 @@ const struct flowd_module flowd_backend_log = {
     .summary = "writes a line for each start and end of a flow",
     .options = options,
     .config_size = sizeof(struct log_config),
-    .start = start,
-    .reload = reload,
-    .stop = stop,
-    .ready = ready,
-    .status = status,
-    .count = count,
+    .start = log_start,
+    .reload = log_reload,
+    .stop = log_stop,
+    .ready = log_ready,
+    .status = log_status,
+    .count = log_count,
     .backend = &ops,
 };

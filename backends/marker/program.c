@@ -261,8 +261,8 @@ static const char *without_path_mtu(void)
     return NULL;
 }
 
-static void set_up(struct marker_bpf *skeleton, const struct marker_program_settings *settings,
-                   bool path_mtu)
+static void program_set_up(struct marker_bpf *skeleton,
+                           const struct marker_program_settings *settings, bool path_mtu)
 {
     skeleton->rodata->marker_strategy = (uint8_t)settings->strategy;
     skeleton->rodata->marker_encoding = (uint8_t)settings->encoding;
@@ -313,7 +313,7 @@ static int open_object(struct object *object, const struct marker_program_settin
     object->skeleton = marker_bpf__open_opts(&options);
     if (object->skeleton == NULL)
         return flowd_fail_errno(err, errno, "opening the BPF object");
-    set_up(object->skeleton, settings, path_mtu);
+    program_set_up(object->skeleton, settings, path_mtu);
     object->chosen = choose(object->skeleton, settings);
     bpf_object__for_each_program(program, object->skeleton->obj) bpf_program__set_autoload(
         program, program == object->chosen.programs[0] || program == object->chosen.programs[1]);
@@ -321,8 +321,9 @@ static int open_object(struct object *object, const struct marker_program_settin
 }
 
 /* One try to load; *program is unchanged on failure. */
-static int load(struct marker_program *program, const struct marker_program_settings *settings,
-                bool path_mtu, const struct marker_pins *pins, struct flowd_error *err)
+static int program_load(struct marker_program *program,
+                        const struct marker_program_settings *settings, bool path_mtu,
+                        const struct marker_pins *pins, struct flowd_error *err)
 {
     struct marker_program loaded = MARKER_PROGRAM_CLOSED;
     struct object object;
@@ -360,13 +361,13 @@ static int load_label(struct marker_program *program,
 {
     struct marker_program_settings simpler = *settings;
     struct flowd_error simpler_err;
-    int result = load(program, settings, false, pins, err);
+    int result = program_load(program, settings, false, pins, err);
 
     if (result == 0 || settings->debug || may_read_kernel())
         return result;
     flowd_debug("marker", "%s; trying a simpler program", err->message);
     simpler.plain = true;
-    if (load(program, &simpler, false, pins, &simpler_err) < 0)
+    if (program_load(program, &simpler, false, pins, &simpler_err) < 0)
         return result;
     flowd_warning("marker", "without CAP_PERFMON this kernel takes a simple program only: packets "
                             "with VLAN tags in band or extension headers, and fragments, are not "
@@ -388,12 +389,12 @@ int marker_program_load(struct marker_program *program,
         return load_label(program, settings, pins, err);
     no_path_mtu = without_path_mtu();
     if (no_path_mtu == NULL) {
-        if (load(program, settings, true, pins, err) == 0)
+        if (program_load(program, settings, true, pins, err) == 0)
             return 0;
         flowd_debug("marker", "%s; trying without the MTU of routes", err->message);
         no_path_mtu = "the kernel does not let programs read its memory (lockdown?)";
     }
-    result = load(program, settings, false, pins, err);
+    result = program_load(program, settings, false, pins, err);
     if (result == 0)
         program->no_path_mtu = no_path_mtu;
     return result;

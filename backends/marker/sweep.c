@@ -69,7 +69,7 @@ static void delete_stale(struct marker_sweep *sweep, uint32_t count)
 }
 
 /* Every entry has been looked at. */
-static int conclude(struct marker_entries *entries)
+static int sweep_conclude(struct marker_entries *entries)
 {
     int result = sweep_bitmap(entries);
 
@@ -91,5 +91,5 @@ int marker_sweep_some(struct marker_sweep *sweep)
         return result;
     sweep->begun = true;
     delete_stale(sweep, count);
-    return result == -ENOENT ? conclude(sweep->entries) : 1;
+    return result == -ENOENT ? sweep_conclude(sweep->entries) : 1;
 }

@@ -28,7 +28,7 @@ static int on_message(struct nl_msg *message, void *context)
     return NL_OK;
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+static void watch_on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     struct marker_watch *watch = watcher->data;
     int result = 0;
@@ -62,7 +62,7 @@ int marker_watch_open(struct marker_watch *watch, struct ev_loop *loop, struct f
         watch->socket = NULL;
         return flowd_fail(err, EIO, "rtnetlink: %s", nl_geterror(result));
     }
-    ev_io_init(&watch->readable, on_readable, nl_socket_get_fd(watch->socket), EV_READ);
+    ev_io_init(&watch->readable, watch_on_readable, nl_socket_get_fd(watch->socket), EV_READ);
     watch->readable.data = watch;
     ev_io_start(loop, &watch->readable);
     return 0;

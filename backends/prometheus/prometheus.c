@@ -53,8 +53,8 @@ static int listen_somewhere(struct prometheus *prometheus, struct flowd_error *e
     return flowd_http_server_listen(prometheus->server, config->bind_address, wish.port, err);
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int prometheus_start(const struct flowd_context *context, const void *config,
+                            void **instance, struct flowd_error *err)
 {
     const struct prometheus_config *settings = config;
     struct prometheus *prometheus = calloc(1, sizeof(*prometheus));
@@ -80,7 +80,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static int reload(void *instance, const void *config, struct flowd_error *err)
+static int prometheus_reload(void *instance, const void *config, struct flowd_error *err)
 {
     struct prometheus *prometheus = instance;
 
@@ -89,7 +89,7 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
     return 0;
 }
 
-static void stop(void *instance)
+static void prometheus_stop(void *instance)
 {
     struct prometheus *prometheus = instance;
 
@@ -97,7 +97,7 @@ static void stop(void *instance)
     free(prometheus);
 }
 
-static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+static void prometheus_flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
     const struct prometheus *prometheus = instance;
 
@@ -105,14 +105,14 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
     flow->backend[prometheus->slot] = flow->key.protocol == IPPROTO_TCP ? EXPORTED : NOT_TCP;
 }
 
-static int ready(const void *instance, struct flowd_error *err)
+static int prometheus_ready(const void *instance, struct flowd_error *err)
 {
     const struct prometheus *prometheus = instance;
 
     return flowd_http_server_ready(prometheus->server, err);
 }
 
-static void status(const void *instance, json_t *object)
+static void prometheus_status(const void *instance, json_t *object)
 {
     const struct prometheus *prometheus = instance;
 
@@ -149,7 +149,7 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void prometheus_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct prometheus *prometheus = instance;
 
@@ -157,7 +157,7 @@ static void count(const void *instance, const struct flowd_counter_sink *sink)
     flowd_http_server_count(prometheus->server, sink);
 }
 
-static void check(const void *config, const char *path, struct flowd_messages *errors)
+static void prometheus_check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct prometheus_config *prometheus = config;
     struct flowd_address address;
@@ -168,8 +168,9 @@ static void check(const void *config, const char *path, struct flowd_messages *e
                            prometheus->bind_address);
 }
 
-static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_messages *warnings)
+static void prometheus_warn(const void *config, const char *path,
+                            const struct flowd_environment *environment,
+                            struct flowd_messages *warnings)
 {
     const struct prometheus_config *prometheus = config;
     char option[64];
@@ -213,7 +214,7 @@ static const struct flowd_backend_status statuses[] = {
 
 static const struct flowd_backend_ops ops = {
     .statuses = statuses,
-    .flow_start = flow_start,
+    .flow_start = prometheus_flow_start,
 };
 
 const struct flowd_module flowd_backend_prometheus = {
@@ -222,14 +223,14 @@ const struct flowd_module flowd_backend_prometheus = {
     .summary = "serves metrics of flowd and of its flows",
     .options = options,
     .config_size = sizeof(struct prometheus_config),
-    .check = check,
-    .warn = warn,
+    .check = prometheus_check,
+    .warn = prometheus_warn,
     .translate = prometheus_translate,
-    .start = start,
-    .reload = reload,
-    .stop = stop,
-    .ready = ready,
-    .status = status,
-    .count = count,
+    .start = prometheus_start,
+    .reload = prometheus_reload,
+    .stop = prometheus_stop,
+    .ready = prometheus_ready,
+    .status = prometheus_status,
+    .count = prometheus_count,
     .backend = &ops,
 };

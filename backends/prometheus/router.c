@@ -14,8 +14,8 @@ static bool is_path(const struct flowd_http_request *request, const char *path)
 }
 
 /* Whether the request can be served; false: it has been answered. */
-static bool admit(void *context, struct flowd_http_exchange *exchange,
-                  const struct flowd_http_request *request)
+static bool router_admit(void *context, struct flowd_http_exchange *exchange,
+                         const struct flowd_http_request *request)
 {
     (void)context;
     if (!is_path(request, "/metrics") && !is_path(request, "/")) {
@@ -31,15 +31,15 @@ static bool admit(void *context, struct flowd_http_exchange *exchange,
     return true;
 }
 
-static void handle(void *context, struct flowd_http_exchange *exchange,
-                   const struct flowd_http_request *request)
+static void router_handle(void *context, struct flowd_http_exchange *exchange,
+                          const struct flowd_http_request *request)
 {
     static const char page[] =
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta "
         "charset=\"utf-8\"><title>flowd</title></head>\n"
         "<body><p>flowd " FLOWD_VERSION ": <a href=\"/metrics\">/metrics</a></p></body></html>\n";
 
-    if (!admit(context, exchange, request))
+    if (!router_admit(context, exchange, request))
         return;
     if (is_path(request, "/metrics"))
         prometheus_scrape(context, exchange, request);
@@ -56,7 +56,7 @@ static void cancel(void *context, struct flowd_http_exchange *exchange)
 }
 
 const struct flowd_http_handler prometheus_http_handler = {
-    .admit = admit,
-    .handle = handle,
+    .admit = router_admit,
+    .handle = router_handle,
     .cancel = cancel,
 };

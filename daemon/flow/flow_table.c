@@ -246,8 +246,8 @@ static int read_order(struct flowd_flow_table *table, size_t count)
 }
 
 /* The table is whole: records that were never used are not on the stack. */
-static int conclude(struct flowd_flow_table *table, struct flowd_flow_table_report *report,
-                    struct flowd_error *err)
+static int flow_table_conclude(struct flowd_flow_table *table,
+                               struct flowd_flow_table_report *report, struct flowd_error *err)
 {
     const struct reading *reading = &table->reading;
     size_t used = reading->used < table->flows_max ? reading->used : table->flows_max;
@@ -291,7 +291,7 @@ int flowd_flow_table_read(struct flowd_flow_table *table, size_t count,
 
     if (reading->ordering) {
         result = read_order(table, count);
-        return result == 0 ? conclude(table, report, err) : result;
+        return result == 0 ? flow_table_conclude(table, report, err) : result;
     }
     if (unproven && reading->looked_at < table->file.capacity) {
         look_for_proof(table, count);

@@ -277,8 +277,8 @@ size_t flowd_registry_count(const struct flowd_registry *registry)
 }
 
 /* Returns 0, -ENOENT, or -ENOTUNIQ: several are as near to what was written. */
-static int find(const struct flowd_registry *registry, const char *prefix, const char *name,
-                size_t len, const struct entry **out)
+static int registry_find(const struct flowd_registry *registry, const char *prefix,
+                         const char *name, size_t len, const struct entry **out)
 {
     enum likeness best = FOLDED;
     char key[NAME_SIZE];
@@ -314,7 +314,7 @@ int flowd_registry_experiment(const struct flowd_registry *registry, const char 
                               uint16_t *experiment)
 {
     const struct entry *entry;
-    int result = find(registry, "", name, len, &entry);
+    int result = registry_find(registry, "", name, len, &entry);
 
     if (result == 0)
         *experiment = entry->experiment;
@@ -329,7 +329,7 @@ int flowd_registry_activity(const struct flowd_registry *registry, uint16_t expe
     int result;
 
     prefix_of(experiment, prefix);
-    result = find(registry, prefix, name, len, &entry);
+    result = registry_find(registry, prefix, name, len, &entry);
     if (result == 0)
         *activity = entry->activity;
     return result;

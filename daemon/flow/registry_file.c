@@ -59,8 +59,9 @@ static int read_content(const char *path, struct content *content, struct flowd_
 }
 
 /* Loads the file, whose bytes stay with the caller. */
-static int load(struct flowd_registry *registry, const char *path, struct content *content,
-                struct flowd_messages *skipped, struct flowd_error *err)
+static int registry_file_load(struct flowd_registry *registry, const char *path,
+                              struct content *content, struct flowd_messages *skipped,
+                              struct flowd_error *err)
 {
     struct flowd_messages unseen = {0};
     int result = read_content(path, content, err);
@@ -82,7 +83,7 @@ int flowd_registry_load(struct flowd_registry *registry, const char *path,
     if (path[0] == '\0')
         flowd_registry_clear(registry);
     else
-        result = load(registry, path, &content, skipped, err);
+        result = registry_file_load(registry, path, &content, skipped, err);
     free(content.data);
     return result;
 }
@@ -167,7 +168,7 @@ void flowd_registry_follow(struct flowd_registry *registry, const char *path, co
 
     if (path[0] == '\0') {
         flowd_registry_clear(registry);
-    } else if (load(registry, path, &content, &skipped, &err) == 0) {
+    } else if (registry_file_load(registry, path, &content, &skipped, &err) == 0) {
         flowd_info("registry", "%zu experiments have names, from %s",
                    flowd_registry_count(registry), path);
         log_skipped(&skipped);

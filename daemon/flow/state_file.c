@@ -84,8 +84,8 @@ int flowd_state_file_map(struct flowd_state_file *file, struct flowd_error *err)
 }
 
 /* Empties the file and writes its header. */
-static int begin(struct flowd_state_file *file, const struct flowd_boot *boot,
-                 struct flowd_error *err)
+static int state_file_begin(struct flowd_state_file *file, const struct flowd_boot *boot,
+                            struct flowd_error *err)
 {
     int result;
 
@@ -208,7 +208,7 @@ static int replace(struct flowd_state_file *file, int directory_fd, const struct
     close(file->fd);
     file->fd = fresh;
     result = flowd_state_file_map(file, err);
-    return result < 0 ? result : begin(file, boot, err);
+    return result < 0 ? result : state_file_begin(file, boot, err);
 }
 
 static int set_aside(struct flowd_state_file *file, int directory_fd, const struct flowd_boot *boot,
@@ -263,7 +263,7 @@ static int keep_and_go_on(struct flowd_state_file *file, const struct flowd_boot
     munmap(file->mapping, MAPPING_SIZE);
     file->capacity = 0;
     result = flowd_state_file_map(file, err);
-    return result < 0 ? result : begin(file, boot, err);
+    return result < 0 ? result : state_file_begin(file, boot, err);
 }
 
 /* Records that are whole in a file of this size, and that can be mapped. */
@@ -289,7 +289,7 @@ static int take_over(struct flowd_state_file *file, int directory_fd, bool made,
         if (!made)
             snprintf(report->set_aside, sizeof(report->set_aside), "state file %s/%s: it is empty",
                      file->directory, FILE_NAME);
-        return begin(file, &boot, err);
+        return state_file_begin(file, &boot, err);
     }
     if (status.st_size < HEADER_SIZE)
         return set_aside(file, directory_fd, &boot, "it is shorter than its header", report, err);
@@ -306,7 +306,7 @@ static int take_over(struct flowd_state_file *file, int directory_fd, bool made,
     case FLOWD_STATE_REBOOTED:
         snprintf(report->set_aside, sizeof(report->set_aside),
                  "%s/%s: the host has rebooted, its flows are over", file->directory, FILE_NAME);
-        return begin(file, &boot, err);
+        return state_file_begin(file, &boot, err);
     case FLOWD_STATE_DOUBTFUL:
         file->doubt = why;
         break;
@@ -345,7 +345,7 @@ int flowd_state_file_open(struct flowd_state_file *file, const char *directory,
     *file = (struct flowd_state_file){.fd = -1, .kept_fd = -1};
     if (directory[0] == '\0') {
         result = flowd_state_file_map(file, err);
-        return result < 0 ? result : begin(file, &no_boot, err);
+        return result < 0 ? result : state_file_begin(file, &no_boot, err);
     }
     result = make_directory(directory, err);
     if (result < 0)

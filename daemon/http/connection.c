@@ -200,7 +200,7 @@ static bool is_turn_over(struct flowd_http_server *server)
 }
 
 /* Asks the handler whether to wait for the body at all, and tells the peer to go on sending. */
-static void admit(struct flowd_http_connection *c)
+static void connection_admit(struct flowd_http_connection *c)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     const struct flowd_http_head *head = &c->exchange.head;
@@ -226,7 +226,7 @@ static void admit(struct flowd_http_connection *c)
 }
 
 /* Hands a complete request over; its bytes leave the buffer when the handler returns. */
-static void handle(struct flowd_http_connection *c, size_t end)
+static void connection_handle(struct flowd_http_connection *c, size_t end)
 {
     struct flowd_http_request request;
 
@@ -255,7 +255,7 @@ static bool read_request(struct flowd_http_connection *c)
 
     if (status == FLOWD_HTTP_MORE) {
         if (!in_head)
-            admit(c);
+            connection_admit(c);
         return false;
     }
     if (status != FLOWD_HTTP_DONE) {
@@ -265,7 +265,7 @@ static bool read_request(struct flowd_http_connection *c)
     if (in_head)
         c->state = FLOWD_HTTP_IN_BODY;
     else
-        handle(c, end);
+        connection_handle(c, end);
     return true;
 }
 
@@ -322,7 +322,7 @@ static void discard_input(struct flowd_http_connection *c)
         ev_io_stop(c->server->loop, &c->reader);
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+static void connection_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct flowd_http_connection *c = watcher->data;
     ssize_t room;
@@ -409,7 +409,7 @@ struct flowd_http_connection *flowd_http_connection_new(struct flowd_http_server
     DL_PREPEND2(server->connections, c, previous, next);
     server->count++;
     server->counters.connections++;
-    ev_io_init(&c->reader, on_readable, fd, EV_READ);
+    ev_io_init(&c->reader, connection_on_readable, fd, EV_READ);
     ev_io_init(&c->writer, on_writable, fd, EV_WRITE);
     ev_init(&c->deadline, on_deadline);
     c->reader.data = c->writer.data = c->deadline.data = c;

@@ -123,7 +123,7 @@ static size_t skip(const char *data, size_t at, size_t length, unsigned kind)
 }
 
 /* What is wrong first is what the peer is told; the rest of the line does not matter. */
-static void refuse(struct flowd_http_head *head, int status, const char *reason)
+static void framing_refuse(struct flowd_http_head *head, int status, const char *reason)
 {
     head->state = HEAD_WRONG;
     if (head->status != 0)
@@ -152,9 +152,9 @@ static void end_version(struct flowd_http_head *head, const char *version, size_
 {
     if (length != 8 || memcmp(version, "HTTP/", 5) != 0 || !is_digit(version[5]) ||
         version[6] != '.' || !is_digit(version[7]))
-        refuse(head, 400, "the request line does not end with an HTTP version");
+        framing_refuse(head, 400, "the request line does not end with an HTTP version");
     else if (version[5] != '1' || version[7] > '1')
-        refuse(head, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+        framing_refuse(head, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     else
         head->framing.minor = (uint8_t)(version[7] - '0');
 }
@@ -209,7 +209,7 @@ static void end_value(struct flowd_http_head *head, const char *data, size_t end
         end--;
     wrong = check_field(head, data + head->line, data + begin, end - begin);
     if (wrong != NULL)
-        refuse(head, 400, wrong);
+        framing_refuse(head, 400, wrong);
 }
 
 static void end_method(struct flowd_http_head *head, char c, size_t at)
@@ -218,19 +218,19 @@ static void end_method(struct flowd_http_head *head, char c, size_t at)
         head->name = (uint16_t)at;
         next_part(head, HEAD_TARGET, at);
     } else {
-        refuse(head, 400, "the request line has no proper method");
+        framing_refuse(head, 400, "the request line has no proper method");
     }
 }
 
 static void end_target(struct flowd_http_head *head, const char *data, size_t at)
 {
     if (data[at] == '\r')
-        refuse(head, 400, "the request line has no version");
+        framing_refuse(head, 400, "the request line has no version");
     else if (data[at] != ' ')
         head->bad_target = true; /* to be told if there is a version */
     else if (head->bad_target ||
              !is_target(data + head->part, at - head->part, is(data, head->name, "OPTIONS")))
-        refuse(head, 400, "the request target is not a path");
+        framing_refuse(head, 400, "the request target is not a path");
     else
         next_part(head, HEAD_VERSION, at);
 }
@@ -246,10 +246,10 @@ static void end_name(struct flowd_http_head *head, char c, size_t at)
         head->name = (uint16_t)(at - head->line);
         next_part(head, HEAD_VALUE, at);
     } else {
-        refuse(head, 400,
-               !blank   ? "a header line without a proper name"
-               : begins ? "a header line that begins with a blank"
-                        : "a blank in or after a header name");
+        framing_refuse(head, 400,
+                       !blank   ? "a header line without a proper name"
+                       : begins ? "a header line that begins with a blank"
+                                : "a blank in or after a header name");
     }
 }
 
@@ -317,11 +317,11 @@ static int end_block(struct flowd_http_head *head, const char **reason)
     bool encoded = (head->seen & SEEN_ENCODING) != 0;
 
     if (encoded && (head->seen & SEEN_LENGTH) != 0)
-        refuse(head, 400, "both Content-Length and Transfer-Encoding");
+        framing_refuse(head, 400, "both Content-Length and Transfer-Encoding");
     if (encoded && head->framing.minor == 0)
-        refuse(head, 400, "Transfer-Encoding in an HTTP/1.0 request");
+        framing_refuse(head, 400, "Transfer-Encoding in an HTTP/1.0 request");
     if (head->framing.minor == 1 && (head->seen & SEEN_HOST) == 0)
-        refuse(head, 400, "an HTTP/1.1 request without Host");
+        framing_refuse(head, 400, "an HTTP/1.1 request without Host");
     *reason = head->reason;
     return head->status != 0 ? head->status : FLOWD_HTTP_DONE;
 }

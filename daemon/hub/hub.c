@@ -423,7 +423,7 @@ static void release_ended(struct flowd_hub *hub, size_t count)
     memmove(ended->numbers, ended->numbers + count, ended->count * sizeof(*ended->numbers));
 }
 
-static void commit(struct flowd_hub *hub)
+static void hub_commit(struct flowd_hub *hub)
 {
     size_t ended = hub->ended.count;
 
@@ -450,7 +450,7 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int eve
     (void)events;
     for (int round = 0; round < COMMITS_PER_TURN && (hub->dirty || hub->waiters.first != NULL);
          round++)
-        commit(hub);
+        hub_commit(hub);
     if (hub->dirty || hub->waiters.first != NULL)
         ev_timer_start(hub->loop, &hub->again);
 }
@@ -484,7 +484,7 @@ static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events
 void flowd_hub_restore(struct flowd_hub *hub)
 {
     flowd_introduction_begin(&hub->introduction);
-    commit(hub);
+    hub_commit(hub);
     set_expiry(hub);
 }
 
@@ -496,7 +496,7 @@ bool flowd_hub_is_restoring(const struct flowd_hub *hub)
 
 void flowd_hub_flush(struct flowd_hub *hub)
 {
-    commit(hub);
+    hub_commit(hub);
 }
 
 void flowd_hub_begin(struct flowd_hub *hub)

@@ -19,7 +19,7 @@ void flowd_introduce(struct flowd_introduction *introduction, struct flowd_flow 
     *introduction->dirty = true;
 }
 
-static void go_on(struct flowd_introduction *introduction)
+static void introduction_go_on(struct flowd_introduction *introduction)
 {
     size_t records = flowd_flow_table_records(introduction->table);
 
@@ -40,7 +40,7 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop;
     (void)events;
-    go_on(watcher->data);
+    introduction_go_on(watcher->data);
 }
 
 void flowd_introduction_init(struct flowd_introduction *introduction, struct ev_loop *loop,
@@ -55,7 +55,7 @@ void flowd_introduction_init(struct flowd_introduction *introduction, struct ev_
 
 void flowd_introduction_begin(struct flowd_introduction *introduction)
 {
-    go_on(introduction);
+    introduction_go_on(introduction);
 }
 
 void flowd_introduction_stop(struct flowd_introduction *introduction)

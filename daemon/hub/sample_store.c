@@ -18,7 +18,7 @@ void flowd_sample_store_fini(struct flowd_sample_store *store)
     *store = (struct flowd_sample_store){0};
 }
 
-static bool grow(struct flowd_sample_store *store, uint32_t index)
+static bool sample_store_grow(struct flowd_sample_store *store, uint32_t index)
 {
     size_t before = store->capacity;
 
@@ -31,7 +31,7 @@ static bool grow(struct flowd_sample_store *store, uint32_t index)
 struct flowd_stored_sample *flowd_sample_store_make(struct flowd_sample_store *store,
                                                     uint32_t index)
 {
-    if (index >= store->capacity && !grow(store, index))
+    if (index >= store->capacity && !sample_store_grow(store, index))
         return NULL;
     if (store->entries[index] == NULL) {
         store->entries[index] = calloc(1, sizeof(*store->entries[index]));

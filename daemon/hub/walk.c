@@ -9,7 +9,7 @@
 
 #include "daemon/hub/hub.h"
 
-static void go_on(struct flowd_walk *walk, double after_s)
+static void walk_go_on(struct flowd_walk *walk, double after_s)
 {
     ev_timer_set(&walk->turn, after_s, 0);
     ev_timer_start(walk->loop, &walk->turn);
@@ -57,7 +57,7 @@ static void on_turn(struct ev_loop *loop, struct ev_timer *watcher, int events)
     walk->running = !over;
     walk->rest(walk, over);
     if (!over && walk->running)
-        go_on(walk, 0);
+        walk_go_on(walk, 0);
 }
 
 void flowd_walk_init(struct flowd_walk *walk, struct ev_loop *loop, struct flowd_hub *hub,
@@ -77,7 +77,7 @@ void flowd_walk_start(struct flowd_walk *walk, double after_s)
     }
     walk->running = true;
     walk->cursor = walk->stop = 0;
-    go_on(walk, after_s);
+    walk_go_on(walk, after_s);
 }
 
 bool flowd_walk_is_running(const struct flowd_walk *walk)

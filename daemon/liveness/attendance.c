@@ -67,7 +67,7 @@ static bool is_due(struct flowd_attendance *attendance)
     return true;
 }
 
-static void go_on(struct flowd_attendance *attendance, double after_s)
+static void attendance_go_on(struct flowd_attendance *attendance, double after_s)
 {
     ev_timer_stop(attendance->context->loop, &attendance->tick);
     ev_timer_set(&attendance->tick, after_s, 0);
@@ -89,7 +89,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
             after_s = PART_S;
         }
     }
-    go_on(attendance, after_s);
+    attendance_go_on(attendance, after_s);
 }
 
 void flowd_attendance_start(struct flowd_attendance *attendance,

@@ -142,7 +142,7 @@ static void on_recover(struct ev_loop *loop, struct ev_timer *watcher, int event
     }
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+static void closures_on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     struct flowd_closures *closures = watcher->data;
     int64_t now_us = flowd_timestamp_now_us();
@@ -225,7 +225,8 @@ int flowd_closures_new(const struct flowd_context *context, bool restarted,
     closures->ended_before = closures->source->events[FLOWD_EVENT_END][FLOWD_ENDED];
     closures->reused_before = flowd_liveness_reused(context->liveness);
     ev_timer_init(&closures->recover, on_recover, RECOVERY_DELAY_S, 0);
-    ev_io_init(&closures->readable, on_readable, nl_socket_get_fd(closures->socket), EV_READ);
+    ev_io_init(&closures->readable, closures_on_readable, nl_socket_get_fd(closures->socket),
+               EV_READ);
     closures->readable.data = closures->recover.data = closures;
     /* Before the plugins: a connection that is over has its final counts when its end is read. */
     ev_set_priority(&closures->readable, EV_MAXPRI);

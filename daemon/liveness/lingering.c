@@ -38,7 +38,8 @@ struct flowd_lingering_entry {
     UT_hash_handle hh;
 };
 
-static struct flowd_lingering_entry *find(const struct flowd_lingering *lingering, uint64_t id)
+static struct flowd_lingering_entry *lingering_find(const struct flowd_lingering *lingering,
+                                                    uint64_t id)
 {
     struct flowd_lingering_entry *entry;
 
@@ -157,12 +158,12 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
     over = life != FLOWD_TCP_LINGERS && (entry->id == flow->id || !is_recent(flow));
     if (life == FLOWD_TCP_LINGERS) {
         /* Another tag has made it another flow, which may have been told to wait itself. */
-        if (entry->id != flow->id && find(lingering, flow->id) != NULL)
+        if (entry->id != flow->id && lingering_find(lingering, flow->id) != NULL)
             return false;
         entry->id = flow->id;
         level = level + 1 < FLOWD_LINGERING_LEVELS ? level + 1 : level;
     } else if (over && life == FLOWD_TCP_CLOSED) {
-        if (entry->id != flow->id && find(lingering, flow->id) != NULL)
+        if (entry->id != flow->id && lingering_find(lingering, flow->id) != NULL)
             return false;
         note_closed(entry, flow);
         over = false;
@@ -253,7 +254,7 @@ void flowd_lingering_add(struct flowd_lingering *lingering, struct flowd_source 
 bool flowd_lingering_add_closed(struct flowd_lingering *lingering, struct flowd_source *source,
                                 struct flowd_flow *flow, uint32_t interface)
 {
-    struct flowd_lingering_entry *known = find(lingering, flow->id);
+    struct flowd_lingering_entry *known = lingering_find(lingering, flow->id);
     struct flowd_lingering_entry entry = {
         .key = flow->key, .interface = interface, .source = source};
 
@@ -273,7 +274,7 @@ bool flowd_lingering_add_closed(struct flowd_lingering *lingering, struct flowd_
 
 void flowd_lingering_end(struct flowd_lingering *lingering, struct flowd_flow *flow)
 {
-    struct flowd_lingering_entry *entry = find(lingering, flow->id);
+    struct flowd_lingering_entry *entry = lingering_find(lingering, flow->id);
 
     if (entry == NULL)
         return;
@@ -317,7 +318,7 @@ void flowd_lingering_forget(struct flowd_lingering *lingering, const struct flow
 
 bool flowd_lingering_has(const struct flowd_lingering *lingering, const struct flowd_flow *flow)
 {
-    return find(lingering, flow->id) != NULL;
+    return lingering_find(lingering, flow->id) != NULL;
 }
 
 size_t flowd_lingering_count(const struct flowd_lingering *lingering)

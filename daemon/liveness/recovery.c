@@ -123,7 +123,7 @@ static uint32_t visit(struct flowd_walk *walk, struct flowd_flow *flow)
                                               : FLOWD_WALK_PER_TURN / FLOWS_PER_TURN;
 }
 
-static void begin(struct flowd_recovery *recovery, double after_s, bool early)
+static void recovery_begin(struct flowd_recovery *recovery, double after_s, bool early)
 {
     for (struct flowd_doubt *doubt = recovery->doubts; doubt != NULL; doubt = doubt->next)
         doubt->ended = doubt->unanswered = 0;
@@ -162,7 +162,7 @@ static bool stays_open(const struct flowd_recovery *recovery, struct flowd_doubt
 }
 
 /* A walk is over; another one may follow. */
-static void conclude(struct flowd_recovery *recovery)
+static void recovery_conclude(struct flowd_recovery *recovery)
 {
     struct flowd_doubt **link = &recovery->doubts;
     bool again = false;
@@ -180,7 +180,7 @@ static void conclude(struct flowd_recovery *recovery)
             *link = doubt->next;
     }
     if (recovery->doubts != NULL)
-        begin(recovery, again ? 0 : RETRY_S, again);
+        recovery_begin(recovery, again ? 0 : RETRY_S, again);
 }
 
 static void rest(struct flowd_walk *walk, bool over)
@@ -189,7 +189,7 @@ static void rest(struct flowd_walk *walk, bool over)
 
     recovery->waits = false;
     if (over)
-        conclude(recovery);
+        recovery_conclude(recovery);
 }
 
 void flowd_liveness_doubt(struct flowd_liveness *liveness, struct flowd_doubt *doubt)
@@ -216,7 +216,7 @@ void flowd_liveness_doubt(struct flowd_liveness *liveness, struct flowd_doubt *d
     if (flowd_walk_is_running(&recovery->walk))
         flowd_walk_start(&recovery->walk, 0);
     else
-        begin(recovery, 0, early);
+        recovery_begin(recovery, 0, early);
 }
 
 void flowd_liveness_forget_doubt(struct flowd_liveness *liveness, struct flowd_doubt *doubt)

@@ -394,7 +394,7 @@ static void on_again(struct ev_loop *loop, struct ev_timer *watcher, int events)
     tell_observers(host);
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+static void host_on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     struct flowd_host *host = watcher->data;
     int result = 0;
@@ -432,7 +432,7 @@ static int open_notifications(struct flowd_host *host, struct flowd_error *err)
     if (result < 0)
         return flowd_fail(err, EIO, "rtnetlink: %s", nl_geterror(result));
     nl_socket_set_buffer_size(host->notifications, RECEIVE_BUFFER, 0);
-    ev_io_init(&host->readable, on_readable, nl_socket_get_fd(host->notifications), EV_READ);
+    ev_io_init(&host->readable, host_on_readable, nl_socket_get_fd(host->notifications), EV_READ);
     host->readable.data = host;
     ev_io_start(host->loop, &host->readable);
     return 0;

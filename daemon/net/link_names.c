@@ -91,7 +91,7 @@ static int on_link(struct nl_msg *message, void *context)
 }
 
 /* Asks by rtnetlink, whose names may be longer than those of ioctl(2). */
-static void ask(struct nl_sock *socket, const char *name, unsigned *index)
+static void link_names_ask(struct nl_sock *socket, const char *name, unsigned *index)
 {
     struct ifinfomsg header = {.ifi_family = AF_UNSPEC};
     struct nl_msg *message = nlmsg_alloc_simple(RTM_GETLINK, NLM_F_REQUEST);
@@ -116,7 +116,7 @@ unsigned flowd_link_names_index(const char *name)
     socket = nl_socket_alloc();
     if (socket == NULL)
         return 0;
-    ask(socket, name, &index);
+    link_names_ask(socket, name, &index);
     nl_socket_free(socket);
     return index;
 }

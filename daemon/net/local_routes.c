@@ -379,7 +379,7 @@ void flowd_local_routes_refresh(struct flowd_local_routes *routes)
     read_later(routes, RATE_S);
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+static void local_routes_on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     struct flowd_local_routes *routes = watcher->data;
     char waste[4096];
@@ -435,7 +435,8 @@ static int open_notifications(struct flowd_local_routes *routes, struct flowd_er
                                   RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_NONE);
     if (result < 0)
         return flowd_fail_errno(err, EIO, "rtnetlink: %s", nl_geterror(result));
-    ev_io_init(&routes->readable, on_readable, nl_socket_get_fd(routes->notifications), EV_READ);
+    ev_io_init(&routes->readable, local_routes_on_readable, nl_socket_get_fd(routes->notifications),
+               EV_READ);
     routes->readable.data = routes;
     ev_io_start(routes->loop, &routes->readable);
     return 0;
@@ -517,7 +518,8 @@ static bool read_answer(int fd, uint32_t sequence)
     return false;
 }
 
-static bool ask(struct flowd_local_routes *routes, uint8_t family, const struct in6_addr *addr)
+static bool local_routes_ask(struct flowd_local_routes *routes, uint8_t family,
+                             const struct in6_addr *addr)
 {
     struct {
         struct nlmsghdr header;
@@ -565,7 +567,7 @@ bool flowd_local_routes_has(struct flowd_local_routes *routes, uint8_t family,
     *entry = (struct remembered){.addr = *addr,
                                  .family = family,
                                  .generation = routes->generation,
-                                 .local = ask(routes, family, addr)};
+                                 .local = local_routes_ask(routes, family, addr)};
     return entry->local;
 }
 

@@ -97,8 +97,8 @@ static uint32_t ticks_per_second(void)
     return (uint32_t)((NS_PER_S + tick.tv_nsec / 2) / tick.tv_nsec);
 }
 
-static void set_up(struct sockops_bpf *skeleton, const struct flowd_sockops_settings *settings,
-                   bool visitor)
+static void program_set_up(struct sockops_bpf *skeleton,
+                           const struct flowd_sockops_settings *settings, bool visitor)
 {
     bool connections = settings->duty == FLOWD_SOCKOPS_CONNECTIONS;
     uint32_t hz = ticks_per_second();
@@ -162,8 +162,8 @@ static int take_descriptors(const struct sockops_bpf *skeleton,
 }
 
 /* One try to load, with or without the iterator; *program is unchanged on failure. */
-static int load(const struct flowd_sockops_settings *settings, bool visitor,
-                struct flowd_sockops_program *program)
+static int program_load(const struct flowd_sockops_settings *settings, bool visitor,
+                        struct flowd_sockops_program *program)
 {
     struct flowd_sockops_program loaded = FLOWD_SOCKOPS_PROGRAM_CLOSED;
     struct sockops_bpf *skeleton;
@@ -173,7 +173,7 @@ static int load(const struct flowd_sockops_settings *settings, bool visitor,
     skeleton = sockops_bpf__open();
     if (skeleton == NULL)
         return errno > 0 ? -errno : -ENOMEM;
-    set_up(skeleton, settings, visitor);
+    program_set_up(skeleton, settings, visitor);
     result = sockops_bpf__load(skeleton);
     if (result == 0)
         result = take_descriptors(skeleton, settings, visitor, &loaded);
@@ -217,8 +217,8 @@ int flowd_sockops_program_load(const struct flowd_sockops_settings *settings,
         return cgroup_fd;
     flowd_bpf_log_listen();
     /* Iterators that may change sockets are younger than the rest. */
-    if (load(settings, true, &program) < 0)
-        result = load(settings, false, &program);
+    if (program_load(settings, true, &program) < 0)
+        result = program_load(settings, false, &program);
     result = result < 0 ? explain(FLOWD_SOCKOPS_LOADING, result, path, err)
                         : attach(&program, cgroup_fd, path, err);
     close(cgroup_fd);

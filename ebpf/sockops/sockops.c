@@ -78,7 +78,7 @@ static bool take_records(struct flowd_sockops *sockops)
     return sockops->left > 0;
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+static void sockops_on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     (void)loop;
     (void)events;
@@ -165,7 +165,8 @@ int flowd_sockops_new(struct ev_loop *loop, const struct flowd_sockops_settings 
         free(sockops);
         return result;
     }
-    ev_io_init(&sockops->readable, on_readable, ring_buffer__epoll_fd(sockops->ring), EV_READ);
+    ev_io_init(&sockops->readable, sockops_on_readable, ring_buffer__epoll_fd(sockops->ring),
+               EV_READ);
     sockops->readable.data = sockops;
     ev_io_start(loop, &sockops->readable);
     ev_timer_init(&sockops->check, on_check, CHECK_S, CHECK_S);

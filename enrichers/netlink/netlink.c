@@ -123,7 +123,7 @@ static void search(struct turn *turn, size_t index)
     flowd_hub_sample(netlink->context->hub, turn->flows[index], &socket.sample);
 }
 
-static void ask(struct turn *turn)
+static void netlink_ask(struct turn *turn)
 {
     flowd_liveness_sample(turn->netlink->liveness, turn->queries, turn->count, take_answer, turn);
     for (size_t i = 0; i < turn->count; i++)
@@ -155,7 +155,7 @@ static void add_query(struct turn *turn, struct watched *watched, struct flowd_f
                                        .interface = interface_of(turn->netlink, flow),
                                        .extensions = (uint8_t)turn->netlink->config->extensions};
     if (turn->count == FLOWD_SOCK_DIAG_BATCH)
-        ask(turn);
+        netlink_ask(turn);
 }
 
 /* Asks for the next flow. False: the last one has had its turn. */
@@ -185,7 +185,7 @@ static bool take_turns(struct netlink *netlink, size_t due)
         left--;
     }
     if (turn.count > 0)
-        ask(&turn);
+        netlink_ask(&turn);
     return left > 0;
 }
 
@@ -217,8 +217,8 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *watcher, int events)
         ev_timer_stop(loop, &netlink->tick);
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int netlink_start(const struct flowd_context *context, const void *config, void **instance,
+                         struct flowd_error *err)
 {
     const struct netlink_config *settings = config;
     struct netlink *netlink = calloc(1, sizeof(*netlink));
@@ -245,7 +245,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static void stop(void *instance)
+static void netlink_stop(void *instance)
 {
     struct netlink *netlink = instance;
 
@@ -256,7 +256,7 @@ static void stop(void *instance)
     free(netlink);
 }
 
-static int grow(struct netlink *netlink)
+static int netlink_grow(struct netlink *netlink)
 {
     return flowd_vector_reserve(&netlink->flows, &netlink->capacity, netlink->capacity + 1);
 }
@@ -285,10 +285,12 @@ static int make_room(struct netlink *netlink)
         return 0;
     close_gaps(netlink);
     /* So that the next gaps are not looked for too soon. */
-    return netlink->count > netlink->capacity / 4 * 3 || netlink->capacity == 0 ? grow(netlink) : 0;
+    return netlink->count > netlink->capacity / 4 * 3 || netlink->capacity == 0
+               ? netlink_grow(netlink)
+               : 0;
 }
 
-static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+static void netlink_flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
     static struct flowd_log_limit limit;
     struct netlink *netlink = instance;
@@ -325,7 +327,7 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void netlink_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     flowd_counters_put(sink, counters, instance,
                        FLOWD_LABELS("enricher", flowd_enricher_netlink.name));
@@ -360,7 +362,7 @@ static const struct flowd_option options[] = {
 };
 
 static const struct flowd_enricher_ops ops = {
-    .flow_start = flow_start,
+    .flow_start = netlink_flow_start,
 };
 
 const struct flowd_module flowd_enricher_netlink = {
@@ -369,8 +371,8 @@ const struct flowd_module flowd_enricher_netlink = {
     .summary = "samples the TCP statistics of live flows with sock_diag(7)",
     .options = options,
     .config_size = sizeof(struct netlink_config),
-    .start = start,
-    .stop = stop,
-    .count = count,
+    .start = netlink_start,
+    .stop = netlink_stop,
+    .count = netlink_count,
     .enricher = &ops,
 };

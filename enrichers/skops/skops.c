@@ -44,15 +44,15 @@ struct skops {
     uint64_t without_flow;
 };
 
-static struct flowd_flow *find(struct skops *skops, const struct flowd_flow_key *key)
+static struct flowd_flow *skops_find(struct skops *skops, const struct flowd_flow_key *key)
 {
     struct flowd_flow *flow = flowd_hub_find_key(skops->context->hub, key);
 
     return flow != NULL && flow->state == FLOWD_FLOW_LIVE ? flow : NULL;
 }
 
-static void show(struct skops *skops, struct flowd_flow *flow,
-                 const struct flowd_sockops_event *told, bool at_destination)
+static void skops_show(struct skops *skops, struct flowd_flow *flow,
+                       const struct flowd_sockops_event *told, bool at_destination)
 {
     struct flowd_tcp_sample sample = told->sample;
 
@@ -70,16 +70,16 @@ static void on_told(void *context, const struct flowd_sockops_event *told)
 {
     const struct flowd_flow_key reverse = flowd_flow_key_reverse(&told->key);
     struct skops *skops = context;
-    struct flowd_flow *as_source = find(skops, &told->key);
-    struct flowd_flow *as_destination = find(skops, &reverse);
+    struct flowd_flow *as_source = skops_find(skops, &told->key);
+    struct flowd_flow *as_destination = skops_find(skops, &reverse);
 
     if (as_source == NULL && as_destination == NULL)
         skops->without_flow++;
     if (as_source != NULL)
-        show(skops, as_source, told, false);
+        skops_show(skops, as_source, told, false);
     if (as_destination != NULL &&
         !(flowd_flow_socket_ends(skops->context->host, &as_destination->key) & FLOWD_LOCAL_SRC))
-        show(skops, as_destination, told, true);
+        skops_show(skops, as_destination, told, true);
 }
 
 static void on_lost(void *context, uint64_t records, uint64_t closes)
@@ -93,8 +93,8 @@ static void on_lost(void *context, uint64_t records, uint64_t closes)
                       (unsigned long long)records);
 }
 
-static int start(const struct flowd_context *context, const void *values, void **instance,
-                 struct flowd_error *err)
+static int skops_start(const struct flowd_context *context, const void *values, void **instance,
+                       struct flowd_error *err)
 {
     const struct skops_config *config = values;
     struct skops *skops = calloc(1, sizeof(*skops));
@@ -128,7 +128,7 @@ static int start(const struct flowd_context *context, const void *values, void *
     return 0;
 }
 
-static void stop(void *instance)
+static void skops_stop(void *instance)
 {
     struct skops *skops = instance;
 
@@ -136,7 +136,7 @@ static void stop(void *instance)
     free(skops);
 }
 
-static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
+static void skops_flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
     static struct flowd_log_limit limit;
     struct skops *skops = instance;
@@ -153,13 +153,13 @@ static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
                           strerror(-result));
 }
 
-static void flow_end(void *instance, struct flowd_flow *flow)
+static void skops_flow_end(void *instance, struct flowd_flow *flow)
 {
     const struct flowd_flow_key reverse = flowd_flow_key_reverse(&flow->key);
     struct skops *skops = instance;
 
-    if (flow->key.protocol != IPPROTO_TCP || find(skops, &flow->key) != NULL ||
-        find(skops, &reverse) != NULL)
+    if (flow->key.protocol != IPPROTO_TCP || skops_find(skops, &flow->key) != NULL ||
+        skops_find(skops, &reverse) != NULL)
         return;
     if (flowd_sockops_unwatch(skops->sockops, &flow->key) == 0)
         skops->watched--;
@@ -178,7 +178,7 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void skops_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct skops *skops = instance;
     const char *name = flowd_enricher_skops.name;
@@ -216,8 +216,8 @@ static const struct flowd_option options[] = {
 };
 
 static const struct flowd_enricher_ops ops = {
-    .flow_start = flow_start,
-    .flow_end = flow_end,
+    .flow_start = skops_flow_start,
+    .flow_end = skops_flow_end,
 };
 
 const struct flowd_module flowd_enricher_skops = {
@@ -227,8 +227,8 @@ const struct flowd_module flowd_enricher_skops = {
     .options = options,
     .config_size = sizeof(struct skops_config),
     .can_be_left_out = true,
-    .start = start,
-    .stop = stop,
-    .count = count,
+    .start = skops_start,
+    .stop = skops_stop,
+    .count = skops_count,
     .enricher = &ops,
 };

@@ -94,8 +94,8 @@ static void api_free(struct api *api)
     free(api);
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int api_start(const struct flowd_context *context, const void *config, void **instance,
+                     struct flowd_error *err)
 {
     const struct api_config *settings = config;
     struct api *api = calloc(1, sizeof(*api));
@@ -122,7 +122,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static int reload(void *instance, const void *config, struct flowd_error *err)
+static int api_reload(void *instance, const void *config, struct flowd_error *err)
 {
     const struct api_config *settings = config;
     struct api *api = instance;
@@ -136,33 +136,33 @@ static int reload(void *instance, const void *config, struct flowd_error *err)
     return 0;
 }
 
-static void stop(void *instance)
+static void api_stop(void *instance)
 {
     api_free(instance);
 }
 
-static int ready(const void *instance, struct flowd_error *err)
+static int api_ready(const void *instance, struct flowd_error *err)
 {
     const struct api *api = instance;
 
     return flowd_http_server_ready(api->server, err);
 }
 
-static void status(const void *instance, json_t *object)
+static void api_status(const void *instance, json_t *object)
 {
     const struct api *api = instance;
 
     flowd_http_server_listeners(api->server, object);
 }
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void api_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct api *api = instance;
 
     flowd_http_server_count(api->server, sink);
 }
 
-static void check(const void *config, const char *path, struct flowd_messages *errors)
+static void api_check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct api_config *api = config;
     struct flowd_address address;
@@ -178,8 +178,8 @@ static void check(const void *config, const char *path, struct flowd_messages *e
                            path);
 }
 
-static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_messages *warnings)
+static void api_warn(const void *config, const char *path,
+                     const struct flowd_environment *environment, struct flowd_messages *warnings)
 {
     const struct api_config *api = config;
     char option[64];
@@ -244,12 +244,12 @@ const struct flowd_module flowd_plugin_api = {
     .summary = "the HTTP API",
     .options = options,
     .config_size = sizeof(struct api_config),
-    .check = check,
-    .warn = warn,
-    .start = start,
-    .reload = reload,
-    .stop = stop,
-    .ready = ready,
-    .status = status,
-    .count = count,
+    .check = api_check,
+    .warn = api_warn,
+    .start = api_start,
+    .reload = api_reload,
+    .stop = api_stop,
+    .ready = api_ready,
+    .status = api_status,
+    .count = api_count,
 };

@@ -51,7 +51,7 @@ static bool is(const struct api_json_value *text, const char *name)
     return strlen(name) == text->length && strncasecmp(name, text->text, text->length) == 0;
 }
 
-static void refuse(struct draft *draft, enum member member, const char *message)
+static void event_go_refuse(struct draft *draft, enum member member, const char *message)
 {
     const char *name = member_names[member];
 
@@ -99,18 +99,18 @@ static int read_end_object(struct api_json *json, struct draft *draft, enum memb
             address = value.kind == API_JSON_STRING &&
                       flowd_address_parse(value.text, value.length, &out->address) == 0;
             if (!address)
-                refuse(draft, member, "IP is not a numeric address");
+                event_go_refuse(draft, member, "IP is not a numeric address");
         } else if (is(&name, "Port")) {
             if (value.kind == API_JSON_INTEGER && value.integer >= 1 && value.integer <= 65535)
                 out->port = (uint16_t)value.integer;
             else
-                refuse(draft, member, "Port is not in 1-65535");
+                event_go_refuse(draft, member, "Port is not in 1-65535");
         }
         if (api_json_skip(json, &value) != 0)
             return -EBADMSG;
     }
     if (more == 0 && (!address || out->port == 0))
-        refuse(draft, member, "needs IP and Port");
+        event_go_refuse(draft, member, "needs IP and Port");
     out->given = true;
     return more;
 }
@@ -123,7 +123,7 @@ static int read_end(struct api_json *json, struct draft *draft, enum member memb
     if (value->kind == API_JSON_OBJECT)
         return read_end_object(json, draft, member, out);
     if (value->kind != API_JSON_STRING || parse_end(value->text, value->length, out) != 0)
-        refuse(draft, member, "must be {\"IP\", \"Port\"} or \"ip:port\"");
+        event_go_refuse(draft, member, "must be {\"IP\", \"Port\"} or \"ip:port\"");
     if (member == SRC)
         draft->item->go.src_text = true;
     else
@@ -141,7 +141,7 @@ static void read_start(struct draft *draft, const struct api_json_value *value)
         return;
     if (value->kind != API_JSON_STRING ||
         flowd_timestamp_parse(value->text, value->length, &start_us) != 0)
-        refuse(draft, START, "is not an RFC 3339 time");
+        event_go_refuse(draft, START, "is not an RFC 3339 time");
     else if (start_us > 0 && start_us <= draft->context->now_us)
         draft->item->event.start_us = start_us;
 }
@@ -155,7 +155,7 @@ static int read_member(struct api_json *json, struct draft *draft, enum member m
         return read_end(json, draft, member, value);
     case APPLICATION:
         if (value->kind != API_JSON_STRING)
-            refuse(draft, member, "must be a string");
+            event_go_refuse(draft, member, "must be a string");
         draft->item->event.application = value->kind == API_JSON_STRING ? value->text : NULL;
         draft->item->event.application_length = value->kind == API_JSON_STRING ? value->length : 0;
         break;
@@ -168,7 +168,7 @@ static int read_member(struct api_json *json, struct draft *draft, enum member m
         if (value->kind == API_JSON_INTEGER)
             draft->numbers[member] = value->integer;
         else
-            refuse(draft, member, "must be an integer");
+            event_go_refuse(draft, member, "must be an integer");
         break;
     }
     return api_json_skip(json, value);
@@ -182,11 +182,11 @@ static void finish_numbers(struct draft *draft)
     const int64_t *numbers = draft->numbers;
 
     if (numbers[STATE] < 2 || numbers[STATE] > 4)
-        refuse(draft, STATE, "must be 2 (start), 3 (end) or 4 (ongoing)");
+        event_go_refuse(draft, STATE, "must be 2 (start), 3 (end) or 4 (ongoing)");
     else
         event->state = states[numbers[STATE] - 2];
     if (numbers[PROTOCOL] != 0 && numbers[PROTOCOL] != 1)
-        refuse(draft, PROTOCOL, "must be 0 (tcp) or 1 (udp)");
+        event_go_refuse(draft, PROTOCOL, "must be 0 (tcp) or 1 (udp)");
     event->key.protocol = numbers[PROTOCOL] == 1 ? IPPROTO_UDP : IPPROTO_TCP;
     draft->item->go.experiment = (uint32_t)numbers[EXPERIMENT];
     draft->item->go.activity = (uint32_t)numbers[ACTIVITY];
@@ -194,34 +194,34 @@ static void finish_numbers(struct draft *draft)
     if (event->state == FLOWD_EVENT_END)
         return;
     if (numbers[EXPERIMENT] < 0 || numbers[EXPERIMENT] > FLOWD_EXPERIMENT_MAX)
-        refuse(draft, EXPERIMENT, "is not in 0-1023");
+        event_go_refuse(draft, EXPERIMENT, "is not in 0-1023");
     if (numbers[ACTIVITY] < 0 || numbers[ACTIVITY] > FLOWD_ACTIVITY_MAX)
-        refuse(draft, ACTIVITY, "is not in 0-63");
+        event_go_refuse(draft, ACTIVITY, "is not in 0-63");
     event->experiment = (uint16_t)numbers[EXPERIMENT];
     event->activity = (uint8_t)numbers[ACTIVITY];
 }
 
-static void finish(struct draft *draft)
+static void event_go_finish(struct draft *draft)
 {
     static const enum member needed[] = {STATE, SRC, DST};
     struct flowd_event *event = &draft->item->event;
 
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
         if ((draft->seen & 1u << needed[i]) == 0)
-            refuse(draft, needed[i], "is missing");
+            event_go_refuse(draft, needed[i], "is missing");
     finish_numbers(draft);
     if (event->state != FLOWD_EVENT_END && (draft->seen & 1u << EXPERIMENT) == 0)
-        refuse(draft, EXPERIMENT, "is missing");
+        event_go_refuse(draft, EXPERIMENT, "is missing");
     if (event->state != FLOWD_EVENT_END && (draft->seen & 1u << ACTIVITY) == 0)
-        refuse(draft, ACTIVITY, "is missing");
+        event_go_refuse(draft, ACTIVITY, "is missing");
     if (draft->item->status != 0)
         return;
     event->key.src_port = draft->src.port;
     event->key.dst_port = draft->dst.port;
     if (flowd_flow_key_set_addresses(&event->key, &draft->src.address, &draft->dst.address) != 0)
-        refuse(draft, DST, "is not of the same family as Src");
+        event_go_refuse(draft, DST, "is not of the same family as Src");
     else if ((draft->seen & 1u << FAMILY) != 0 && draft->numbers[FAMILY] != event->key.family)
-        refuse(draft, FAMILY, "is not that of the addresses (2: IPv4, 10: IPv6)");
+        event_go_refuse(draft, FAMILY, "is not that of the addresses (2: IPv4, 10: IPv6)");
 }
 
 int api_event_read_go(struct api_json *json, const struct api_event_context *context,
@@ -250,6 +250,6 @@ int api_event_read_go(struct api_json *json, const struct api_event_context *con
             draft.seen |= 1u << member;
     }
     if (more == 0)
-        finish(&draft);
+        event_go_finish(&draft);
     return more;
 }

@@ -82,7 +82,7 @@ void api_item_refuse_error(struct api_item *item, struct flowd_text *reasons, in
     api_item_refuse(item, reasons, status, field, strlen(field), "%s", err->message);
 }
 
-static void refuse(struct draft *draft, enum field field, const char *message)
+static void event_json_refuse(struct draft *draft, enum field field, const char *message)
 {
     const char *name = field_names[field];
 
@@ -108,7 +108,7 @@ static bool is_kind(struct draft *draft, enum field field, const struct api_json
         return true;
     snprintf(message, sizeof(message), "must be %s, is %s", api_json_kind_names[kind],
              api_json_kind_names[value->kind]);
-    refuse(draft, field, message);
+    event_json_refuse(draft, field, message);
     return false;
 }
 
@@ -123,7 +123,7 @@ static void read_address(struct draft *draft, enum field field, const struct api
         return;
     snprintf(message, sizeof(message), "\"%.*s\" is not a numeric IPv4 or IPv6 address",
              api_shown(value->length), value->text);
-    refuse(draft, field, message);
+    event_json_refuse(draft, field, message);
 }
 
 static void read_port(struct draft *draft, enum field field, const struct api_json_value *value,
@@ -138,7 +138,7 @@ static void read_port(struct draft *draft, enum field field, const struct api_js
         return;
     }
     snprintf(message, sizeof(message), "%" PRId64 " is not in 1-65535", value->integer);
-    refuse(draft, field, message);
+    event_json_refuse(draft, field, message);
 }
 
 static void read_tag_part(struct draft *draft, enum field field, const struct api_json_value *value,
@@ -152,7 +152,7 @@ static void read_tag_part(struct draft *draft, enum field field, const struct ap
     }
     snprintf(message, sizeof(message), "must be an integer or a registry name, is %s",
              api_json_kind_names[value->kind]);
-    refuse(draft, field, message);
+    event_json_refuse(draft, field, message);
 }
 
 static void read_scitag(struct draft *draft, const struct api_json_value *value)
@@ -166,7 +166,7 @@ static void read_scitag(struct draft *draft, const struct api_json_value *value)
         return;
     snprintf(message, sizeof(message), "%" PRId64 " is not in %d-%d", value->integer,
              FLOWD_SCITAG_MIN, FLOWD_SCITAG_MAX);
-    refuse(draft, SCITAG, message);
+    event_json_refuse(draft, SCITAG, message);
 }
 
 static void read_start_time(struct draft *draft, const struct api_json_value *value)
@@ -179,11 +179,11 @@ static void read_start_time(struct draft *draft, const struct api_json_value *va
     if (flowd_timestamp_parse(value->text, value->length, &start_us) != 0) {
         snprintf(message, sizeof(message), "\"%.*s\" is not an RFC 3339 time",
                  api_shown(value->length), value->text);
-        refuse(draft, START_TIME, message);
+        event_json_refuse(draft, START_TIME, message);
     } else if (start_us <= 0) {
-        refuse(draft, START_TIME, "is before 1970");
+        event_json_refuse(draft, START_TIME, "is before 1970");
     } else if (start_us > draft->context->now_us + FUTURE_MAX_US) {
-        refuse(draft, START_TIME, "is more than 60 s in the future");
+        event_json_refuse(draft, START_TIME, "is more than 60 s in the future");
     } else {
         draft->item->event.start_us = start_us;
     }
@@ -196,10 +196,10 @@ static void read_word(struct draft *draft, enum field field, const struct api_js
     if (!is_kind(draft, field, value, API_JSON_STRING))
         return;
     if (field == STATE && flowd_event_state_parse(value->text, value->length, &event->state) != 0)
-        refuse(draft, field, "must be \"start\", \"end\" or \"ongoing\"");
+        event_json_refuse(draft, field, "must be \"start\", \"end\" or \"ongoing\"");
     if (field == PROTOCOL &&
         flowd_protocol_parse(value->text, value->length, &event->key.protocol) != 0)
-        refuse(draft, field, "must be \"tcp\" or \"udp\"");
+        event_json_refuse(draft, field, "must be \"tcp\" or \"udp\"");
     if (field == APPLICATION) {
         event->application = value->text;
         event->application_length = value->length;
@@ -300,27 +300,27 @@ static void finish_tag(struct draft *draft)
     if (event->state == FLOWD_EVENT_END && parts == 0)
         return;
     if ((parts & 1u << EXPERIMENT) == 0)
-        refuse(draft, EXPERIMENT, "is missing");
+        event_json_refuse(draft, EXPERIMENT, "is missing");
     else if ((parts & 1u << ACTIVITY) == 0)
-        refuse(draft, ACTIVITY, "is missing");
+        event_json_refuse(draft, ACTIVITY, "is missing");
     else if (read_tag(draft, &err) != 0)
         api_item_refuse_error(draft->item, draft->context->reasons, 422, &err);
     else if ((draft->seen & 1u << SCITAG) &&
              draft->scitag != (int64_t)flowd_scitag(event->experiment, event->activity))
-        refuse(draft, SCITAG, "is not that of experiment and activity");
+        event_json_refuse(draft, SCITAG, "is not that of experiment and activity");
 }
 
-static void finish(struct draft *draft)
+static void event_json_finish(struct draft *draft)
 {
     static const enum field needed[] = {PROTOCOL, SRC, SRC_PORT, DST, DST_PORT};
 
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
         if ((draft->seen & 1u << needed[i]) == 0)
-            refuse(draft, needed[i], "is missing");
+            event_json_refuse(draft, needed[i], "is missing");
     if (draft->item->status != 0)
         return;
     if (flowd_flow_key_set_addresses(&draft->item->event.key, &draft->src, &draft->dst) != 0)
-        refuse(draft, DST, "is not of the same family as src");
+        event_json_refuse(draft, DST, "is not of the same family as src");
     else
         finish_tag(draft);
 }
@@ -369,6 +369,6 @@ int api_event_read(struct api_json *json, const struct api_event_context *contex
             return -EBADMSG;
     }
     if (more == 0)
-        finish(&draft);
+        event_json_finish(&draft);
     return more;
 }

@@ -128,14 +128,14 @@ static const struct route *check_request(const struct api *api,
     return NULL;
 }
 
-static bool admit(void *context, struct flowd_http_exchange *exchange,
-                  const struct flowd_http_request *request)
+static bool router_admit(void *context, struct flowd_http_exchange *exchange,
+                         const struct flowd_http_request *request)
 {
     return check_request(context, exchange, request) != NULL;
 }
 
-static void handle(void *context, struct flowd_http_exchange *exchange,
-                   const struct flowd_http_request *request)
+static void router_handle(void *context, struct flowd_http_exchange *exchange,
+                          const struct flowd_http_request *request)
 {
     const struct route *route = check_request(context, exchange, request);
 
@@ -150,7 +150,7 @@ static void cancel(void *context, struct flowd_http_exchange *exchange)
 }
 
 const struct flowd_http_handler api_http_handler = {
-    .admit = admit,
-    .handle = handle,
+    .admit = router_admit,
+    .handle = router_handle,
     .cancel = cancel,
 };

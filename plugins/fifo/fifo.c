@@ -133,7 +133,7 @@ static void read_lines(struct fifo *fifo, int reads)
     }
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+static void fifo_on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     (void)loop;
     (void)events;
@@ -147,7 +147,7 @@ static struct fifo_access access_of(const struct fifo_config *config)
 
 static void watch(struct fifo *fifo)
 {
-    ev_io_init(&fifo->readable, on_readable, fifo->place.fd, EV_READ);
+    ev_io_init(&fifo->readable, fifo_on_readable, fifo->place.fd, EV_READ);
     fifo->readable.data = fifo;
     ev_io_start(fifo->context->loop, &fifo->readable);
 }
@@ -268,8 +268,8 @@ static void watch_path(struct fifo *fifo)
     ev_timer_start(loop, &fifo->look);
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int fifo_start(const struct flowd_context *context, const void *config, void **instance,
+                      struct flowd_error *err)
 {
     struct fifo *fifo = calloc(1, sizeof(*fifo));
     struct fifo_access access = access_of(config);
@@ -301,7 +301,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static int reload(void *instance, const void *config, struct flowd_error *err)
+static int fifo_reload(void *instance, const void *config, struct flowd_error *err)
 {
     const struct fifo_config *fresh = config;
     struct fifo_access access = access_of(fresh);
@@ -374,7 +374,7 @@ static void leave_unfinished_line(struct fifo *fifo)
     }
 }
 
-static void stop(void *instance)
+static void fifo_stop(void *instance)
 {
     struct fifo *fifo = instance;
     struct ev_loop *loop = fifo->context->loop;
@@ -390,14 +390,14 @@ static void stop(void *instance)
     free(fifo);
 }
 
-static int ready(const void *instance, struct flowd_error *err)
+static int fifo_ready(const void *instance, struct flowd_error *err)
 {
     const struct fifo *fifo = instance;
 
     return fifo->lost ? flowd_fail(err, EAGAIN, "the fifo is not open: %s", fifo->loss.message) : 0;
 }
 
-static void status(const void *instance, json_t *object)
+static void fifo_status(const void *instance, json_t *object)
 {
     const struct fifo *fifo = instance;
 
@@ -416,12 +416,12 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void fifo_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     flowd_counters_put(sink, counters, instance, NULL);
 }
 
-static void check(const void *config, const char *path, struct flowd_messages *errors)
+static void fifo_check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct fifo_config *fifo = config;
 
@@ -429,8 +429,8 @@ static void check(const void *config, const char *path, struct flowd_messages *e
         flowd_messages_add(errors, "%s.pipePath: must not be empty", path);
 }
 
-static void warn(const void *config, const char *path, const struct flowd_environment *environment,
-                 struct flowd_messages *warnings)
+static void fifo_warn(const void *config, const char *path,
+                      const struct flowd_environment *environment, struct flowd_messages *warnings)
 {
     const struct fifo_config *fifo = config;
     char option[64];
@@ -474,12 +474,12 @@ const struct flowd_module flowd_plugin_fifo = {
     .summary = "reads flow events, one a line, from a fifo",
     .options = options,
     .config_size = sizeof(struct fifo_config),
-    .check = check,
-    .warn = warn,
-    .start = start,
-    .reload = reload,
-    .stop = stop,
-    .ready = ready,
-    .status = status,
-    .count = count,
+    .check = fifo_check,
+    .warn = fifo_warn,
+    .start = fifo_start,
+    .reload = fifo_reload,
+    .stop = fifo_stop,
+    .ready = fifo_ready,
+    .status = fifo_status,
+    .count = fifo_count,
 };

@@ -104,7 +104,7 @@ static int look(struct found *found, struct flowd_error *err)
 }
 
 /* Finds what is at the end of path. -ENOENT without a message: nothing is. */
-static int find(const char *path, struct found *found, struct flowd_error *err)
+static int place_find(const char *path, struct found *found, struct flowd_error *err)
 {
     int result = 1;
 
@@ -294,14 +294,14 @@ static int open_once(const char *path, const struct fifo_access *access, struct 
 {
     struct found found;
     bool fresh = false;
-    int result = find(path, &found, err);
+    int result = place_find(path, &found, err);
 
     if (result == -ENOENT) {
         result = make(path, err);
         if (result < 0)
             return result;
         fresh = result == MADE;
-        result = find(path, &found, err);
+        result = place_find(path, &found, err);
         if (result == -ENOENT)
             return flowd_fail(err, EAGAIN, "%s is removed again and again", path);
     }
@@ -340,7 +340,7 @@ int fifo_place_lock(struct fifo_place *place, const char *path, struct flowd_err
     /* Nothing is beside a fifo whose path is not known. */
     if (path[0] == '\0')
         return 0;
-    if (find(path, &found, err) == 0)
+    if (place_find(path, &found, err) == 0)
         path = found.path;
     return fifo_lock_take(path, &place->lock, err);
 }

@@ -55,7 +55,7 @@ static struct flowd_flow *own_flow(struct iperf3 *iperf3, const struct flowd_flo
     return flow != NULL && flowd_source_announced(iperf3->source, flow) ? flow : NULL;
 }
 
-static void begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
+static void iperf3_begin(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 {
     static struct flowd_log_limit limit;
     struct flowd_flow_key reverse = flowd_flow_key_reverse(&told->key);
@@ -86,7 +86,7 @@ static void end(struct iperf3 *iperf3, const struct flowd_sockops_event *told)
 static void on_told(void *context, const struct flowd_sockops_event *told)
 {
     if (told->happening == FLOWD_SOCKOPS_BEGINS)
-        begin(context, told);
+        iperf3_begin(context, told);
     else if (told->happening == FLOWD_SOCKOPS_ENDS)
         end(context, told);
 }
@@ -132,8 +132,8 @@ static int listen_to_kernel(struct iperf3 *iperf3, const struct iperf3_config *c
     return flowd_sockops_new(iperf3->context->loop, &settings, &listener, &iperf3->sockops, err);
 }
 
-static int start(const struct flowd_context *context, const void *values, void **instance,
-                 struct flowd_error *err)
+static int iperf3_start(const struct flowd_context *context, const void *values, void **instance,
+                        struct flowd_error *err)
 {
     const struct iperf3_config *config = values;
     struct iperf3 *iperf3 = calloc(1, sizeof(*iperf3));
@@ -160,7 +160,7 @@ static int start(const struct flowd_context *context, const void *values, void *
     return 0;
 }
 
-static void stop(void *instance)
+static void iperf3_stop(void *instance)
 {
     struct iperf3 *iperf3 = instance;
 
@@ -178,7 +178,7 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void iperf3_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct iperf3 *iperf3 = instance;
 
@@ -201,7 +201,7 @@ static void check_ids(const struct flowd_integers *ids, const char *path, const 
         flowd_messages_add(errors, "%s.%s: found [], wants at least one id", path, key);
 }
 
-static void check(const void *values, const char *path, struct flowd_messages *errors)
+static void iperf3_check(const void *values, const char *path, struct flowd_messages *errors)
 {
     const struct iperf3_config *config = values;
 
@@ -264,8 +264,8 @@ const struct flowd_module flowd_plugin_iperf3 = {
     .options = options,
     .config_size = sizeof(struct iperf3_config),
     .can_be_left_out = true,
-    .check = check,
-    .start = start,
-    .stop = stop,
-    .count = count,
+    .check = iperf3_check,
+    .start = iperf3_start,
+    .stop = iperf3_stop,
+    .count = iperf3_count,
 };

@@ -35,7 +35,7 @@ struct flowd_connection *flowd_connections_find(const struct flowd_connections *
     return number != FLOWD_FLOW_INDEX_NONE ? &connections->items[number] : NULL;
 }
 
-static int grow(struct flowd_connections *connections)
+static int connections_grow(struct flowd_connections *connections)
 {
     size_t capacity = connections->capacity > 0 ? connections->capacity / 2 * 3 : CAPACITY_FIRST;
     struct flowd_connection *items = realloc(connections->items, capacity * sizeof(*items));
@@ -53,7 +53,7 @@ int flowd_connections_add(struct flowd_connections *connections,
     int result = flowd_flow_index_reserve(&connections->index);
 
     if (result == 0 && connections->count == connections->capacity)
-        result = grow(connections);
+        result = connections_grow(connections);
     if (result < 0)
         return result;
     connections->items[connections->count] = *connection;

@@ -115,7 +115,7 @@ static int send_request(struct flowd_netlink_dump *dump, uint8_t family)
     return 0;
 }
 
-static void finish(struct flowd_netlink_dump *dump, int error)
+static void dump_finish(struct flowd_netlink_dump *dump, int error)
 {
     if (error < 0)
         close_socket(dump);
@@ -197,11 +197,11 @@ static void take_parts(struct flowd_netlink_dump *dump, unsigned count)
         if (result == -EAGAIN)
             return;
         if (result != 0)
-            finish(dump, result < 0 ? result : 0);
+            dump_finish(dump, result < 0 ? result : 0);
     }
 }
 
-static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
+static void dump_on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     struct flowd_netlink_dump *dump = watcher->data;
 
@@ -214,7 +214,7 @@ static void on_patience(struct ev_loop *loop, struct ev_timer *watcher, int even
 {
     (void)loop;
     (void)events;
-    finish(watcher->data, -ETIMEDOUT);
+    dump_finish(watcher->data, -ETIMEDOUT);
 }
 
 int flowd_netlink_dump_start(struct flowd_netlink_dump *dump,
@@ -239,7 +239,7 @@ void flowd_netlink_dump_finish(struct flowd_netlink_dump *dump)
 {
     take_parts(dump, UINT_MAX);
     if (dump->family != 0)
-        finish(dump, -ETIMEDOUT);
+        dump_finish(dump, -ETIMEDOUT);
 }
 
 int flowd_netlink_dump_new(struct ev_loop *loop, const struct flowd_netlink_dump_reader *reader,
@@ -252,7 +252,7 @@ int flowd_netlink_dump_new(struct ev_loop *loop, const struct flowd_netlink_dump
         return flowd_fail_errno(err, ENOMEM, "dump");
     dump->loop = loop;
     dump->reader = *reader;
-    ev_io_init(&dump->readable, on_readable, -1, EV_READ);
+    ev_io_init(&dump->readable, dump_on_readable, -1, EV_READ);
     ev_timer_init(&dump->patience, on_patience, PATIENCE_S, PATIENCE_S);
     dump->readable.data = dump->patience.data = dump;
     result = open_socket(dump);

@@ -13,7 +13,7 @@
 
 extern const struct flowd_module flowd_plugin_netlink;
 
-static void check(const void *config, const char *path, struct flowd_messages *errors)
+static void netlink_check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct flowd_strings *texts =
         &((const struct flowd_netlink_config *)config)->internal_networks;
@@ -26,8 +26,8 @@ static void check(const void *config, const char *path, struct flowd_messages *e
                                texts->items[i], err.message);
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int netlink_start(const struct flowd_context *context, const void *config, void **instance,
+                         struct flowd_error *err)
 {
     const struct flowd_netlink_config *values = config;
     struct flowd_netlink_scanner *scanner;
@@ -42,19 +42,19 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static int reload(void *instance, const void *config, struct flowd_error *err)
+static int netlink_reload(void *instance, const void *config, struct flowd_error *err)
 {
     (void)err;
     flowd_netlink_scanner_reload(instance, config);
     return 0;
 }
 
-static void stop(void *instance)
+static void netlink_stop(void *instance)
 {
     flowd_netlink_scanner_free(instance);
 }
 
-static void count(const void *instance, const struct flowd_counter_sink *sink)
+static void netlink_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     flowd_netlink_scanner_count(instance, sink);
 }
@@ -104,9 +104,9 @@ const struct flowd_module flowd_plugin_netlink = {
     .summary = "finds TCP connections with sock_diag(7) and gives them all one tag",
     .options = options,
     .config_size = sizeof(struct flowd_netlink_config),
-    .check = check,
-    .start = start,
-    .reload = reload,
-    .stop = stop,
-    .count = count,
+    .check = netlink_check,
+    .start = netlink_start,
+    .reload = netlink_reload,
+    .stop = netlink_stop,
+    .count = netlink_count,
 };

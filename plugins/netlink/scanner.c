@@ -232,7 +232,7 @@ static bool is_elsewhere(struct flowd_netlink_scanner *scanner, struct flowd_con
 }
 
 /* What there is no time for in this turn is asked again in the next one. */
-static void ask(struct batch *batch)
+static void scanner_ask(struct batch *batch)
 {
     struct flowd_netlink_scanner *scanner = batch->scanner;
 
@@ -256,7 +256,7 @@ static void ask(struct batch *batch)
 }
 
 /* Looks at the connection at number; asks for it if the dump did not have it. */
-static void check(struct batch *batch, size_t number)
+static void scanner_check(struct batch *batch, size_t number)
 {
     struct flowd_netlink_scanner *scanner = batch->scanner;
     const struct flowd_connection *connection = &scanner->connections.items[number];
@@ -292,7 +292,7 @@ static void note_duration(struct flowd_netlink_scanner *scanner)
     scanner->counters.late += scanner->counters.last_us > scanner->config->period_ms * 1000;
 }
 
-static void conclude(struct flowd_netlink_scanner *scanner)
+static void scanner_conclude(struct flowd_netlink_scanner *scanner)
 {
     note_duration(scanner);
     wait_for_next(scanner);
@@ -314,12 +314,12 @@ static void continue_check(struct flowd_netlink_scanner *scanner)
     for (int i = 0;
          i < CHECKS_PER_TURN && !flowd_liveness_turn_over(scanner->liveness) && scanner->at > 0;
          i++) {
-        check(&batch, --scanner->at);
+        scanner_check(&batch, --scanner->at);
         if (batch.count == FLOWD_SOCK_DIAG_BATCH)
-            ask(&batch);
+            scanner_ask(&batch);
     }
     if (batch.count > 0)
-        ask(&batch);
+        scanner_ask(&batch);
     if (scanner->at > 0)
         schedule(scanner, CHECKING, 0);
     else if (scanner->confirming)
@@ -327,12 +327,12 @@ static void continue_check(struct flowd_netlink_scanner *scanner)
     else if (scanner->closed_found)
         confirm_closed(scanner);
     else
-        conclude(scanner);
+        scanner_conclude(scanner);
 }
 
 /* -- The scan ------------------------------------------------------------------------------- */
 
-static void begin(struct flowd_netlink_scanner *scanner);
+static void scanner_begin(struct flowd_netlink_scanner *scanner);
 
 static void drop_filter(struct flowd_netlink_scanner *scanner)
 {
@@ -347,13 +347,13 @@ static void on_failure(struct flowd_netlink_scanner *scanner, int error)
 
     if (error == -EINVAL && !scanner->without_filter && scanner->filter.length > 0) {
         drop_filter(scanner);
-        begin(scanner);
+        scanner_begin(scanner);
         return;
     }
     scanner->counters.failed++;
     flowd_log_limited(&limit, FLOWD_LOG_WARNING, NAME,
                       "a scan failed, the next one makes it good: %s", strerror(-error));
-    conclude(scanner);
+    scanner_conclude(scanner);
 }
 
 static void on_done(void *context, int error, bool interrupted)
@@ -374,10 +374,10 @@ static void on_done(void *context, int error, bool interrupted)
     }
     /* What it may have skipped was there too. */
     scanner->baseline = interrupted;
-    conclude(scanner);
+    scanner_conclude(scanner);
 }
 
-static void begin(struct flowd_netlink_scanner *scanner)
+static void scanner_begin(struct flowd_netlink_scanner *scanner)
 {
     bool filtered = !scanner->without_filter && scanner->filter.length > 0;
     int result;
@@ -400,7 +400,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
     if (scanner->stage == CHECKING)
         continue_check(scanner);
     else
-        begin(scanner);
+        scanner_begin(scanner);
 }
 
 /* -- Life ----------------------------------------------------------------------------------- */
@@ -421,7 +421,7 @@ static int adopt_flows(struct flowd_netlink_scanner *scanner)
     return result;
 }
 
-static int set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err)
+static int scanner_set_up(struct flowd_netlink_scanner *scanner, struct flowd_error *err)
 {
     const struct flowd_netlink_config *config = scanner->config;
     const struct flowd_netlink_dump_reader reader = {
@@ -466,13 +466,13 @@ int flowd_netlink_scanner_new(const struct flowd_context *context,
     scanner->baseline = true;
     ev_timer_init(&scanner->timer, on_timer, 0, 0);
     scanner->timer.data = scanner;
-    result = set_up(scanner, err);
+    result = scanner_set_up(scanner, err);
     if (result < 0) {
         flowd_netlink_scanner_free(scanner);
         return result;
     }
     /* At once, so that whatever is established after flowd has said that it is ready is new. */
-    begin(scanner);
+    scanner_begin(scanner);
     while (scanner->stage == DUMPING)
         flowd_netlink_dump_finish(scanner->dump);
     *out = scanner;

@@ -50,8 +50,8 @@ static void share(void *values, const char *path, struct flowd_shared *shared,
     };
 }
 
-static int start(const struct flowd_context *context, const void *config, void **instance,
-                 struct flowd_error *err)
+static int perfsonar_start(const struct flowd_context *context, const void *config, void **instance,
+                           struct flowd_error *err)
 {
     const struct perfsonar_config *values = config;
 
@@ -63,7 +63,7 @@ static int start(const struct flowd_context *context, const void *config, void *
     return 0;
 }
 
-static void stop(void *instance)
+static void perfsonar_stop(void *instance)
 {
     (void)instance;
 }
@@ -75,6 +75,6 @@ const struct flowd_module flowd_plugin_perfsonar = {
     .options = options,
     .config_size = sizeof(struct perfsonar_config),
     .share = share,
-    .start = start,
-    .stop = stop,
+    .start = perfsonar_start,
+    .stop = perfsonar_stop,
 };
