@@ -117,7 +117,7 @@ lint:
 	@test/lint/run
 
 format:
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files --cached --others --exclude-standard '*.c' '*.h' | xargs clang-format -i
 
 clean:
 	@rm -rf build

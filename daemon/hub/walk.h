@@ -16,8 +16,8 @@ struct flowd_walk;
 
 /*
  * What is done in one turn, in units of a look at a record. The first look at a record that is not
- * in any cache takes some 20 to 40 ns, and an
- * event that comes meanwhile may wait for twice as much as this: some tenths of a millisecond.
+ * in any cache takes some 20 to 40 ns, and an event that comes meanwhile may wait for twice as much
+ * as this: some tenths of a millisecond.
  */
 #define FLOWD_WALK_PER_TURN 4096u
 
