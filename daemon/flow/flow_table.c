@@ -422,13 +422,6 @@ struct flowd_flow *flowd_flow_table_next_within(const struct flowd_flow_table *t
     return NULL;
 }
 
-struct flowd_flow *flowd_flow_table_next(const struct flowd_flow_table *table, uint32_t *index)
-{
-    uint32_t budget = UINT32_MAX;
-
-    return flowd_flow_table_next_within(table, index, &budget);
-}
-
 int flowd_flow_table_store(struct flowd_flow_table *table, const struct flowd_flow *prototype,
                            struct flowd_flow **out)
 {

@@ -70,10 +70,10 @@ struct flowd_flow *flowd_flow_table_find_id(const struct flowd_flow_table *table
 size_t flowd_flow_table_records(const struct flowd_flow_table *table);
 /* The flow in record number if it is live or ended and not released; NULL: none. */
 struct flowd_flow *flowd_flow_table_at(const struct flowd_flow_table *table, uint32_t number);
-/* The live flow in record index or after it; NULL: none. *index becomes that record's. */
-struct flowd_flow *flowd_flow_table_next(const struct flowd_flow_table *table, uint32_t *index);
-/* The same, looking at *budget records at most, which is lowered by one for each. NULL with a
- * budget left: none. */
+/*
+ * The live flow in record index or after it, whose number *index becomes. Looks at *budget records
+ * at most, which is lowered by one for each; NULL with a budget left: there is none.
+ */
 struct flowd_flow *flowd_flow_table_next_within(const struct flowd_flow_table *table,
                                                 uint32_t *index, uint32_t *budget);
 

@@ -500,13 +500,6 @@ void flowd_host_unobserve(struct flowd_host *host, struct flowd_host_observer *o
         *at = observer->next;
 }
 
-const struct flowd_interface *flowd_host_interface_at(const struct flowd_host *host, int index)
-{
-    const struct link *link = link_at(host, index);
-
-    return link != NULL ? &link->public : NULL;
-}
-
 const struct flowd_interface *flowd_host_interface(const struct flowd_host *host, const char *name)
 {
     const struct link *link, *next;

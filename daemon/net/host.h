@@ -49,6 +49,5 @@ uint32_t flowd_host_asked(const struct flowd_host *host);
 
 /* By its name or an alternative one. NULL: no such interface. Borrowed until the loop turns. */
 const struct flowd_interface *flowd_host_interface(const struct flowd_host *host, const char *name);
-const struct flowd_interface *flowd_host_interface_at(const struct flowd_host *host, int index);
 /* Walks all interfaces by rising index: start with 0, then the index of the last one; NULL: end. */
 const struct flowd_interface *flowd_host_next(const struct flowd_host *host, int after_index);

@@ -161,21 +161,7 @@ const struct flowd_tcp_field flowd_tcp_fields[] = {
 /* clang-format on */
 const size_t flowd_tcp_field_count = sizeof(flowd_tcp_fields) / sizeof(flowd_tcp_fields[0]);
 static_assert(sizeof(flowd_tcp_fields) / sizeof(flowd_tcp_fields[0]) <= FLOWD_TCP_FIELDS_MAX,
-              "a bit of flowd_tcp_sample.unknown for each");
-
-static bool is_hidden(const struct flowd_tcp_sample *sample, const struct flowd_tcp_field *field)
-{
-    size_t index = (size_t)(field - flowd_tcp_fields);
-
-    return (sample->unknown[index / 64] >> (index % 64)) & 1;
-}
-
-void flowd_tcp_field_hide(struct flowd_tcp_sample *sample, const struct flowd_tcp_field *field)
-{
-    size_t index = (size_t)(field - flowd_tcp_fields);
-
-    sample->unknown[index / 64] |= 1ull << (index % 64);
-}
+              "room for each where there is something for all of them");
 
 const struct flowd_tcp_field *flowd_tcp_field_find(const char *name)
 {
@@ -265,8 +251,7 @@ bool flowd_tcp_field_read(const struct flowd_tcp_field *field,
     uint64_t number;
 
     /* A rate of all ones is none; and readers of JSON take no more than 63 bits. */
-    if (is_hidden(sample, field) || !read_raw(field, sample, &number) ||
-        number > INT64_MAX / field->factor)
+    if (!read_raw(field, sample, &number) || number > INT64_MAX / field->factor)
         return false;
     *out = (struct flowd_tcp_number){.number = number * field->factor, .decimals = field->decimals};
     return true;
@@ -280,7 +265,7 @@ static bool read_compatible(const struct flowd_tcp_field *field,
 
     if (!field->as_is)
         return flowd_tcp_field_read(field, sample, out);
-    if (is_hidden(sample, field) || !read_raw(field, sample, &number))
+    if (!read_raw(field, sample, &number))
         return false;
     *out = (struct flowd_tcp_number){.number = number < INT64_MAX ? number : INT64_MAX};
     return true;

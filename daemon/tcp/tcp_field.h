@@ -57,8 +57,6 @@ bool flowd_tcp_field_read(const struct flowd_tcp_field *field,
                           const struct flowd_tcp_sample *sample, struct flowd_tcp_number *out);
 /* The field of that name; NULL: there is none. */
 const struct flowd_tcp_field *flowd_tcp_field_find(const char *name);
-/* Says that the sample's source does not know the field. */
-void flowd_tcp_field_hide(struct flowd_tcp_sample *sample, const struct flowd_tcp_field *field);
 
 /* Appends it as a decimal number without superfluous zeros: "12", "0.25". */
 void flowd_tcp_number_write(struct flowd_text *text, const struct flowd_tcp_number *number);

@@ -137,9 +137,6 @@ struct flowd_tcp_sample {
         struct tcpvegas_info vegas;
         struct tcp_dctcp_info dctcp;
     };
-    /* A bit for each field (tcp_field.h) that the source can't know although info reaches over it.
-     */
-    uint64_t unknown[FLOWD_TCP_FIELDS_MAX / 64];
 };
 
 /* One socket as a message of sock_diag(7) tells of it. */

@@ -167,28 +167,6 @@ static void test_send_rate(void **state)
     expect_field("send", &sample, NULL);
 }
 
-/* What the source of a sample can't know is nowhere, though its bytes are there. */
-static void test_hidden(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < flowd_tcp_field_count; i++) {
-        struct flowd_tcp_sample sample = whole_sample();
-        const struct flowd_tcp_field *field = &flowd_tcp_fields[i];
-        struct flowd_tcp_number number;
-        unsigned known = 0, left = 0;
-
-        for (size_t j = 0; j < flowd_tcp_field_count; j++)
-            known += flowd_tcp_field_read(&flowd_tcp_fields[j], &sample, &number);
-        if (!flowd_tcp_field_read(field, &sample, &number))
-            continue;
-        flowd_tcp_field_hide(&sample, field);
-        for (size_t j = 0; j < flowd_tcp_field_count; j++)
-            left += flowd_tcp_field_read(&flowd_tcp_fields[j], &sample, &number);
-        assert_false(flowd_tcp_field_read(field, &sample, &number));
-        assert_int_equal(left, known - 1);
-    }
-}
-
 static void test_table(void **state)
 {
     (void)state;
@@ -389,11 +367,15 @@ static void test_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),      cmocka_unit_test(test_other_parts),
-        cmocka_unit_test(test_send_rate), cmocka_unit_test(test_hidden),
-        cmocka_unit_test(test_table),     cmocka_unit_test(test_compatible_names),
-        cmocka_unit_test(test_options),   cmocka_unit_test(test_state_names),
-        cmocka_unit_test(test_object),    cmocka_unit_test(test_room),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_other_parts),
+        cmocka_unit_test(test_send_rate),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_compatible_names),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_state_names),
+        cmocka_unit_test(test_object),
+        cmocka_unit_test(test_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
