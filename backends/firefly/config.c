@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The firefly backend's options: their rows, what is wrong or hardly meant in them, and how other
+ * programs spelled them.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/net/address.h"
+
+static const char *const mode_names[] = {
+    [FIREFLY_LEAN] = "lean", [FIREFLY_COMPATIBLE] = "compatible", [FIREFLY_ALL] = "", NULL};
+
+void firefly_check(const void *config, const char *path, struct flowd_messages *errors)
+{
+    const struct firefly_config *firefly = config;
+    struct sockaddr_storage address;
+    socklen_t length;
+
+    for (size_t i = 0; i < firefly->collectors.count; i++)
+        if (flowd_endpoint_parse(firefly->collectors.items[i], (uint16_t)firefly->destination_port,
+                                 &address, &length) < 0)
+            flowd_messages_add(errors,
+                               "%s.collectors: found \"%s\", wants a numeric address with or "
+                               "without a port (names are not in this version of flowd)",
+                               path, firefly->collectors.items[i]);
+}
+
+/* A socket that is connected knows whether there is a route; nothing is sent. */
+static int find_route(const struct sockaddr_storage *address, socklen_t length)
+{
+    int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int result = fd < 0 || connect(fd, (const struct sockaddr *)address, length) < 0 ? -errno : 0;
+
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
+void firefly_warn(const void *config, const char *path, const struct flowd_environment *environment,
+                  struct flowd_messages *warnings)
+{
+    const struct firefly_config *firefly = config;
+    struct sockaddr_storage address;
+    socklen_t length;
+
+    /* flowd-go takes such a configuration too. */
+    if (firefly->enrich && !environment->has_enricher)
+        flowd_messages_add(warnings,
+                           "%s.enrich: does nothing without an enricher, which takes the samples: "
+                           "\"enrichers\": {\"netlink\": {}}",
+                           path);
+    if (!firefly->send_to_destination && firefly->collectors.count == 0)
+        flowd_messages_add(warnings,
+                           "%s: no firefly is sent: sendToDestination is false and there are no "
+                           "collectors",
+                           path);
+    if (!firefly->prepend_syslog && firefly->collectors.count > 0)
+        flowd_messages_add(warnings,
+                           "%s.prependSyslog: collectors drop fireflies without a syslog header: "
+                           "set it to true",
+                           path);
+    for (size_t i = 0; environment->host != NULL && i < firefly->collectors.count; i++) {
+        int result = flowd_endpoint_parse(firefly->collectors.items[i],
+                                          (uint16_t)firefly->destination_port, &address, &length);
+
+        if (result == 0)
+            result = find_route(&address, length);
+        if (result < 0)
+            flowd_messages_add(warnings, "%s.collectors: \"%s\" can't be reached: %s", path,
+                               firefly->collectors.items[i], strerror(-result));
+    }
+}
+
+static bool is_port(const json_t *value, json_int_t least)
+{
+    return json_is_integer(value) && json_integer_value(value) >= least &&
+           json_integer_value(value) <= UINT16_MAX;
+}
+
+/* sendToCollector, collectorAddress and collectorPort become one entry of collectors. */
+void firefly_translate(json_t *object, const char *path, struct flowd_options_report *report)
+{
+    const json_t *send = json_object_get(object, "sendToCollector");
+    const json_t *address = json_object_get(object, "collectorAddress");
+    const json_t *port = json_object_get(object, "collectorPort");
+    json_t *collectors = json_object_get(object, "collectors");
+    json_t *endpoint = NULL;
+
+    if (send == NULL && address == NULL && port == NULL)
+        return;
+    flowd_messages_add(&report->deprecations,
+                       "%s: sendToCollector, collectorAddress and collectorPort are the old "
+                       "spelling of \"collectors\"",
+                       path);
+    if ((send != NULL && !json_is_boolean(send)) || (address != NULL && !json_is_string(address)) ||
+        (port != NULL && !is_port(port, json_is_true(send) ? 1 : 0)))
+        flowd_messages_add(&report->errors,
+                           "%s: sendToCollector wants true or false, collectorAddress a string, "
+                           "collectorPort an integer in 1-65535",
+                           path);
+    else if (json_is_true(send) && address == NULL)
+        flowd_messages_add(&report->errors, "%s.collectorAddress: is missing", path);
+    else if (json_is_true(send))
+        endpoint = json_sprintf(
+            strchr(json_string_value(address), ':') != NULL && json_string_value(address)[0] != '['
+                ? "[%s]:%d"
+                : "%s:%d",
+            json_string_value(address), port != NULL ? (int)json_integer_value(port) : 10514);
+    if (endpoint != NULL && collectors == NULL) {
+        collectors = json_array();
+        json_object_set_new(object, "collectors", collectors);
+    }
+    if (endpoint != NULL && json_array_append(collectors, endpoint) < 0)
+        flowd_messages_add(&report->errors, "%s.collectors: wants an array of strings", path);
+    json_decref(endpoint);
+    json_object_del(object, "sendToCollector");
+    json_object_del(object, "collectorAddress");
+    json_object_del(object, "collectorPort");
+}
+
+#define AT(field) offsetof(struct firefly_config, field)
+/* What took the place of flowd-go's own sampling. */
+#define ENRICHER_INSTEAD                                                                           \
+    "an enricher (\"enrichers\": {\"netlink\": {}}) samples TCP statistics each "                  \
+    "enrichers.period, and \"enrich\": true sends them while a flow goes on"
+
+const struct flowd_option firefly_options[] = {
+    {.key = "destinationPort",
+     .alias = "fireflyDestinationPort",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(destination_port),
+     .default_json = "10514",
+     .min = 1,
+     .max = UINT16_MAX,
+     .doc = "UDP port of fireflies to the destination, and of collectors that name none.",
+     .reload = true},
+    {.key = "sendToDestination",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(send_to_destination),
+     .default_json = "true",
+     .doc = "Send to the flow's destination address.",
+     .reload = true},
+    {.key = "collectors",
+     .type = FLOWD_OPTION_STRINGS,
+     .offset = AT(collectors),
+     .default_json = "[]",
+     .doc = "Addresses that get every firefly: \"192.0.2.1:10514\", \"[2001:db8::1]:10514\".",
+     .reload = true},
+    {.key = "prependSyslog",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(prepend_syslog),
+     .default_json = "true",
+     .doc = "Put the syslog header before the JSON object.",
+     .reload = true},
+    {.key = "relay",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(relay),
+     .default_json = "true",
+     .doc = "Pass fireflies on with all members that their sender put there; without effect as "
+            "long as plugins.firefly is not in this version of flowd."},
+    {.key = "enrich",
+     .type = FLOWD_OPTION_BOOL,
+     .offset = AT(enrich),
+     .default_json = "false",
+     .doc = "Send an ongoing firefly with TCP statistics each enrichers.period.",
+     .reload = true},
+    {.key = "enrichmentMode",
+     .type = FLOWD_OPTION_CHOICE,
+     .offset = AT(enrichment_mode),
+     .default_json = "\"lean\"",
+     .choices = mode_names,
+     .doc = "Which TCP statistics stand in fireflies: the most useful, those of flowd 1.1 and "
+            "flowd-go "
+            "under their names, or (\"\") all.",
+     .reload = true},
+    {.key = "stun", .type = FLOWD_OPTION_LATER, .doc = "Public addresses of private ones."},
+    {.key = "addNetlinkContext",
+     .type = FLOWD_OPTION_IGNORED,
+     .instead = ENRICHER_INSTEAD,
+     .doc = "Accepted from flowd-go, no effect."},
+    {.key = "pollNetlink",
+     .type = FLOWD_OPTION_IGNORED,
+     .instead = ENRICHER_INSTEAD,
+     .doc = "Accepted from flowd-go, no effect."},
+    {.key = "netlinkPollingInterval",
+     .type = FLOWD_OPTION_IGNORED,
+     .instead = ENRICHER_INSTEAD,
+     .doc = "Accepted from flowd-go, no effect."},
+    {.key = "excludeNetworks",
+     .type = FLOWD_OPTION_LATER,
+     .doc = "Networks between which no fireflies are sent."},
+    {.key = NULL},
+};
