@@ -195,6 +195,11 @@ void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
     (void)keep_sample(hub, flow, sample);
 }
 
+void flowd_hub_forget_sample(struct flowd_hub *hub, const struct flowd_flow *flow)
+{
+    flowd_sample_store_drop(&hub->samples, flowd_flow_index(flow));
+}
+
 /* Another socket may have taken the flow's ports over: its counts are not the flow's. */
 static void ask_last_sample(struct flowd_hub *hub, const struct flowd_flow *flow)
 {
@@ -219,7 +224,7 @@ static void take_last_sample(struct flowd_hub *hub, const struct flowd_flow *flo
         (void)keep_sample(hub, flow, ending->sample);
         break;
     case FLOWD_LAST_NONE:
-        flowd_sample_store_drop(&hub->samples, flowd_flow_index(flow));
+        flowd_hub_forget_sample(hub, flow);
         break;
     }
 }

@@ -120,6 +120,8 @@ void flowd_hub_sample(struct flowd_hub *hub, struct flowd_flow *flow,
 /* The same without telling anybody: the socket is gone, and the flow goes on for the time being. */
 void flowd_hub_keep_sample(struct flowd_hub *hub, const struct flowd_flow *flow,
                            const struct flowd_tcp_sample *sample);
+/* The flow has no sample: the last one was another connection's. */
+void flowd_hub_forget_sample(struct flowd_hub *hub, const struct flowd_flow *flow);
 /* The last sample of a flow that is live or ended in this turn; NULL: none. Borrowed. */
 const struct flowd_tcp_sample *flowd_hub_sample_of(const struct flowd_hub *hub,
                                                    const struct flowd_flow *flow);

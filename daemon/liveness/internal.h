@@ -41,9 +41,13 @@ struct flowd_hint {
     bool reused; /* found: another socket has its addresses and ports */
 };
 
+/* Whether the flow ends with its source's socket, and only where the flow's source says so. */
+bool flowd_liveness_is_followed(const struct flowd_liveness *liveness,
+                                const struct flowd_flow *flow);
 /*
  * How the flow fares as its source has it judged, asking for each end once at most: an enum
  * flowd_tcp_life, or -errno: the kernel did not say, or neither end is here (-EADDRNOTAVAIL).
+ * Where it goes on with another connection than its last sample's, that sample is forgotten.
  * interface as in a query, or FLOWD_ANY_INTERFACE. hint may be NULL.
  */
 int flowd_liveness_judge(struct flowd_liveness *liveness, const struct flowd_flow *flow,

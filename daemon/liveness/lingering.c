@@ -141,19 +141,20 @@ static bool look(struct flowd_lingering *lingering, struct flowd_lingering_entry
 {
     struct flowd_flow *flow = flowd_hub_find_key(lingering->liveness->context->hub, &entry->key);
     unsigned level = entry->level;
-    bool over;
+    bool unanswered, over;
     int life;
 
     if (flow == NULL || flow->state != FLOWD_FLOW_LIVE ||
         (entry->closed_us != 0 && is_announced_anew(entry, flow)))
         return false;
     life = flowd_liveness_judge(lingering->liveness, flow, entry->interface, NULL);
-    if (entry->closed_us != 0)
+    /* The kernel did not say; if it never does, the flow ends as if it had. */
+    unanswered = life < 0 && life != -EADDRNOTAVAIL && level + 1 < FLOWD_LINGERING_LEVELS;
+    if (entry->closed_us != 0 && !unanswered)
         return look_at_closed(lingering, entry, flow, life);
     if (life == FLOWD_TCP_CONNECTED)
         return false;
-    /* The kernel did not say; if it never does, the flow ends as if it had. */
-    if (life < 0 && life != -EADDRNOTAVAIL && level + 1 < FLOWD_LINGERING_LEVELS)
+    if (unanswered)
         life = FLOWD_TCP_LINGERS;
     over = life != FLOWD_TCP_LINGERS && (entry->id == flow->id || !is_recent(flow));
     if (life == FLOWD_TCP_LINGERS) {

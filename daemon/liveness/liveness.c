@@ -59,11 +59,35 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *watcher, int events
 
 /* -- The judgement -------------------------------------------------------------------------- */
 
-static int end_life(struct flowd_liveness *liveness, const struct flowd_flow_key *key,
+bool flowd_liveness_is_followed(const struct flowd_liveness *liveness,
+                                const struct flowd_flow *flow)
+{
+    const struct flowd_source *source = flowd_hub_source_of(liveness->context->hub, flow);
+
+    return source != NULL && source->follows_sockets;
+}
+
+/*
+ * The flow goes on with this connection: the counts of a former one with its addresses and ports
+ * are not this one's.
+ */
+static void forget_former(const struct flowd_liveness *liveness, const struct flowd_flow *flow,
+                          bool local_is_src, const struct flowd_tcp_socket *socket)
+{
+    struct flowd_hub *hub = liveness->context->hub;
+    const struct flowd_tcp_sample *known = flowd_hub_sample_of(hub, flow);
+
+    if (known != NULL && known->at_destination != local_is_src &&
+        flowd_tcp_cookies_differ(known->cookie, socket->sample.cookie) &&
+        !flowd_liveness_is_followed(liveness, flow))
+        flowd_hub_forget_sample(hub, flow);
+}
+
+static int end_life(struct flowd_liveness *liveness, const struct flowd_flow *flow,
                     bool local_is_src, uint32_t interface, struct flowd_hint *hint)
 {
     const struct flowd_sock_diag_query query = {
-        .key = key, .local_is_src = local_is_src, .interface = interface};
+        .key = &flow->key, .local_is_src = local_is_src, .interface = interface};
     struct flowd_tcp_socket socket;
     int result = flowd_liveness_find(liveness, &query, &socket);
     enum flowd_tcp_life life;
@@ -71,6 +95,8 @@ static int end_life(struct flowd_liveness *liveness, const struct flowd_flow_key
     if (result < 0)
         return result == -ENOENT ? FLOWD_TCP_GONE : result;
     life = flowd_tcp_socket_life(&socket);
+    if (life == FLOWD_TCP_CONNECTED)
+        forget_former(liveness, flow, local_is_src, &socket);
     if (hint != NULL && hint->local_is_src == local_is_src)
         hint->reused = life == FLOWD_TCP_CONNECTED &&
                        flowd_tcp_cookies_differ(socket.sample.cookie, hint->sample->cookie);
@@ -78,23 +104,23 @@ static int end_life(struct flowd_liveness *liveness, const struct flowd_flow_key
 }
 
 /* The source's socket is this host's, and decides: the other end's only ends its lingering. */
-static int judge_by_source(struct flowd_liveness *liveness, const struct flowd_flow_key *key,
+static int judge_by_source(struct flowd_liveness *liveness, const struct flowd_flow *flow,
                            uint32_t interface, struct flowd_hint *hint)
 {
-    int life = end_life(liveness, key, true, interface, hint);
+    int life = end_life(liveness, flow, true, interface, hint);
 
     if (life != FLOWD_TCP_LINGERS ||
-        !(flowd_flow_socket_ends(liveness->context->host, key) & FLOWD_LOCAL_DST))
+        !(flowd_flow_socket_ends(liveness->context->host, &flow->key) & FLOWD_LOCAL_DST))
         return life;
-    return end_life(liveness, key, false, interface, hint) == FLOWD_TCP_CONNECTED ? FLOWD_TCP_GONE
-                                                                                  : life;
+    return end_life(liveness, flow, false, interface, hint) == FLOWD_TCP_CONNECTED ? FLOWD_TCP_GONE
+                                                                                   : life;
 }
 
 /* The flow lives as long as a socket of either end does. */
-static int judge_by_either(struct flowd_liveness *liveness, const struct flowd_flow_key *key,
+static int judge_by_either(struct flowd_liveness *liveness, const struct flowd_flow *flow,
                            uint32_t interface, struct flowd_hint *hint)
 {
-    unsigned ends = flowd_flow_socket_ends(liveness->context->host, key);
+    unsigned ends = flowd_flow_socket_ends(liveness->context->host, &flow->key);
     bool src_first;
     int other;
     int life;
@@ -105,21 +131,19 @@ static int judge_by_either(struct flowd_liveness *liveness, const struct flowd_f
     if (ends == 0)
         return -EADDRNOTAVAIL;
     src_first = hint != NULL ? hint->local_is_src : (ends & FLOWD_LOCAL_SRC) != 0;
-    life = end_life(liveness, key, src_first, interface, hint);
+    life = end_life(liveness, flow, src_first, interface, hint);
     if (life < 0 || life == FLOWD_TCP_CONNECTED || ends != (FLOWD_LOCAL_SRC | FLOWD_LOCAL_DST))
         return life;
-    other = end_life(liveness, key, !src_first, interface, hint);
+    other = end_life(liveness, flow, !src_first, interface, hint);
     return other < 0 || other > life ? other : life;
 }
 
 int flowd_liveness_judge(struct flowd_liveness *liveness, const struct flowd_flow *flow,
                          uint32_t interface, struct flowd_hint *hint)
 {
-    const struct flowd_source *source = flowd_hub_source_of(liveness->context->hub, flow);
-
-    return source != NULL && source->follows_sockets
-               ? judge_by_source(liveness, &flow->key, interface, hint)
-               : judge_by_either(liveness, &flow->key, interface, hint);
+    return flowd_liveness_is_followed(liveness, flow)
+               ? judge_by_source(liveness, flow, interface, hint)
+               : judge_by_either(liveness, flow, interface, hint);
 }
 
 int flowd_liveness_of(struct flowd_liveness *liveness, const struct flowd_flow *flow)
@@ -163,21 +187,22 @@ static void take_hint(struct flowd_liveness *liveness, struct flowd_source *sour
         return;
     }
     life = flowd_liveness_judge(liveness, flow, interface, hint);
-    if (life == FLOWD_TCP_GONE && !tells && !has_final_counts(liveness, flow))
+    /* The kernel did not say, or it has not told of the source's socket. */
+    if (life < 0 || (life == FLOWD_TCP_GONE && !tells && !has_final_counts(liveness, flow)))
         life = FLOWD_TCP_LINGERS;
     /* It tells of the next connection, too, and that is a flow of its own. */
     if (life == FLOWD_TCP_CONNECTED && source->follows_sockets)
         life = FLOWD_TCP_GONE;
     else
         liveness->reused += hint->reused;
-    if (life < 0 || life == FLOWD_TCP_GONE) {
+    if (life == FLOWD_TCP_GONE) {
         const struct flowd_ending ending = {.last = tells ? FLOWD_LAST_GIVEN : FLOWD_LAST_KNOWN,
                                             .sample = hint->sample};
 
         flowd_hub_end_as(hub, source, flow, &ending);
         return;
     }
-    if (tells)
+    if (tells && (!hint->reused || flowd_liveness_is_followed(liveness, flow)))
         flowd_hub_keep_sample(hub, flow, hint->sample);
     if (life == FLOWD_TCP_LINGERS)
         flowd_lingering_add(&liveness->lingering, source, flow, interface);

@@ -14,38 +14,15 @@
 #include "daemon/liveness/attendance.h"
 #include "daemon/liveness/internal.h"
 #include "fake_kernel.h"
-#include "lab/hub_fixture.h"
 #include "lab/sample_flow.h"
-
-static struct hub_fixture fixture;
-static struct flowd_context context;
-
-static int set_up(void **state)
-{
-    (void)state;
-    hub_fixture_open(&fixture, "", 100);
-    fixture.first.quiet = fixture.second.quiet = true;
-    fake_kernel_reset();
-    context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
-    context.liveness = flowd_liveness_new(&context);
-    assert_non_null(context.liveness);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    flowd_liveness_free(context.liveness);
-    hub_fixture_close(&fixture);
-    return 0;
-}
+#include "liveness_fixture.h"
 
 static void on_check(struct ev_loop *loop, struct ev_check *watcher, int events)
 {
     (void)loop;
     (void)watcher;
     (void)events;
-    context.liveness->spent = FLOWD_LIVENESS_PER_TURN;
+    liveness->spent = FLOWD_LIVENESS_PER_TURN;
 }
 
 static void on_over(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -84,7 +61,8 @@ static void test_full_turns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_full_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full_turns, liveness_fixture_open,
+                                        liveness_fixture_close),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

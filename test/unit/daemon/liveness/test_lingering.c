@@ -13,35 +13,11 @@
 
 #include "daemon/liveness/internal.h"
 #include "fake_kernel.h"
-#include "lab/hub_fixture.h"
+#include "liveness_fixture.h"
 
 /* The first look comes after 0.1 s, and others that are due by then are taken along. */
 #define FIRST_LOOK_S 0.12
 #define LONG_S 10.0
-
-static struct hub_fixture fixture;
-static struct flowd_context context;
-static struct flowd_liveness *liveness;
-
-static int open_lingering(void **state)
-{
-    (void)state;
-    hub_fixture_open(&fixture, "", 10);
-    fixture.first.quiet = fixture.second.quiet = true;
-    context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
-    fake_kernel_reset();
-    liveness = flowd_liveness_new(&context);
-    assert_non_null(liveness);
-    return 0;
-}
-
-static int close_lingering(void **state)
-{
-    (void)state;
-    flowd_liveness_free(liveness);
-    hub_fixture_close(&fixture);
-    return 0;
-}
 
 static struct flowd_flow *linger(uint32_t number)
 {
@@ -106,7 +82,8 @@ static void test_flow_that_has_ended(void **state)
     assert_false(ev_is_active(&liveness->lingering.timer));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_lingering, close_lingering)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, liveness_fixture_open, liveness_fixture_close)
 
 int main(void)
 {

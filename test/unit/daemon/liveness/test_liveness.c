@@ -17,68 +17,19 @@
 #include "daemon/liveness/internal.h"
 #include "daemon/tcp/tcp_sample.h"
 #include "fake_kernel.h"
-#include "lab/hub_fixture.h"
 #include "lab/sample_flow.h"
+#include "liveness_fixture.h"
 
-#define COOKIE 7u       /* of the socket that is gone */
 #define OTHER_COOKIE 8u /* of one that has its ports by now */
-#define BYTES 1000u
 
-static struct hub_fixture fixture;
-static struct flowd_context context;
-static struct flowd_liveness *liveness;
-static struct flowd_source *close_source;
-static struct flowd_source *follower; /* its flows follow the sockets of their source */
-
-static int open_judge(void **state)
-{
-    (void)state;
-    hub_fixture_open(&fixture, "", 100);
-    fixture.first.quiet = fixture.second.quiet = true;
-    fixture.first.at_end = NULL;
-    context = (struct flowd_context){.loop = fixture.loop, .hub = fixture.hub};
-    fake_kernel_reset();
-    liveness = flowd_liveness_new(&context);
-    assert_non_null(liveness);
-    close_source = flowd_hub_source(fixture.hub, "close");
-    follower = flowd_hub_source(fixture.hub, "follower");
-    assert_true(close_source != NULL && follower != NULL);
-    follower->follows_sockets = true;
-    return 0;
-}
-
-static int close_judge(void **state)
-{
-    (void)state;
-    flowd_liveness_free(liveness);
-    hub_fixture_close(&fixture);
-    return 0;
-}
-
-static void announce(struct flowd_source *source, uint32_t number)
-{
-    const struct flowd_event event = sample_event(number);
-
-    assert_int_equal(flowd_hub_submit(fixture.hub, source, &event, NULL, NULL), FLOWD_STARTED);
-}
-
-static bool is_live(uint32_t number)
+/* Of the flow's last sample; 0: there is none. */
+static uint64_t bytes_known(uint32_t number)
 {
     const struct flowd_flow_key key = sample_key(number);
-    const struct flowd_flow *flow = flowd_hub_find_key(fixture.hub, &key);
+    const struct flowd_tcp_sample *sample =
+        flowd_hub_sample_of(fixture.hub, flowd_hub_find_key(fixture.hub, &key));
 
-    return flow != NULL && flow->state == FLOWD_FLOW_LIVE;
-}
-
-/* The flow's source's socket is gone, or its destination's. */
-static void tell(struct flowd_source *source, uint32_t number, bool of_destination)
-{
-    const struct flowd_flow_key key = sample_key(number);
-    const struct flowd_flow_key reverse = flowd_flow_key_reverse(&key);
-    const struct flowd_tcp_sample sample = {
-        .state = TCP_CLOSE, .cookie = COOKIE, .info.bytes_sent = of_destination ? 1 : BYTES};
-
-    flowd_liveness_closed(liveness, source, of_destination ? &reverse : &key, &sample);
+    return sample != NULL ? sample->info.bytes_sent : 0;
 }
 
 enum outcome { GOES_ON, LINGERS, ENDS };
@@ -122,7 +73,7 @@ static const struct row rows[] = {
      .src_asked = 1, .reused = 1},
     {"told of a socket that is there", .src = THERE, .src_cookie = COOKIE, .dst = FAR,
      .outcome = GOES_ON, .src_asked = 1},
-    {"no answer", .src = -EAGAIN, .dst = FAR, .outcome = ENDS, .src_asked = 1},
+    {"no answer", .src = -EAGAIN, .dst = FAR, .outcome = LINGERS, .src_asked = 1},
     /* Both ends here: either keeps the flow. */
     {"other end open", .src = GONE, .dst = THERE, .dst_cookie = OTHER_COOKIE, .outcome = GOES_ON,
      .src_asked = 1, .dst_asked = 1},
@@ -138,7 +89,7 @@ static const struct row rows[] = {
      .outcome = GOES_ON, .src_asked = 1, .dst_asked = 1},
     {"source gone without a word", .of_destination = true, .src = GONE, .dst = GONE,
      .outcome = LINGERS, .src_asked = 1, .dst_asked = 1},
-    {"other end does not answer", .src = GONE, .dst = -EAGAIN, .outcome = ENDS, .src_asked = 1,
+    {"other end does not answer", .src = GONE, .dst = -EAGAIN, .outcome = LINGERS, .src_asked = 1,
      .dst_asked = 1},
     /* The source's socket decides. */
     {"followed, source gone", true, .src = GONE, .dst = THERE, .outcome = ENDS, .src_asked = 1},
@@ -155,6 +106,8 @@ static const struct row rows[] = {
     {"followed by sk_ops, TIME_WAIT", true, true, .src = CLOSED, .dst = FAR, .outcome = LINGERS,
      .src_asked = 1},
     {"followed by sk_ops, FIN_WAIT2", true, true, .src = WAITS, .dst = FAR, .outcome = LINGERS,
+     .src_asked = 1},
+    {"followed by sk_ops, no answer", true, true, .src = -EAGAIN, .dst = FAR, .outcome = LINGERS,
      .src_asked = 1},
     {"followed by sk_ops, ports used again", true, true, .src = THERE, .src_cookie = OTHER_COOKIE,
      .dst = FAR, .outcome = ENDS, .src_asked = 1},
@@ -182,7 +135,7 @@ static void test_hints(void **state)
         struct fake_end *src, *dst;
         struct flowd_source *source;
 
-        open_judge(state);
+        liveness_fixture_open(state);
         source = row->by_sockops ? follower : close_source;
         announce(row->followed ? follower : fixture.source, 1);
         set_ends(row, 1, &src, &dst);
@@ -198,7 +151,7 @@ static void test_hints(void **state)
         assert_true(dst == NULL || dst->asked == row->dst_asked);
         assert_int_equal(flowd_liveness_reused(liveness), row->reused);
         assert_int_equal(source->events[FLOWD_EVENT_END][FLOWD_ENDED], row->outcome == ENDS);
-        close_judge(state);
+        liveness_fixture_close(state);
     }
 }
 
@@ -211,13 +164,72 @@ static void note_counts(const struct flowd_flow *flow)
     final_bytes = sample != NULL ? sample->info.bytes_sent : 0;
 }
 
+/*
+ * A hint that the kernel did not answer, and one whose flow was seen closed before: the flow is
+ * asked for again, and goes on where its ports have another connection.
+ */
+static void test_unanswered(void **state)
+{
+    for (int closed = 0; closed < 2; closed++) {
+        struct fake_end *src, *dst;
+
+        liveness_fixture_open(state);
+        announce(fixture.source, 1);
+        set_ends(&(struct row){.src = closed ? CLOSED : -EAGAIN, .dst = FAR}, 1, &src, &dst);
+        tell(close_source, 1, false);
+        src->life = -EAGAIN;
+        while (src->asked < 3)
+            ev_run(fixture.loop, EVRUN_ONCE);
+        assert_int_equal(outcome_of(1), LINGERS);
+        *src = (struct fake_end){.key = src->key, .life = THERE, .cookie = OTHER_COOKIE};
+        while (flowd_liveness_lingering(liveness) > 0)
+            ev_run(fixture.loop, EVRUN_ONCE);
+        assert_int_equal(outcome_of(1), GOES_ON);
+        assert_int_equal(bytes_known(1), 0);
+        liveness_fixture_close(state);
+    }
+}
+
+/* What is said of the counts of a flow whose ports are used again. */
+static void test_former_counts(void **state)
+{
+    static const struct {
+        bool followed;
+        uint64_t known; /* the cookie of the last sample; 0: there is none */
+        uint64_t bytes; /* that are told afterwards */
+    } cases[] = {
+        {false, 0, 0},
+        {false, COOKIE, 0},
+        {false, OTHER_COOKIE, 1},
+        /* Its end is yet to come, and is the former connection's. */
+        {true, COOKIE, BYTES},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct flowd_tcp_sample sample = {.cookie = cases[i].known, .info.bytes_sent = 1};
+        const struct flowd_flow_key key = sample_key(1);
+        struct fake_end *src, *dst;
+
+        liveness_fixture_open(state);
+        announce(cases[i].followed ? follower : fixture.source, 1);
+        if (cases[i].known != 0)
+            flowd_hub_keep_sample(fixture.hub, flowd_hub_find_key(fixture.hub, &key), &sample);
+        set_ends(&(struct row){.src = THERE, .src_cookie = OTHER_COOKIE, .dst = FAR}, 1, &src,
+                 &dst);
+        tell(close_source, 1, false);
+        assert_int_equal(outcome_of(1), GOES_ON);
+        assert_int_equal(bytes_known(1), cases[i].bytes);
+        liveness_fixture_close(state);
+    }
+}
+
 /* A connection between two sockets of this host: either end may close first. */
 static void test_both_ends(void **state)
 {
     for (int first = 0; first < 2; first++) {
         struct fake_end *src, *dst;
 
-        open_judge(state);
+        liveness_fixture_open(state);
         fixture.first.at_end = note_counts;
         flowd_liveness_want_last(liveness, true);
         announce(fixture.source, 1);
@@ -233,7 +245,7 @@ static void test_both_ends(void **state)
         assert_int_equal(src->asked, 2);
         assert_int_equal(dst->asked, 2);
         assert_int_equal(flowd_liveness_reused(liveness), 0);
-        close_judge(state);
+        liveness_fixture_close(state);
     }
 }
 
@@ -327,7 +339,7 @@ static void test_announced_end(void **state)
     for (int wanted = 0; wanted < 2; wanted++) {
         struct fake_end *src, *dst;
 
-        open_judge(state);
+        liveness_fixture_open(state);
         announce(fixture.source, 1);
         set_ends(&(struct row){.src = THERE, .dst = THERE}, 1, &src, &dst);
         if (wanted) {
@@ -338,246 +350,19 @@ static void test_announced_end(void **state)
         assert_int_equal(src->asked, wanted);
         assert_int_equal(fake_kernel.extensions, wanted ? 3 : 0);
         assert_int_equal(dst->asked, 0);
-        close_judge(state);
+        liveness_fixture_close(state);
     }
 }
 
-static struct flowd_doubt doubt_by(struct flowd_source *source)
-{
-    return (struct flowd_doubt){.before_us = INT64_MAX, .source = source, .later = source};
-}
-
-static void turn(void)
-{
-    ev_run(fixture.loop, EVRUN_NOWAIT);
-}
-
-/* After a restart everybody doubts: each flow is asked for once, and its own source's comes first.
- */
-static void test_doubts_at_once(void **state)
-{
-    struct flowd_source *recovered = flowd_hub_source(fixture.hub, "recovery");
-    struct flowd_doubt all = doubt_by(recovered);
-    struct flowd_doubt own = doubt_by(follower);
-
-    (void)state;
-    announce(fixture.source, 1);
-    announce(follower, 3);
-    flowd_liveness_doubt(liveness, &all);
-    flowd_liveness_doubt(liveness, &own);
-    turn();
-    assert_false(flowd_liveness_is_walking(liveness));
-    assert_false(all.open || own.open);
-    assert_int_equal(fake_kernel.asked, 2);
-    assert_int_equal(flowd_hub_live(fixture.hub), 0);
-    assert_int_equal(all.found, 1);
-    assert_int_equal(own.found, 1);
-    assert_int_equal(recovered->events[FLOWD_EVENT_END][FLOWD_ENDED], 1);
-    assert_int_equal(follower->events[FLOWD_EVENT_END][FLOWD_ENDED], 1);
-}
-
-/* A doubt that comes while another one waits for answers does not wait with it. */
-static void test_doubt_while_another_waits(void **state)
-{
-    struct flowd_doubt all = doubt_by(close_source);
-    struct flowd_doubt own = doubt_by(follower);
-
-    (void)state;
-    announce(fixture.source, 1);
-    announce(follower, 3);
-    fake_kernel.life = -EAGAIN;
-    flowd_liveness_doubt(liveness, &all);
-    turn();
-    assert_true(all.open);
-    turn();
-    assert_int_equal(fake_kernel.asked, 2);
-    fake_kernel.life = GONE;
-    flowd_liveness_doubt(liveness, &own);
-    turn();
-    assert_int_equal(flowd_hub_live(fixture.hub), 0);
-    assert_false(all.open || own.open);
-}
-
-/* Who goes takes his doubt along. */
-static void test_doubt_forgotten(void **state)
-{
-    struct flowd_doubt all = doubt_by(close_source);
-    struct flowd_doubt own = doubt_by(follower);
-
-    (void)state;
-    announce(fixture.source, 1);
-    announce(follower, 3);
-    flowd_liveness_doubt(liveness, &all);
-    flowd_liveness_doubt(liveness, &own);
-    flowd_liveness_forget_doubt(liveness, &all);
-    turn();
-    assert_true(is_live(1));
-    assert_false(is_live(3));
-    flowd_liveness_doubt(liveness, &own);
-    flowd_liveness_forget_doubt(liveness, &own);
-    assert_false(flowd_liveness_is_walking(liveness));
-}
-
-/* What a walk finds lingering ends later, and with another source than what it finds gone. */
-static void test_doubt_finds_lingering(void **state)
-{
-    for (int forgotten = 0; forgotten < 2; forgotten++) {
-        struct flowd_source *recovered;
-        struct flowd_doubt all;
-
-        open_judge(state);
-        recovered = flowd_hub_source(fixture.hub, "recovery");
-        all = doubt_by(recovered);
-        all.later = close_source;
-        announce(fixture.source, 1);
-        fake_kernel.life = WAITS;
-        flowd_liveness_doubt(liveness, &all);
-        turn();
-        assert_int_equal(flowd_liveness_lingering(liveness), 1);
-        if (forgotten)
-            flowd_liveness_forget_doubt(liveness, &all);
-        fake_kernel.life = GONE;
-        while (flowd_liveness_lingering(liveness) > 0)
-            ev_run(fixture.loop, EVRUN_ONCE);
-        assert_int_equal(is_live(1), forgotten);
-        assert_int_equal(close_source->events[FLOWD_EVENT_END][FLOWD_ENDED], !forgotten);
-        assert_int_equal(recovered->events[FLOWD_EVENT_END][FLOWD_ENDED], 0);
-        close_judge(state);
-    }
-}
-
-/* And with him the flows that linger for him: nobody is to end them. */
-static void test_lingering_forgotten(void **state)
-{
-    struct flowd_doubt all = doubt_by(close_source);
-
-    (void)state;
-    announce(fixture.source, 1);
-    announce(follower, 3);
-    fake_kernel.life = WAITS;
-    tell(close_source, 1, false);
-    tell(follower, 3, false);
-    assert_int_equal(flowd_liveness_lingering(liveness), 2);
-    flowd_liveness_forget_doubt(liveness, &all);
-    assert_int_equal(flowd_liveness_lingering(liveness), 1);
-    fake_kernel.life = GONE;
-    while (flowd_liveness_lingering(liveness) > 0)
-        ev_run(fixture.loop, EVRUN_ONCE);
-    assert_true(is_live(1));
-    assert_false(is_live(3));
-}
-
-/*
- * Except where its source has been told of the close itself, which nobody tells it again: the flow
- * lingers on for that one.
- */
-static void test_lingering_handed_on(void **state)
-{
-    struct flowd_doubt all = doubt_by(close_source);
-    struct flowd_doubt own = doubt_by(follower);
-
-    (void)state;
-    announce(follower, 1);
-    announce(follower, 3);
-    fake_kernel.life = WAITS;
-    tell(close_source, 1, false);
-    tell(follower, 1, false);
-    flowd_liveness_forget_doubt(liveness, &all);
-    assert_int_equal(flowd_liveness_lingering(liveness), 1);
-    fake_kernel.life = GONE;
-    while (flowd_liveness_lingering(liveness) > 0)
-        ev_run(fixture.loop, EVRUN_ONCE);
-    assert_false(is_live(1));
-    assert_int_equal(follower->events[FLOWD_EVENT_END][FLOWD_ENDED], 1);
-    fake_kernel.life = WAITS;
-    tell(close_source, 3, false);
-    flowd_liveness_forget_doubt(liveness, &all);
-    flowd_liveness_forget_doubt(liveness, &own);
-    assert_int_equal(flowd_liveness_lingering(liveness), 0);
-    assert_true(is_live(3));
-}
-
-/* All that asks has one budget in a turn of the loop; samples, which have their own pace, none. */
-static void test_budget(void **state)
-{
-    const struct flowd_flow_key key = sample_key(1);
-    const struct flowd_sock_diag_query query = {.key = &key, .local_is_src = true};
-    struct flowd_doubt all = doubt_by(close_source);
-    struct flowd_tcp_socket socket;
-
-    (void)state;
-    announce(fixture.source, 1);
-    announce(fixture.source, 3);
-    fake_kernel.weight = FLOWD_LIVENESS_PER_TURN;
-    assert_false(flowd_liveness_turn_over(liveness));
-    assert_int_equal(flowd_liveness_find(liveness, &query, &socket), -ENOENT);
-    assert_true(flowd_liveness_turn_over(liveness));
-    turn();
-    assert_false(flowd_liveness_turn_over(liveness));
-    flowd_liveness_doubt(liveness, &all);
-    turn();
-    assert_int_equal(flowd_hub_live(fixture.hub), 1);
-    turn();
-    assert_int_equal(flowd_hub_live(fixture.hub), 0);
-}
-
-static void take_nothing(void *asked, size_t index, int error,
-                         const struct flowd_tcp_socket *socket)
-{
-    (void)asked;
-    (void)index;
-    (void)error;
-    (void)socket;
-}
-
-/* Samples of all flows, which have a pace of their own, leave the budget to the others. */
-static void test_samples_are_not_in_the_budget(void **state)
-{
-    const struct flowd_flow_key key = sample_key(1);
-    const struct flowd_sock_diag_query query = {.key = &key, .local_is_src = true};
-
-    (void)state;
-    for (unsigned i = 0; i <= FLOWD_LIVENESS_PER_TURN; i++)
-        flowd_liveness_sample(liveness, &query, 1, take_nothing, NULL);
-    assert_false(flowd_liveness_turn_over(liveness));
-    for (unsigned i = 0; i < FLOWD_LIVENESS_PER_TURN; i++)
-        flowd_liveness_ask(liveness, &query, 1, take_nothing, NULL);
-    assert_true(flowd_liveness_turn_over(liveness));
-}
-
-static void spend(struct ev_loop *loop, struct ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)watcher;
-    (void)events;
-    liveness->spent = FLOWD_LIVENESS_PER_TURN;
-}
-
-/* Walks and scans that use the budget up, turn by turn, do not keep flows that are due waiting. */
-static void test_look_where_walks_take_all(void **state)
-{
-    struct ev_timer always;
-
-    (void)state;
-    announce(fixture.source, 1);
-    fake_kernel.life = WAITS;
-    tell(close_source, 1, false);
-    fake_kernel.life = GONE;
-    ev_timer_init(&always, spend, 0, 0.001);
-    ev_set_priority(&always, EV_MAXPRI);
-    ev_timer_start(fixture.loop, &always);
-    for (unsigned i = 0; i < 1000 && is_live(1); i++)
-        ev_run(fixture.loop, EVRUN_ONCE);
-    ev_timer_stop(fixture.loop, &always);
-    assert_false(is_live(1));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_judge, close_judge)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, liveness_fixture_open, liveness_fixture_close)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_unanswered),
+        cmocka_unit_test(test_former_counts),
         cmocka_unit_test(test_both_ends),
         TEST(test_address_gone),
         TEST(test_told_twice),
@@ -585,15 +370,6 @@ int main(void)
         TEST(test_lingering_ended),
         TEST(test_look_at_followed),
         cmocka_unit_test(test_announced_end),
-        TEST(test_doubts_at_once),
-        TEST(test_doubt_while_another_waits),
-        TEST(test_doubt_forgotten),
-        cmocka_unit_test(test_doubt_finds_lingering),
-        TEST(test_lingering_forgotten),
-        TEST(test_lingering_handed_on),
-        TEST(test_budget),
-        TEST(test_samples_are_not_in_the_budget),
-        TEST(test_look_where_walks_take_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
