@@ -21,6 +21,7 @@
 #include "daemon/base/timestamp.h"
 #include "daemon/configuration_warnings.h"
 #include "daemon/daemon_metrics.h"
+#include "daemon/fetch/fetch.h"
 #include "daemon/flow/flow_reading.h"
 #include "daemon/flow/flow_table.h"
 #include "daemon/flow/registry_file.h"
@@ -89,6 +90,9 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     daemon->context.registry = flowd_registry_new();
     if (daemon->context.registry == NULL)
         return flowd_fail_errno(err, ENOMEM, "registry");
+    daemon->context.fetcher = flowd_fetcher_new(daemon->context.loop);
+    if (daemon->context.fetcher == NULL)
+        return flowd_fail_errno(err, ENOMEM, "fetcher");
     result = flowd_host_new(daemon->context.loop, &daemon->context.host, err);
     if (result < 0)
         return result;
@@ -502,6 +506,7 @@ static void take_down(struct daemon *daemon)
     flowd_liveness_free(daemon->context.liveness);
     flowd_hub_free(daemon->context.hub);
     flowd_host_free(daemon->context.host);
+    flowd_fetcher_free(daemon->context.fetcher);
     flowd_registry_free(daemon->context.registry);
     flowd_listen_fds_free(daemon->context.listen_fds);
     if (daemon->pid_written)

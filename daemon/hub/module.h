@@ -21,6 +21,7 @@
 
 struct ev_loop;
 struct flowd_counter_sink;
+struct flowd_fetcher;
 struct flowd_hub;
 struct flowd_host;
 struct flowd_listen_fds;
@@ -35,6 +36,7 @@ struct flowd_context {
     struct flowd_hub *hub;
     struct flowd_host *host;
     struct flowd_registry *registry;
+    struct flowd_fetcher *fetcher;       /* documents by http(s) */
     struct flowd_liveness *liveness;     /* who is going to ask opens it (flowd_liveness_open) */
     struct flowd_listen_fds *listen_fds; /* what was handed over; NULL: nothing */
     size_t flows_max;                    /* flows.max at start */
