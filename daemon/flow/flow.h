@@ -88,7 +88,9 @@ enum flowd_event_state { FLOWD_EVENT_START, FLOWD_EVENT_END, FLOWD_EVENT_ONGOING
 /* "start", "end", "ongoing" */
 extern const char *const flowd_event_state_names[FLOWD_EVENT_STATES];
 
-/* What a plugin submits. Strings are borrowed for the time of the call. */
+struct flowd_firefly_message;
+
+/* What a plugin submits. What it points to is borrowed for the time of the call. */
 struct flowd_event {
     enum flowd_event_state state;
     struct flowd_flow_key key;
@@ -97,6 +99,7 @@ struct flowd_event {
     int64_t start_us;        /* CLOCK_REALTIME; 0: now */
     const char *application; /* NULL or "": flowd itself */
     size_t application_length;
+    const struct flowd_firefly_message *message; /* the firefly that it came as; NULL: none */
 };
 
 /*

@@ -339,10 +339,19 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
     return known != NULL ? FLOWD_RESTARTED : FLOWD_STARTED;
 }
 
+/* Tells of an event that came as a firefly. */
+static void tell_firefly(struct flowd_hub *hub, const struct flowd_event *event,
+                         struct flowd_flow *flow, enum flowd_result result)
+{
+    if (event->message != NULL)
+        hub->dirty |= flowd_subscribers_firefly(&hub->subscribers, event, flow, result);
+}
+
 static int submit_end(struct flowd_hub *hub, const struct flowd_event *event,
                       struct flowd_flow **flow)
 {
     *flow = flowd_flow_table_find(hub->table, &event->key);
+    tell_firefly(hub, event, *flow, *flow != NULL ? FLOWD_ENDED : FLOWD_UNKNOWN);
     if (*flow == NULL)
         return FLOWD_UNKNOWN;
     end_flow(hub, *flow, &(struct flowd_ending){.last = FLOWD_LAST_ASK});
@@ -367,10 +376,12 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
     struct flowd_flow *concerned = NULL;
     int result = flowd_event_check(event, err);
 
-    if (result == 0)
-        result = event->state == FLOWD_EVENT_END
-                     ? submit_end(hub, event, &concerned)
-                     : submit_start(hub, source, event, &concerned, err);
+    if (result == 0 && event->state == FLOWD_EVENT_END) {
+        result = submit_end(hub, event, &concerned);
+    } else if (result == 0) {
+        result = submit_start(hub, source, event, &concerned, err);
+        tell_firefly(hub, event, concerned, result < 0 ? FLOWD_REFUSED : (enum flowd_result)result);
+    }
     source->events[event->state][result < 0 ? FLOWD_REFUSED : result]++;
     if (flowd_log_level() >= FLOWD_LOG_DEBUG)
         log_event(source, event, result < 0 ? FLOWD_REFUSED : (enum flowd_result)result);

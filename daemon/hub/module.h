@@ -17,6 +17,7 @@
 
 #include "daemon/base/error.h"
 #include "daemon/flow/flow.h"
+#include "daemon/hub/source.h"
 #include "daemon/options/option.h"
 
 struct ev_loop;
@@ -91,6 +92,14 @@ struct flowd_backend_ops {
      */
     void (*flow_start)(void *instance, struct flowd_flow *flow, bool restored);
     void (*flow_end)(void *instance, struct flowd_flow *flow);
+    /*
+     * An event came as a firefly (event->message), which is valid in itself, and has come to that.
+     * flow is the one it concerns, NULL where there is none: an end of an unknown flow, or a start
+     * that a limit or a backend refused. It is told after flow_start() of a flow that the event
+     * starts, and before flow_end() of one that it ends.
+     */
+    void (*firefly)(void *instance, const struct flowd_event *event, struct flowd_flow *flow,
+                    enum flowd_result result);
     /*
      * The flow, which is live, was sampled, after a period or so since the backends were told the
      * last time.

@@ -69,6 +69,23 @@ void flowd_subscribers_end(const struct flowd_subscribers *subscribers, struct f
     }
 }
 
+bool flowd_subscribers_firefly(const struct flowd_subscribers *subscribers,
+                               const struct flowd_event *event, struct flowd_flow *flow,
+                               enum flowd_result result)
+{
+    bool told = false;
+
+    for (unsigned i = 0; i < subscribers->backend_count; i++) {
+        const struct flowd_subscribers_member *member = &subscribers->backends[i];
+
+        if (member->module->backend->firefly == NULL)
+            continue;
+        member->module->backend->firefly(member->instance, event, flow, result);
+        told = true;
+    }
+    return told;
+}
+
 bool flowd_subscribers_sample(const struct flowd_subscribers *subscribers, struct flowd_flow *flow,
                               const struct flowd_tcp_sample *sample)
 {

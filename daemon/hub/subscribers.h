@@ -35,7 +35,10 @@ int flowd_subscribers_accept(const struct flowd_subscribers *subscribers,
 void flowd_subscribers_start(const struct flowd_subscribers *subscribers, struct flowd_flow *flow,
                              bool restored);
 void flowd_subscribers_end(const struct flowd_subscribers *subscribers, struct flowd_flow *flow);
-/* Tells the backends. Returns whether anybody was told. */
+/* Both tell the backends and return whether anybody was told. */
+bool flowd_subscribers_firefly(const struct flowd_subscribers *subscribers,
+                               const struct flowd_event *event, struct flowd_flow *flow,
+                               enum flowd_result result);
 bool flowd_subscribers_sample(const struct flowd_subscribers *subscribers, struct flowd_flow *flow,
                               const struct flowd_tcp_sample *sample);
 /* Has the backends send what they queued. */

@@ -67,6 +67,18 @@ static void flow_end(void *instance, struct flowd_flow *flow)
         fake->at_end(flow);
 }
 
+static void take_firefly(void *instance, const struct flowd_event *event, struct flowd_flow *flow,
+                         enum flowd_result result)
+{
+    char what[64];
+
+    assert_non_null(event->message);
+    if (flow != NULL)
+        assert_int_equal(flow->state, FLOWD_FLOW_LIVE);
+    snprintf(what, sizeof(what), "firefly %s", flowd_result_names[result]);
+    note(instance, what, flow);
+}
+
 static void flow_sample(void *instance, struct flowd_flow *flow,
                         const struct flowd_tcp_sample *sample)
 {
@@ -90,6 +102,7 @@ static const struct flowd_backend_ops ops = {
     .accept = accept_event,
     .flow_start = flow_start,
     .flow_end = flow_end,
+    .firefly = take_firefly,
     .flow_sample = flow_sample,
     .commit = commit,
 };

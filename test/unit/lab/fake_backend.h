@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A backend that writes down what the hub tells it: "start 1", "end 1", "commit", ...
+ * A backend that writes down what the hub tells it: "start 1", "firefly started 1", "end 1",
+ * "commit", ...
  */
 #pragma once
 

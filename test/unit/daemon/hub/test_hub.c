@@ -25,6 +25,49 @@
 #define END FLOWD_EVENT_END
 #define ONGOING FLOWD_EVENT_ONGOING
 
+/*
+ * Events of flow 1 that came as fireflies: each that is valid is told of once, where the flow is
+ * live, whatever becomes of it.
+ */
+static void test_fireflies(void **state)
+{
+    static const struct {
+        enum flowd_event_state state;
+        uint32_t number; /* of the flow */
+        uint16_t experiment;
+        const char *calls; /* with the turn's commit */
+    } rows[] = {
+        {END, 1, 2, "firefly unknown; commit; "},
+        {START, 1, 2, "start 1025; firefly started 1025; commit; "},
+        {START, 1, 2, "firefly known 1025; commit; "},
+        {ONGOING, 1, 2, "firefly known 1025; commit; "},
+        {START, 1, 3, "end 1025; start 1025; firefly restarted 1025; commit; "},
+        {START, 1, 1024, ""},
+        {END, 1, 1024, ""},
+        {START, 1, 500, "firefly refused; commit; "},
+        {START, 3, 2, "firefly refused; commit; "},
+        {END, 1, 9, "firefly ended 1025; end 1025; commit; "},
+    };
+    struct hub_fixture fixture;
+
+    (void)state;
+    hub_fixture_open(&fixture, "", 1);
+    fixture.second.refuse_experiment = 500;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct flowd_event event = sample_event(rows[i].number);
+
+        event.state = rows[i].state;
+        event.experiment = rows[i].experiment;
+        /* The hub only hands it on. */
+        event.message = (const struct flowd_firefly_message *)&rows[i];
+        (void)flowd_hub_submit(fixture.hub, fixture.source, &event, NULL, NULL);
+        hub_fixture_turn(&fixture);
+        fake_backend_expect(&fixture.first, rows[i].calls);
+        fake_backend_expect(&fixture.second, rows[i].calls);
+    }
+    hub_fixture_close(&fixture);
+}
+
 /* One event after the other, all of flow 1 (port 1025). */
 static void test_results(void **state)
 {
@@ -457,6 +500,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_results),
+        cmocka_unit_test(test_fireflies),
         cmocka_unit_test(test_refusal_names_the_field),
         cmocka_unit_test(test_one_commit_for_many_events),
         cmocka_unit_test(test_flows_max),
