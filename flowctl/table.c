@@ -129,6 +129,34 @@ void table_details(FILE *out, const json_t *flow)
     json_decref(sample);
 }
 
+static bool is_list_of_objects(const json_t *value)
+{
+    return json_is_object(json_array_get(value, 0));
+}
+
+/* What a module has a list of, such as collectors, a line each. */
+static void print_lists(FILE *out, const json_t *module)
+{
+    const char *list_key, *key;
+    json_t *list, *item, *value;
+    size_t i;
+
+    json_object_foreach ((json_t *)module, list_key, list) {
+        if (!is_list_of_objects(list))
+            continue;
+        json_array_foreach (list, i, item) {
+            fprintf(out, "  %s  %s %s", list_key, text_of(item, "name"), text_of(item, "state"));
+            json_object_foreach (item, key, value) {
+                if (strcmp(key, "name") == 0 || strcmp(key, "state") == 0)
+                    continue;
+                fprintf(out, "  %s=", key);
+                print_value(out, value);
+            }
+            fputc('\n', out);
+        }
+    }
+}
+
 static void print_module(FILE *out, const json_t *module)
 {
     const char *key;
@@ -137,12 +165,14 @@ static void print_module(FILE *out, const json_t *module)
     fprintf(out, "%-8s %-12s %s", text_of(module, "kind"), text_of(module, "name"),
             text_of(module, "state"));
     json_object_foreach ((json_t *)module, key, value) {
-        if (strcmp(key, "kind") == 0 || strcmp(key, "name") == 0 || strcmp(key, "state") == 0)
+        if (strcmp(key, "kind") == 0 || strcmp(key, "name") == 0 || strcmp(key, "state") == 0 ||
+            is_list_of_objects(value))
             continue;
         fprintf(out, "  %s=", key);
         print_value(out, value);
     }
     fputc('\n', out);
+    print_lists(out, module);
 }
 
 /* An object of counters, whichever there are. */

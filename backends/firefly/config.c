@@ -5,11 +5,10 @@
  */
 #include "config.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "daemon/net/address.h"
+#include "daemon/resolver/host_port.h"
+#include "reach.h"
 
 static const char *const mode_names[] = {
     [FIREFLY_LEAN] = "lean", [FIREFLY_COMPATIBLE] = "compatible", [FIREFLY_ALL] = "", NULL};
@@ -17,35 +16,21 @@ static const char *const mode_names[] = {
 void firefly_check(const void *config, const char *path, struct flowd_messages *errors)
 {
     const struct firefly_config *firefly = config;
-    struct sockaddr_storage address;
-    socklen_t length;
+    struct flowd_host_port place;
 
     for (size_t i = 0; i < firefly->collectors.count; i++)
-        if (flowd_endpoint_parse(firefly->collectors.items[i], (uint16_t)firefly->destination_port,
-                                 &address, &length) < 0)
+        if (flowd_host_port_parse(firefly->collectors.items[i], (uint16_t)firefly->destination_port,
+                                  &place) < 0)
             flowd_messages_add(errors,
-                               "%s.collectors: found \"%s\", wants a numeric address with or "
-                               "without a port (names are not in this version of flowd)",
+                               "%s.collectors: found \"%s\", wants a host name or an address, with "
+                               "or without a port in 1-65535",
                                path, firefly->collectors.items[i]);
-}
-
-/* A socket that is connected knows whether there is a route; nothing is sent. */
-static int find_route(const struct sockaddr_storage *address, socklen_t length)
-{
-    int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int result = fd < 0 || connect(fd, (const struct sockaddr *)address, length) < 0 ? -errno : 0;
-
-    if (fd >= 0)
-        close(fd);
-    return result;
 }
 
 void firefly_warn(const void *config, const char *path, const struct flowd_environment *environment,
                   struct flowd_messages *warnings)
 {
     const struct firefly_config *firefly = config;
-    struct sockaddr_storage address;
-    socklen_t length;
 
     /* flowd-go takes such a configuration too. */
     if (firefly->enrich && !environment->has_enricher)
@@ -63,16 +48,9 @@ void firefly_warn(const void *config, const char *path, const struct flowd_envir
                            "%s.prependSyslog: collectors drop fireflies without a syslog header: "
                            "set it to true",
                            path);
-    for (size_t i = 0; environment->host != NULL && i < firefly->collectors.count; i++) {
-        int result = flowd_endpoint_parse(firefly->collectors.items[i],
-                                          (uint16_t)firefly->destination_port, &address, &length);
-
-        if (result == 0)
-            result = find_route(&address, length);
-        if (result < 0)
-            flowd_messages_add(warnings, "%s.collectors: \"%s\" can't be reached: %s", path,
-                               firefly->collectors.items[i], strerror(-result));
-    }
+    if (environment->host != NULL)
+        firefly_reach_warn(&firefly->collectors, (uint16_t)firefly->destination_port, path,
+                           warnings);
 }
 
 static bool is_port(const json_t *value, json_int_t least)
@@ -148,7 +126,8 @@ const struct flowd_option firefly_options[] = {
      .type = FLOWD_OPTION_STRINGS,
      .offset = AT(collectors),
      .default_json = "[]",
-     .doc = "Addresses that get every firefly: \"192.0.2.1:10514\", \"[2001:db8::1]:10514\".",
+     .doc = "Who gets every firefly: \"collector.example.org\", \"192.0.2.1:10514\", "
+            "\"[2001:db8::1]:10514\"; names are asked for again when their time is over.",
      .reload = true},
     {.key = "prependSyslog",
      .type = FLOWD_OPTION_BOOL,

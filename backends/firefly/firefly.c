@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collectors.h"
 #include "config.h"
 #include "daemon/base/log.h"
 #include "daemon/base/timestamp.h"
@@ -28,6 +29,8 @@
 /* Instead of the flow's id, which is never 0: what becomes of the datagram is no status of the
  * flow. */
 #define TAG_OF_NO_EVENT 0
+/* The sender's receiver; collectors have other numbers. */
+#define TO_DESTINATION 0
 
 extern const struct flowd_module flowd_backend_firefly;
 
@@ -45,43 +48,21 @@ static const struct mode {
 enum status { NOT_SENT, QUEUED, SENT, FAILED, DROPPED, RESTORED };
 
 struct totals {
-    uint64_t sent, failed, dropped;
+    uint64_t sent, failed, dropped, icmp_errors;
 };
 
 struct firefly {
     const struct flowd_context *context;
     const struct firefly_config *config;
     unsigned slot;
-    struct sockaddr_storage *collectors; /* owned */
-    size_t collector_count;
     struct flowd_sender *sender;
-    bool wants_last;        /* the counts of flows whose end is announced are asked for */
-    struct flowd_text text; /* the firefly that is being queued */
+    struct collectors *collectors; /* owned; they use the sender */
+    bool wants_last;               /* the counts of flows whose end is announced are asked for */
+    struct flowd_text text;        /* the firefly that is being queued */
     char hostname[HOSTNAME_SIZE];
     struct totals to_destination;
-    struct totals to_collectors;
     struct flowd_log_limit failures;
 };
-
-/* Reads the configured addresses. Returns owned, NULL with count 0 for none; -errno. */
-static int read_collectors(const struct firefly_config *config, struct sockaddr_storage **out,
-                           struct flowd_error *err)
-{
-    struct sockaddr_storage *collectors = calloc(config->collectors.count + 1, sizeof(*collectors));
-    socklen_t length;
-
-    if (collectors == NULL)
-        return flowd_fail_errno(err, ENOMEM, "collectors");
-    for (size_t i = 0; i < config->collectors.count; i++) {
-        if (flowd_endpoint_parse(config->collectors.items[i], (uint16_t)config->destination_port,
-                                 &collectors[i], &length) < 0) {
-            free(collectors);
-            return flowd_fail(err, EINVAL, "collector \"%s\"", config->collectors.items[i]);
-        }
-    }
-    *out = collectors;
-    return 0;
-}
 
 static void set_status(struct firefly *firefly, uint64_t id, enum status status)
 {
@@ -93,38 +74,61 @@ static void set_status(struct firefly *firefly, uint64_t id, enum status status)
         flow->backend[firefly->slot] = (uint8_t)status;
 }
 
-static void on_done(void *context, uint64_t id, bool to_collector,
-                    const struct sockaddr_storage *address, enum flowd_sent result, int error)
+static void count_to_destination(struct firefly *firefly, const struct sockaddr_storage *address,
+                                 enum flowd_sent result, int error)
 {
-    struct firefly *firefly = context;
     char text[FLOWD_ENDPOINT_SIZE];
-    struct totals *totals = to_collector ? &firefly->to_collectors : &firefly->to_destination;
 
     switch (result) {
     case FLOWD_SENT_OK:
-        totals->sent++;
-        set_status(firefly, id, SENT);
+        firefly->to_destination.sent++;
         break;
     case FLOWD_SENT_FAILED:
-        totals->failed++;
-        set_status(firefly, id, FAILED);
+        firefly->to_destination.failed++;
         flowd_endpoint_format(address, text);
         flowd_log_limited(&firefly->failures, FLOWD_LOG_WARNING, "firefly",
-                          "a firefly to %s%s was not sent: %s", to_collector ? "collector " : "",
-                          text, strerror(error));
+                          "a firefly to %s was not sent: %s", text, strerror(error));
         break;
     case FLOWD_SENT_DROPPED:
-        totals->dropped++;
-        set_status(firefly, id, DROPPED);
-        flowd_log_limited(&firefly->failures, FLOWD_LOG_WARNING, "firefly",
-                          "fireflies are dropped: the network does not take them fast enough");
+        firefly->to_destination.dropped++;
         break;
     }
 }
 
+static void on_done(void *context, uint64_t id, unsigned receiver,
+                    const struct sockaddr_storage *address, enum flowd_sent result, int error)
+{
+    static const enum status statuses[] = {
+        [FLOWD_SENT_OK] = SENT, [FLOWD_SENT_FAILED] = FAILED, [FLOWD_SENT_DROPPED] = DROPPED};
+    struct firefly *firefly = context;
+
+    set_status(firefly, id, statuses[result]);
+    if (receiver == TO_DESTINATION)
+        count_to_destination(firefly, address, result, error);
+    else
+        collectors_done(firefly->collectors, receiver, result, error);
+    if (result == FLOWD_SENT_DROPPED)
+        flowd_log_limited(&firefly->failures, FLOWD_LOG_WARNING, "firefly",
+                          "fireflies are dropped: the network does not take them fast enough");
+}
+
+/* Most destinations do not listen for fireflies, so that is no news. */
+static void on_refused(void *context, const struct sockaddr_storage *address, int error)
+{
+    struct firefly *firefly = context;
+
+    if (!collectors_refused(firefly->collectors, address, error))
+        firefly->to_destination.icmp_errors++;
+}
+
+static void on_dropped(void *context, uint64_t id)
+{
+    set_status(context, id, DROPPED);
+}
+
 static bool has_receiver(const struct firefly *firefly)
 {
-    return firefly->config->send_to_destination || firefly->collector_count > 0;
+    return firefly->config->send_to_destination || collectors_number(firefly->collectors) > 0;
 }
 
 static void want_last(struct firefly *firefly, bool wanted)
@@ -132,6 +136,13 @@ static void want_last(struct firefly *firefly, bool wanted)
     if (firefly->wants_last != wanted)
         flowd_liveness_want_last(firefly->context->liveness, wanted);
     firefly->wants_last = wanted;
+}
+
+static int configure_collectors(struct firefly *firefly, const struct firefly_config *config,
+                                struct flowd_error *err)
+{
+    return collectors_configure(firefly->collectors, &config->collectors,
+                                (uint16_t)config->destination_port, err);
 }
 
 static int firefly_start(const struct flowd_context *context, const void *config, void **instance,
@@ -146,15 +157,18 @@ static int firefly_start(const struct flowd_context *context, const void *config
     firefly->config = config;
     firefly->slot = flowd_hub_next_slot(context->hub);
     flowd_firefly_hostname(firefly->hostname, sizeof(firefly->hostname));
-    result = read_collectors(config, &firefly->collectors, err);
+    result = flowd_sender_new(context->loop, on_done, on_refused, firefly, &firefly->sender, err);
     if (result == 0)
-        result = flowd_sender_new(context->loop, on_done, firefly, &firefly->sender, err);
+        result = collectors_new(context->loop, firefly->sender, on_dropped, firefly,
+                                &firefly->collectors, err);
+    if (result == 0)
+        result = configure_collectors(firefly, config, err);
     if (result < 0) {
-        free(firefly->collectors);
+        collectors_free(firefly->collectors);
+        flowd_sender_free(firefly->sender);
         free(firefly);
         return result;
     }
-    firefly->collector_count = firefly->config->collectors.count;
     if (flowd_liveness_open(context->liveness, err) < 0)
         flowd_debug("firefly", "no final counts of flows that are ended by name: %s", err->message);
     want_last(firefly, has_receiver(firefly));
@@ -165,15 +179,11 @@ static int firefly_start(const struct flowd_context *context, const void *config
 static int firefly_reload(void *instance, const void *config, struct flowd_error *err)
 {
     struct firefly *firefly = instance;
-    struct sockaddr_storage *collectors;
-    int result = read_collectors(config, &collectors, err);
+    int result = configure_collectors(firefly, config, err);
 
     if (result < 0)
         return result;
-    free(firefly->collectors);
-    firefly->collectors = collectors;
     firefly->config = config;
-    firefly->collector_count = firefly->config->collectors.count;
     want_last(firefly, has_receiver(firefly));
     return 0;
 }
@@ -184,13 +194,13 @@ static void firefly_stop(void *instance)
     size_t waiting;
 
     flowd_sender_flush(firefly->sender);
-    waiting = flowd_sender_waiting(firefly->sender);
+    waiting = flowd_sender_waiting(firefly->sender) + collectors_waiting(firefly->collectors);
     if (waiting > 0)
         flowd_warning("firefly", "%zu fireflies were not sent before the stop", waiting);
     want_last(firefly, false);
     flowd_sender_free(firefly->sender);
+    collectors_free(firefly->collectors);
     flowd_text_fini(&firefly->text);
-    free(firefly->collectors);
     free(firefly);
 }
 
@@ -220,11 +230,10 @@ static void queue_copies(struct firefly *firefly, const struct flowd_flow *flow,
     if (firefly->config->send_to_destination) {
         flowd_endpoint_make(flow->key.family, &flow->key.dst,
                             (uint16_t)firefly->config->destination_port, &destination);
-        flowd_sender_queue(firefly->sender, &destination, text->data, text->length, tag, false);
+        flowd_sender_queue(firefly->sender, &destination, text->data, text->length, tag,
+                           TO_DESTINATION);
     }
-    for (size_t i = 0; i < firefly->collector_count; i++)
-        flowd_sender_queue(firefly->sender, &firefly->collectors[i], text->data, text->length, tag,
-                           true);
+    collectors_send(firefly->collectors, text->data, text->length, tag);
 }
 
 static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
@@ -275,55 +284,32 @@ static void firefly_commit(void *instance)
     flowd_sender_flush(firefly->sender);
 }
 
-static void firefly_status(const void *instance, json_t *object)
-{
-    const struct firefly *firefly = instance;
-    json_t *collectors = json_array();
-    char text[FLOWD_ENDPOINT_SIZE];
-
-    for (size_t i = 0; i < firefly->collector_count; i++) {
-        flowd_endpoint_format(&firefly->collectors[i], text);
-        json_array_append_new(collectors, json_string(text));
-    }
-    json_object_set_new(object, "collectors", collectors);
-}
-
 struct firefly_counts {
-    struct totals to_destination, to_collectors;
+    struct totals to_destination;
     uint64_t waiting;
 };
 
-static const struct flowd_metric fireflies = {"flowd_fireflies_total", FLOWD_METRIC_COUNTER,
-                                              "Fireflies, and what became of them."};
 static const struct flowd_metric waiting = {"flowd_fireflies_waiting", FLOWD_METRIC_GAUGE,
                                             "Fireflies that the network has not taken yet."};
 
 static const struct flowd_counter counters[] = {
     {.key = "waiting", .metric = &waiting, FLOWD_COUNTED(struct firefly_counts, waiting)},
     {.key = "toDestination.sent",
-     .metric = &fireflies,
+     .metric = &flowd_fireflies,
      .labels = {"destination", "destination", "result", "sent"},
      FLOWD_COUNTED(struct firefly_counts, to_destination.sent)},
     {.key = "toDestination.failed",
-     .metric = &fireflies,
+     .metric = &flowd_fireflies,
      .labels = {"destination", "destination", "result", "failed"},
      FLOWD_COUNTED(struct firefly_counts, to_destination.failed)},
     {.key = "toDestination.dropped",
-     .metric = &fireflies,
+     .metric = &flowd_fireflies,
      .labels = {"destination", "destination", "result", "dropped"},
      FLOWD_COUNTED(struct firefly_counts, to_destination.dropped)},
-    {.key = "toCollectors.sent",
-     .metric = &fireflies,
-     .labels = {"destination", "collector", "result", "sent"},
-     FLOWD_COUNTED(struct firefly_counts, to_collectors.sent)},
-    {.key = "toCollectors.failed",
-     .metric = &fireflies,
-     .labels = {"destination", "collector", "result", "failed"},
-     FLOWD_COUNTED(struct firefly_counts, to_collectors.failed)},
-    {.key = "toCollectors.dropped",
-     .metric = &fireflies,
-     .labels = {"destination", "collector", "result", "dropped"},
-     FLOWD_COUNTED(struct firefly_counts, to_collectors.dropped)},
+    {.key = "toDestination.icmpErrors",
+     .metric = &flowd_firefly_icmp_errors,
+     .labels = {"destination", "destination"},
+     FLOWD_COUNTED(struct firefly_counts, to_destination.icmp_errors)},
     {.key = NULL},
 };
 
@@ -331,10 +317,11 @@ static void firefly_count(const void *instance, const struct flowd_counter_sink 
 {
     const struct firefly *firefly = instance;
     const struct firefly_counts counts = {.to_destination = firefly->to_destination,
-                                          .to_collectors = firefly->to_collectors,
-                                          .waiting = flowd_sender_waiting(firefly->sender)};
+                                          .waiting = flowd_sender_waiting(firefly->sender) +
+                                                     collectors_waiting(firefly->collectors)};
 
     flowd_counters_put(sink, counters, &counts, NULL);
+    collectors_count(firefly->collectors, sink);
 }
 
 static const struct flowd_backend_status statuses[] = {
@@ -362,7 +349,6 @@ const struct flowd_module flowd_backend_firefly = {
     .start = firefly_start,
     .reload = firefly_reload,
     .stop = firefly_stop,
-    .status = firefly_status,
     .count = firefly_count,
     .backend = &ops,
 };

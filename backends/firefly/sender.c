@@ -5,11 +5,17 @@
  *
  * A datagram that the kernel refuses (no route, wrong scope) is reported and passed over: it never
  * holds up those behind it. A full socket buffer stops the queue until it is writable.
+ *
+ * ICMP errors come back long after their datagram: the kernel queues them (ip(7), IP_RECVERR) and
+ * fails whatever is sent next, to whomever. So after a failure that queue is read first, and where
+ * there was something in it, the same datagram is sent again.
  */
 #include "sender.h"
 
 #include <errno.h>
 #include <ev.h>
+#include <linux/errqueue.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +27,14 @@
 #define BATCH 256
 #define WAITING_MAX 65536
 #define SEND_BUFFER (4 << 20)
+/* ICMP errors that are read at once, and how often a datagram is sent again because of them. */
+#define ERRORS_MAX 64
+#define TRIES_MAX 8
 
 struct datagram {
     size_t offset; /* of its bytes in the queue's text */
     uint32_t length;
-    bool to_collector;
+    unsigned receiver;
     uint64_t tag;
     struct sockaddr_in6 address; /* or a sockaddr_in, by its family */
 };
@@ -34,6 +43,8 @@ struct queue {
     struct flowd_sender *sender;
     int fd; /* -1: the host lacks this family */
     struct ev_io writable;
+    struct ev_io errors; /* of ICMP */
+    unsigned tries;      /* of the datagram at the head */
     struct flowd_text bytes;
     struct datagram *datagrams; /* owned */
     size_t sent;                /* those before it are done */
@@ -44,6 +55,7 @@ struct queue {
 struct flowd_sender {
     struct ev_loop *loop;
     flowd_sender_done done;
+    flowd_sender_refused refused;
     void *context;
     struct queue v4;
     struct queue v6;
@@ -51,37 +63,113 @@ struct flowd_sender {
 
 static void on_writable(struct ev_loop *loop, struct ev_io *watcher, int events);
 
+/* Reports the error if it is one of ICMP, and returns whether it is. */
+static bool report_error(struct queue *queue, struct msghdr *message)
+{
+    struct cmsghdr *part;
+
+    for (part = CMSG_FIRSTHDR(message); part != NULL; part = CMSG_NXTHDR(message, part)) {
+        struct sock_extended_err found;
+
+        if (!(part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) &&
+            !(part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR))
+            continue;
+        memcpy(&found, CMSG_DATA(part), sizeof(found));
+        if (found.ee_origin != SO_EE_ORIGIN_ICMP && found.ee_origin != SO_EE_ORIGIN_ICMP6)
+            return false;
+        queue->sender->refused(queue->sender->context, message->msg_name, (int)found.ee_errno);
+        return true;
+    }
+    return false;
+}
+
+/* Reads what ICMP brought, a bounded number; returns how much that was. */
+static unsigned read_errors(struct queue *queue)
+{
+    unsigned found = 0;
+
+    for (unsigned i = 0; i < ERRORS_MAX; i++) {
+        struct sockaddr_storage address = {0};
+        _Alignas(struct cmsghdr) char control[512];
+        char byte;
+        struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+        struct msghdr message = {.msg_name = &address,
+                                 .msg_namelen = sizeof(address),
+                                 .msg_iov = &vector,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control,
+                                 .msg_controllen = sizeof(control)};
+
+        if (recvmsg(queue->fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+            break;
+        found += report_error(queue, &message);
+    }
+    return found;
+}
+
+static void on_errors(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+    struct queue *queue = watcher->data;
+    int error;
+    socklen_t length = sizeof(error);
+
+    (void)loop;
+    (void)events;
+    /* An error without an entry in the queue, which was full, would wake the loop again and again.
+     */
+    if (read_errors(queue) == 0)
+        (void)getsockopt(queue->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+}
+
+/* Nobody has anything to say to these sockets but ICMP. */
+static void refuse_datagrams(int fd)
+{
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog program = {.len = 1, .filter = &nothing};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
 static void queue_init(struct queue *queue, struct flowd_sender *sender, int family)
 {
-    int size = SEND_BUFFER;
+    int size = SEND_BUFFER, on = 1;
 
     queue->sender = sender;
     queue->fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (queue->fd < 0)
         return;
     (void)setsockopt(queue->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    refuse_datagrams(queue->fd);
+    if (family == AF_INET)
+        (void)setsockopt(queue->fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+    else
+        (void)setsockopt(queue->fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
     ev_io_init(&queue->writable, on_writable, queue->fd, EV_WRITE);
-    queue->writable.data = queue;
+    ev_io_init(&queue->errors, on_errors, queue->fd, EV_READ);
+    queue->writable.data = queue->errors.data = queue;
+    ev_io_start(sender->loop, &queue->errors);
 }
 
 static void queue_fini(struct queue *queue)
 {
     if (queue->fd >= 0) {
         ev_io_stop(queue->sender->loop, &queue->writable);
+        ev_io_stop(queue->sender->loop, &queue->errors);
         close(queue->fd);
     }
     flowd_text_fini(&queue->bytes);
     free(queue->datagrams);
 }
 
-int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, void *context,
-                     struct flowd_sender **out, struct flowd_error *err)
+int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, flowd_sender_refused refused,
+                     void *context, struct flowd_sender **out, struct flowd_error *err)
 {
     struct flowd_sender *sender = calloc(1, sizeof(*sender));
 
     if (sender == NULL)
         return flowd_fail_errno(err, ENOMEM, "UDP sender");
-    *sender = (struct flowd_sender){.loop = loop, .done = done, .context = context};
+    *sender =
+        (struct flowd_sender){.loop = loop, .done = done, .refused = refused, .context = context};
     queue_init(&sender->v4, sender, AF_INET);
     queue_init(&sender->v6, sender, AF_INET6);
     if (sender->v4.fd < 0 && sender->v6.fd < 0) {
@@ -99,7 +187,8 @@ static void sender_finish(struct queue *queue, enum flowd_sent result, int error
 {
     const struct datagram *datagram = &queue->datagrams[queue->sent++];
 
-    queue->sender->done(queue->sender->context, datagram->tag, datagram->to_collector,
+    queue->tries = 0;
+    queue->sender->done(queue->sender->context, datagram->tag, datagram->receiver,
                         (const struct sockaddr_storage *)&datagram->address, result, error);
 }
 
@@ -131,15 +220,21 @@ static bool send_batch(struct queue *queue)
     static struct iovec vectors[BATCH];
     unsigned count = prepare_batch(queue, messages, vectors);
     int sent = sendmmsg(queue->fd, messages, count, MSG_NOSIGNAL);
+    int error = errno;
 
     for (int i = 0; i < sent; i++)
         sender_finish(queue, FLOWD_SENT_OK, 0);
     if (sent >= 0)
         return true;
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
+    if (error == EAGAIN || error == EWOULDBLOCK)
         return false;
-    if (errno != EINTR)
-        sender_finish(queue, FLOWD_SENT_FAILED, errno);
+    if (error == EINTR)
+        return true;
+    /* The error may be that of a datagram long gone. */
+    if (queue->tries < TRIES_MAX && read_errors(queue) > 0)
+        queue->tries++;
+    else
+        sender_finish(queue, FLOWD_SENT_FAILED, error);
     return true;
 }
 
@@ -200,7 +295,7 @@ void flowd_sender_free(struct flowd_sender *sender)
 }
 
 void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_storage *address,
-                        const char *data, size_t length, uint64_t tag, bool to_collector)
+                        const char *data, size_t length, uint64_t tag, unsigned receiver)
 {
     struct queue *queue = address->ss_family == AF_INET ? &sender->v4 : &sender->v6;
     struct datagram *datagram;
@@ -210,7 +305,7 @@ void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_stora
     if (queue->fd >= 0 && queue->count - queue->sent >= WAITING_MAX)
         queue_flush(queue);
     if (queue->fd < 0) {
-        sender->done(sender->context, tag, to_collector, address, FLOWD_SENT_FAILED, EAFNOSUPPORT);
+        sender->done(sender->context, tag, receiver, address, FLOWD_SENT_FAILED, EAFNOSUPPORT);
         return;
     }
     flowd_text_append(&queue->bytes, data, length);
@@ -219,12 +314,12 @@ void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_stora
         if (!flowd_text_failed(&queue->bytes))
             queue->bytes.length = offset;
         queue->bytes.failed = false;
-        sender->done(sender->context, tag, to_collector, address, FLOWD_SENT_DROPPED, 0);
+        sender->done(sender->context, tag, receiver, address, FLOWD_SENT_DROPPED, 0);
         return;
     }
     datagram = &queue->datagrams[queue->count++];
     *datagram = (struct datagram){
-        .offset = offset, .length = (uint32_t)length, .to_collector = to_collector, .tag = tag};
+        .offset = offset, .length = (uint32_t)length, .receiver = receiver, .tag = tag};
     memcpy(&datagram->address, address, sizeof(datagram->address));
 }
 

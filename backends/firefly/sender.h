@@ -23,26 +23,32 @@ enum flowd_sent {
 };
 
 /*
- * Told of each datagram, with the tag and the address (borrowed; only its family's sockaddr is
- * there to be read) that it was queued with. error is an errno for FAILED, else 0.
+ * Told of each datagram, with the tag, the receiver and the address (borrowed; only its family's
+ * sockaddr is there to be read) that it was queued with. error is an errno for FAILED, else 0.
  */
-typedef void (*flowd_sender_done)(void *context, uint64_t tag, bool to_collector,
+typedef void (*flowd_sender_done)(void *context, uint64_t tag, unsigned receiver,
                                   const struct sockaddr_storage *address, enum flowd_sent result,
                                   int error);
+/*
+ * Told of each ICMP error that came back for a datagram to address (borrowed), which had been sent:
+ * nobody listens there, or it can't be reached. error is the errno that the kernel has for it.
+ */
+typedef void (*flowd_sender_refused)(void *context, const struct sockaddr_storage *address,
+                                     int error);
 
 /* Returns 0 and *out (owned), or -errno. One socket for each family that the host has. */
-int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, void *context,
-                     struct flowd_sender **out, struct flowd_error *err);
+int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, flowd_sender_refused refused,
+                     void *context, struct flowd_sender **out, struct flowd_error *err);
 /* Tries once more to send what is waiting, then drops it. */
 void flowd_sender_free(struct flowd_sender *sender);
 
 /*
- * Queues one datagram. data is copied. to_collector is only handed back. It leaves
+ * Queues one datagram. data is copied. receiver is only handed back. It leaves
  * with flowd_sender_flush(), or earlier where very many are queued; one that can't be queued is
  * reported at once.
  */
 void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_storage *address,
-                        const char *data, size_t length, uint64_t tag, bool to_collector);
+                        const char *data, size_t length, uint64_t tag, unsigned receiver);
 
 /* Sends as much as the sockets take; the rest goes when they are writable again. */
 void flowd_sender_flush(struct flowd_sender *sender);

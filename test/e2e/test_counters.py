@@ -39,7 +39,8 @@ def places(row):
     """Of each object that has the row: what its path matches. Its last group is the common label."""
     for where in row.place.where:
         pattern = {0: "()", 1: r"events\.(\w+)\.", 2: r"interfaces\.(\w+)\.packets\.",
-                   3: r"modules\.\w+\.(\w+)\."}[len(where)]
+                   3: r"modules\.\w+\.(\w+)\.",
+                   4: r"modules\.backend\.firefly\.collectors\.(.+)\."}[len(where)]
         if len(where) == 3:
             pattern = pattern.replace(r"\w+\.(\w+)", rf"{where[1]}\.({where[2]})")
         yield pattern + re.escape(row.key)
@@ -77,7 +78,7 @@ def everything(pair, make_flowd, directory, pin_path):
     config["plugins"].update(
         iperf3={"minDestinationPort": IPERF3_PORT, "maxDestinationPort": IPERF3_PORT},
         netlink={"experiment": 3, "activity": 5, "period": 500}, perfsonar={})
-    config["backends"].update(firefly={}, prometheus={}, log={"path": str(directory / "flows")})
+    config["backends"].update(firefly={"collectors": [Pair.FAR4]}, prometheus={}, log={"path": str(directory / "flows")})
     config["enrichers"] = {"period": 100, "netlink": {}, "skops": {}}
     daemon = make_flowd(pair.near, config).start()
     api = Api(pair.near)

@@ -31,7 +31,7 @@ STATUS = [
     r"closures\.(notifications|ended)",
     r"modules\.backend\.marker\.(entries|packetsOfNoFlow)",
     r"modules\.backend\.prometheus\.(connections|connectionsAccepted|answers\.2xx|scrapes\.served|series)",
-    r"modules\.backend\.firefly\.toCollectors\.sent",
+    r"modules\.backend\.firefly\.collectors\.[\d.:]+\.sent",
     r"modules\.backend\.log\.lines",
     # A flow may be announced before its socket is there, and be asked for when that is closed.
     r"modules\.enricher\.netlink\.(watched|samples|withoutSocket)",
@@ -51,7 +51,7 @@ METRICS = [
     r"flowd_marker_interfaces state=attached", r"flowd_marker_entries",
     r"flowd_prometheus_(scrapes_total result=served|scrapes_under_way|series)",
     r"flowd_http_answers_total class=2xx.*", r"flowd_http_(connections_total|open_connections) .*",
-    r"flowd_fireflies_total destination=collector,result=sent",
+    r"flowd_fireflies_total destination=[\d.:]+,result=sent",
     r"flowd_flow_log_lines_total result=written",
     r"flowd_samples_total .*result=(taken|without-socket|without-flow)",
     r"flowd_sockops_records_total .*result=read", r"flowd_sockops_passed_over_total .*",

@@ -27,6 +27,9 @@ PLACES = {
     "ebpf/sockops/": Place("Plugin `iperf3` and enricher `skops`",
                            [("modules", "plugin", "iperf3"), ("modules", "enricher", "skops")], "module"),
     "plugins/fifo/": Place("Plugin `namedPipe`", [("modules", "plugin", "namedPipe")], None),
+    "backends/firefly/collectors.c":
+        Place("Each collector, in `collectors` of backend `firefly`", [("modules", "backend", "firefly", "collectors")],
+              "destination"),
     "backends/marker/interfaces.c#shared_counters":
         Place("Backend `marker`", [("modules", "backend", "marker")], "interface"),
     "backends/marker/interfaces.c#packet_counters":

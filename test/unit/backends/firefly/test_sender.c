@@ -30,7 +30,9 @@ struct reports {
     uint64_t last_tag;
     unsigned out_of_order;
     int last_error;
-    unsigned to_collector;
+    unsigned to_receiver_1;
+    unsigned refused; /* ICMP errors */
+    in_port_t refused_port;
 };
 
 struct peer {
@@ -42,7 +44,7 @@ static struct ev_loop *loop;
 static struct flowd_sender *sender;
 static struct reports reports;
 
-static void on_done(void *context, uint64_t tag, bool to_collector,
+static void on_done(void *context, uint64_t tag, unsigned receiver,
                     const struct sockaddr_storage *address, enum flowd_sent result, int error)
 {
     struct reports *seen = context;
@@ -55,7 +57,18 @@ static void on_done(void *context, uint64_t tag, bool to_collector,
     seen->last_tag = tag;
     if (error != 0)
         seen->last_error = error;
-    seen->to_collector += to_collector;
+    seen->to_receiver_1 += receiver;
+}
+
+static void on_refused(void *context, const struct sockaddr_storage *address, int error)
+{
+    struct reports *seen = context;
+
+    assert_int_equal(error, ECONNREFUSED);
+    seen->refused++;
+    seen->refused_port = address->ss_family == AF_INET
+                             ? ((const struct sockaddr_in *)address)->sin_port
+                             : ((const struct sockaddr_in6 *)address)->sin6_port;
 }
 
 static int make_sender(void **state)
@@ -63,7 +76,7 @@ static int make_sender(void **state)
     (void)state;
     reports = (struct reports){0};
     loop = ev_loop_new(0);
-    return flowd_sender_new(loop, on_done, &reports, &sender, NULL);
+    return flowd_sender_new(loop, on_done, on_refused, &reports, &sender, NULL);
 }
 
 static int free_sender(void **state)
@@ -142,7 +155,7 @@ static void test_order(void **state)
             assert_int_equal(receive(&peer), number);
         assert_int_equal(reports.results[FLOWD_SENT_OK], COUNT);
         assert_int_equal(reports.out_of_order, 0);
-        assert_int_equal(reports.to_collector, COUNT / 2);
+        assert_int_equal(reports.to_receiver_1, COUNT / 2);
         close(peer.fd);
     }
 }
@@ -171,18 +184,64 @@ static void test_failing_address_blocks_nobody(void **state)
     close(peer.fd);
 }
 
-/* Where nobody listens, the ICMP answer to one datagram does not fail the next one. */
+/*
+ * Where nobody listens, the ICMP answer to one datagram fails no other, is told of with its
+ * address, and nothing is lost on the way to others.
+ */
 static void test_closed_port(void **state)
 {
-    struct peer peer = make_peer("127.0.0.1");
+    static const char *const addresses[] = {"127.0.0.1", "::1"};
+    enum { COUNT = 400 };
 
     (void)state;
-    close(peer.fd);
-    for (unsigned round = 0; round < 20; round++) {
-        queue_number(&peer.address, round);
+    for (size_t i = 0; i < 2; i++) {
+        struct peer closed = make_peer(addresses[i]), open = make_peer(addresses[i]);
+        const struct sockaddr_in6 *address = (const struct sockaddr_in6 *)&closed.address;
+        unsigned told;
+
+        if (open.fd < 0)
+            continue;
+        reports = (struct reports){0};
+        close(closed.fd);
+        for (unsigned number = 0; number < COUNT; number++) {
+            queue_number(number % 2 ? &closed.address : &open.address, number);
+            if (number % 33 == 0) /* the last one is for the closed port, or not */
+                flowd_sender_flush(sender);
+        }
         flowd_sender_flush(sender);
+        do {
+            told = reports.refused;
+            ev_run(loop, EVRUN_NOWAIT);
+        } while (reports.refused > told);
+        assert_int_equal(reports.results[FLOWD_SENT_OK], COUNT);
+        assert_int_equal(reports.results[FLOWD_SENT_FAILED], 0);
+        assert_in_range(reports.refused, 1, COUNT / 2);
+        assert_int_equal(reports.refused_port, address->sin6_port);
+        for (int number = 0; number < COUNT; number += 2)
+            assert_int_equal(receive(&open), number);
+        close(open.fd);
     }
-    assert_int_equal(reports.results[FLOWD_SENT_OK], 20);
+}
+
+/* What others send to the sender's own port wakes nobody. */
+static void test_datagrams_from_others(void **state)
+{
+    struct peer peer = make_peer("127.0.0.1");
+    struct sockaddr_storage from;
+    socklen_t length = sizeof(from);
+    char text[64];
+
+    (void)state;
+    queue_number(&peer.address, 1);
+    flowd_sender_flush(sender);
+    assert_true(recvfrom(peer.fd, text, sizeof(text), 0, (struct sockaddr *)&from, &length) > 0);
+    assert_int_equal(sendto(peer.fd, "x", 1, 0, (struct sockaddr *)&from, length), 1);
+    ev_run(loop, EVRUN_NOWAIT);
+    assert_int_equal(ev_pending_count(loop), 0);
+    queue_number(&peer.address, 2);
+    flowd_sender_flush(sender);
+    assert_int_equal(recv(peer.fd, text, sizeof(text), 0), strlen("datagram 2"));
+    close(peer.fd);
 }
 
 static void test_too_large_for_udp(void **state)
@@ -249,7 +308,7 @@ static void test_free_sends_what_waits(void **state)
     flowd_sender_free(sender);
     assert_int_equal(receive(&peer), 7);
     flowd_sender_free(NULL);
-    assert_int_equal(flowd_sender_new(loop, on_done, &reports, &sender, NULL), 0);
+    assert_int_equal(flowd_sender_new(loop, on_done, on_refused, &reports, &sender, NULL), 0);
     close(peer.fd);
 }
 
@@ -261,6 +320,7 @@ int main(void)
         WITH_SENDER(test_order),
         WITH_SENDER(test_failing_address_blocks_nobody),
         WITH_SENDER(test_closed_port),
+        WITH_SENDER(test_datagrams_from_others),
         WITH_SENDER(test_too_large_for_udp),
         WITH_SENDER(test_nothing_before_the_flush),
         WITH_SENDER(test_far_too_many),
