@@ -46,7 +46,7 @@ struct draft {
     unsigned seen;
 };
 
-static bool is(const struct api_json_value *text, const char *name)
+static bool is(const struct flowd_json_value *text, const char *name)
 {
     return strlen(name) == text->length && strncasecmp(name, text->text, text->length) == 0;
 }
@@ -82,31 +82,31 @@ static int parse_end(const char *text, size_t length, struct end *out)
 }
 
 /* {"IP": "192.0.2.1", "Port": 80}; the opening has been read. */
-static int read_end_object(struct api_json *json, struct draft *draft, enum member member,
+static int read_end_object(struct flowd_json *json, struct draft *draft, enum member member,
                            struct end *out)
 {
-    struct api_json_value name;
-    struct api_json_value value;
+    struct flowd_json_value name;
+    struct flowd_json_value value;
     bool address = false;
     bool first = true;
     int more;
 
-    while ((more = api_json_member(json, first, &name)) > 0) {
+    while ((more = flowd_json_member(json, first, &name)) > 0) {
         first = false;
-        if (api_json_value(json, &value) != 0)
+        if (flowd_json_value(json, &value) != 0)
             return -EBADMSG;
         if (is(&name, "IP")) {
-            address = value.kind == API_JSON_STRING &&
+            address = value.kind == FLOWD_JSON_STRING &&
                       flowd_address_parse(value.text, value.length, &out->address) == 0;
             if (!address)
                 event_go_refuse(draft, member, "IP is not a numeric address");
         } else if (is(&name, "Port")) {
-            if (value.kind == API_JSON_INTEGER && value.integer >= 1 && value.integer <= 65535)
+            if (value.kind == FLOWD_JSON_INTEGER && value.integer >= 1 && value.integer <= 65535)
                 out->port = (uint16_t)value.integer;
             else
                 event_go_refuse(draft, member, "Port is not in 1-65535");
         }
-        if (api_json_skip(json, &value) != 0)
+        if (flowd_json_skip(json, &value) != 0)
             return -EBADMSG;
     }
     if (more == 0 && (!address || out->port == 0))
@@ -115,49 +115,50 @@ static int read_end_object(struct api_json *json, struct draft *draft, enum memb
     return more;
 }
 
-static int read_end(struct api_json *json, struct draft *draft, enum member member,
-                    const struct api_json_value *value)
+static int read_end(struct flowd_json *json, struct draft *draft, enum member member,
+                    const struct flowd_json_value *value)
 {
     struct end *out = member == SRC ? &draft->src : &draft->dst;
 
-    if (value->kind == API_JSON_OBJECT)
+    if (value->kind == FLOWD_JSON_OBJECT)
         return read_end_object(json, draft, member, out);
-    if (value->kind != API_JSON_STRING || parse_end(value->text, value->length, out) != 0)
+    if (value->kind != FLOWD_JSON_STRING || parse_end(value->text, value->length, out) != 0)
         event_go_refuse(draft, member, "must be {\"IP\", \"Port\"} or \"ip:port\"");
     if (member == SRC)
         draft->item->go.src_text = true;
     else
         draft->item->go.dst_text = true;
-    return api_json_skip(json, value);
+    return flowd_json_skip(json, value);
 }
 
 /* flowd-go sends Go's zero time, of the year 1, where it has none. */
-static void read_start(struct draft *draft, const struct api_json_value *value)
+static void read_start(struct draft *draft, const struct flowd_json_value *value)
 {
     static const char zero[] = "0001-01-01T00:00:00Z";
     int64_t start_us;
 
-    if (value->kind == API_JSON_STRING && is(value, zero))
+    if (value->kind == FLOWD_JSON_STRING && is(value, zero))
         return;
-    if (value->kind != API_JSON_STRING ||
+    if (value->kind != FLOWD_JSON_STRING ||
         flowd_timestamp_parse(value->text, value->length, &start_us) != 0)
         event_go_refuse(draft, START, "is not an RFC 3339 time");
     else if (start_us > 0 && start_us <= draft->context->now_us)
         draft->item->event.start_us = start_us;
 }
 
-static int read_member(struct api_json *json, struct draft *draft, enum member member,
-                       const struct api_json_value *value)
+static int read_member(struct flowd_json *json, struct draft *draft, enum member member,
+                       const struct flowd_json_value *value)
 {
     switch (member) {
     case SRC:
     case DST:
         return read_end(json, draft, member, value);
     case APPLICATION:
-        if (value->kind != API_JSON_STRING)
+        if (value->kind != FLOWD_JSON_STRING)
             event_go_refuse(draft, member, "must be a string");
-        draft->item->event.application = value->kind == API_JSON_STRING ? value->text : NULL;
-        draft->item->event.application_length = value->kind == API_JSON_STRING ? value->length : 0;
+        draft->item->event.application = value->kind == FLOWD_JSON_STRING ? value->text : NULL;
+        draft->item->event.application_length =
+            value->kind == FLOWD_JSON_STRING ? value->length : 0;
         break;
     case START:
         read_start(draft, value);
@@ -165,13 +166,13 @@ static int read_member(struct api_json *json, struct draft *draft, enum member m
     case MEMBERS:
         break;
     default:
-        if (value->kind == API_JSON_INTEGER)
+        if (value->kind == FLOWD_JSON_INTEGER)
             draft->numbers[member] = value->integer;
         else
             event_go_refuse(draft, member, "must be an integer");
         break;
     }
-    return api_json_skip(json, value);
+    return flowd_json_skip(json, value);
 }
 
 static void finish_numbers(struct draft *draft)
@@ -224,26 +225,26 @@ static void event_go_finish(struct draft *draft)
         event_go_refuse(draft, FAMILY, "is not that of the addresses (2: IPv4, 10: IPv6)");
 }
 
-int api_event_read_go(struct api_json *json, const struct api_event_context *context,
+int api_event_read_go(struct flowd_json *json, const struct api_event_context *context,
                       struct api_item *item)
 {
     struct draft draft = {.context = context, .item = item};
-    struct api_json_value value;
-    struct api_json_value name;
+    struct flowd_json_value value;
+    struct flowd_json_value name;
     bool first = true;
     int more = api_event_open(json, context, item);
 
     if (more <= 0)
         return more;
-    while ((more = api_json_member(json, first, &name)) > 0) {
+    while ((more = flowd_json_member(json, first, &name)) > 0) {
         unsigned member = 0;
 
         first = false;
         while (member < MEMBERS && !is(&name, member_names[member]))
             member++;
         if (member < MEMBERS && (draft.seen & 1u << member) != 0)
-            return api_json_repeated(json, member_names[member]);
-        if (api_json_value(json, &value) != 0 ||
+            return flowd_json_repeated(json, member_names[member]);
+        if (flowd_json_value(json, &value) != 0 ||
             read_member(json, &draft, (enum member)member, &value) != 0)
             return -EBADMSG;
         if (member < MEMBERS)

@@ -46,8 +46,8 @@ struct draft {
     struct flowd_address src;
     struct flowd_address dst;
     /* Names can be looked up only when both are there. */
-    struct api_json_value experiment;
-    struct api_json_value activity;
+    struct flowd_json_value experiment;
+    struct flowd_json_value activity;
     int64_t scitag;
 };
 
@@ -90,7 +90,7 @@ static void event_json_refuse(struct draft *draft, enum field field, const char 
                     message);
 }
 
-static enum field find_field(const struct api_json_value *name)
+static enum field find_field(const struct flowd_json_value *name)
 {
     for (unsigned i = 0; i < FIELDS; i++)
         if (field_names[i][0] == name->text[0] && strlen(field_names[i]) == name->length &&
@@ -99,25 +99,25 @@ static enum field find_field(const struct api_json_value *name)
     return FIELDS;
 }
 
-static bool is_kind(struct draft *draft, enum field field, const struct api_json_value *value,
-                    enum api_json_kind kind)
+static bool is_kind(struct draft *draft, enum field field, const struct flowd_json_value *value,
+                    enum flowd_json_kind kind)
 {
     char message[64];
 
     if (value->kind == kind)
         return true;
-    snprintf(message, sizeof(message), "must be %s, is %s", api_json_kind_names[kind],
-             api_json_kind_names[value->kind]);
+    snprintf(message, sizeof(message), "must be %s, is %s", flowd_json_kind_names[kind],
+             flowd_json_kind_names[value->kind]);
     event_json_refuse(draft, field, message);
     return false;
 }
 
-static void read_address(struct draft *draft, enum field field, const struct api_json_value *value,
-                         struct flowd_address *out)
+static void read_address(struct draft *draft, enum field field,
+                         const struct flowd_json_value *value, struct flowd_address *out)
 {
     char message[128];
 
-    if (!is_kind(draft, field, value, API_JSON_STRING))
+    if (!is_kind(draft, field, value, FLOWD_JSON_STRING))
         return;
     if (flowd_address_parse(value->text, value->length, out) == 0)
         return;
@@ -126,12 +126,12 @@ static void read_address(struct draft *draft, enum field field, const struct api
     event_json_refuse(draft, field, message);
 }
 
-static void read_port(struct draft *draft, enum field field, const struct api_json_value *value,
+static void read_port(struct draft *draft, enum field field, const struct flowd_json_value *value,
                       uint16_t *out)
 {
     char message[64];
 
-    if (!is_kind(draft, field, value, API_JSON_INTEGER))
+    if (!is_kind(draft, field, value, FLOWD_JSON_INTEGER))
         return;
     if (value->integer >= 1 && value->integer <= UINT16_MAX) {
         *out = (uint16_t)value->integer;
@@ -141,25 +141,25 @@ static void read_port(struct draft *draft, enum field field, const struct api_js
     event_json_refuse(draft, field, message);
 }
 
-static void read_tag_part(struct draft *draft, enum field field, const struct api_json_value *value,
-                          struct api_json_value *out)
+static void read_tag_part(struct draft *draft, enum field field,
+                          const struct flowd_json_value *value, struct flowd_json_value *out)
 {
     char message[64];
 
-    if (value->kind == API_JSON_STRING || value->kind == API_JSON_INTEGER) {
+    if (value->kind == FLOWD_JSON_STRING || value->kind == FLOWD_JSON_INTEGER) {
         *out = *value;
         return;
     }
     snprintf(message, sizeof(message), "must be an integer or a registry name, is %s",
-             api_json_kind_names[value->kind]);
+             flowd_json_kind_names[value->kind]);
     event_json_refuse(draft, field, message);
 }
 
-static void read_scitag(struct draft *draft, const struct api_json_value *value)
+static void read_scitag(struct draft *draft, const struct flowd_json_value *value)
 {
     char message[64];
 
-    if (!is_kind(draft, SCITAG, value, API_JSON_INTEGER))
+    if (!is_kind(draft, SCITAG, value, FLOWD_JSON_INTEGER))
         return;
     draft->scitag = value->integer;
     if (value->integer >= FLOWD_SCITAG_MIN && value->integer <= FLOWD_SCITAG_MAX)
@@ -169,12 +169,12 @@ static void read_scitag(struct draft *draft, const struct api_json_value *value)
     event_json_refuse(draft, SCITAG, message);
 }
 
-static void read_start_time(struct draft *draft, const struct api_json_value *value)
+static void read_start_time(struct draft *draft, const struct flowd_json_value *value)
 {
     char message[128];
     int64_t start_us;
 
-    if (!is_kind(draft, START_TIME, value, API_JSON_STRING))
+    if (!is_kind(draft, START_TIME, value, FLOWD_JSON_STRING))
         return;
     if (flowd_timestamp_parse(value->text, value->length, &start_us) != 0) {
         snprintf(message, sizeof(message), "\"%.*s\" is not an RFC 3339 time",
@@ -189,11 +189,11 @@ static void read_start_time(struct draft *draft, const struct api_json_value *va
     }
 }
 
-static void read_word(struct draft *draft, enum field field, const struct api_json_value *value)
+static void read_word(struct draft *draft, enum field field, const struct flowd_json_value *value)
 {
     struct flowd_event *event = &draft->item->event;
 
-    if (!is_kind(draft, field, value, API_JSON_STRING))
+    if (!is_kind(draft, field, value, FLOWD_JSON_STRING))
         return;
     if (field == STATE && flowd_event_state_parse(value->text, value->length, &event->state) != 0)
         event_json_refuse(draft, field, "must be \"start\", \"end\" or \"ongoing\"");
@@ -206,7 +206,7 @@ static void read_word(struct draft *draft, enum field field, const struct api_js
     }
 }
 
-static void read_field(struct draft *draft, enum field field, const struct api_json_value *value)
+static void read_field(struct draft *draft, enum field field, const struct flowd_json_value *value)
 {
     struct flowd_flow_key *key = &draft->item->event.key;
 
@@ -241,7 +241,7 @@ static void read_field(struct draft *draft, enum field field, const struct api_j
     }
 }
 
-static void refuse_unknown(struct draft *draft, const struct api_json_value *name)
+static void refuse_unknown(struct draft *draft, const struct flowd_json_value *name)
 {
     struct flowd_text *reasons = draft->context->reasons;
     char word[65];
@@ -262,22 +262,22 @@ static int read_tag(struct draft *draft, struct flowd_error *err)
 {
     const struct flowd_registry *registry = draft->context->registry;
     struct flowd_event *event = &draft->item->event;
-    const struct api_json_value *experiment = &draft->experiment;
-    const struct api_json_value *activity = &draft->activity;
+    const struct flowd_json_value *experiment = &draft->experiment;
+    const struct flowd_json_value *activity = &draft->activity;
     int result;
 
-    if (experiment->kind == API_JSON_INTEGER && experiment->integer < 0)
+    if (experiment->kind == FLOWD_JSON_INTEGER && experiment->integer < 0)
         return flowd_fail_field(err, ERANGE, "experiment", "%" PRId64 " is not in 0-%d",
                                 experiment->integer, FLOWD_EXPERIMENT_MAX);
-    if (activity->kind == API_JSON_INTEGER && activity->integer < 0)
+    if (activity->kind == FLOWD_JSON_INTEGER && activity->integer < 0)
         return flowd_fail_field(err, ERANGE, "activity", "%" PRId64 " is not in 0-%d",
                                 activity->integer, FLOWD_ACTIVITY_MAX);
-    if (experiment->kind == API_JSON_INTEGER && experiment->integer <= FLOWD_EXPERIMENT_MAX)
+    if (experiment->kind == FLOWD_JSON_INTEGER && experiment->integer <= FLOWD_EXPERIMENT_MAX)
         event->experiment = (uint16_t)experiment->integer;
     else if ((result = flowd_registry_read_experiment(
                   registry, experiment->text, experiment->length, &event->experiment, err)) != 0)
         return result;
-    if (activity->kind == API_JSON_INTEGER && activity->integer <= FLOWD_ACTIVITY_MAX) {
+    if (activity->kind == FLOWD_JSON_INTEGER && activity->integer <= FLOWD_ACTIVITY_MAX) {
         event->activity = (uint8_t)activity->integer;
         return 0;
     }
@@ -325,39 +325,39 @@ static void event_json_finish(struct draft *draft)
         finish_tag(draft);
 }
 
-int api_event_open(struct api_json *json, const struct api_event_context *context,
+int api_event_open(struct flowd_json *json, const struct api_event_context *context,
                    struct api_item *item)
 {
-    struct api_json_value value;
+    struct flowd_json_value value;
 
     *item = (struct api_item){.event = {.state = FLOWD_EVENT_START}};
-    if (api_json_value(json, &value) != 0)
+    if (flowd_json_value(json, &value) != 0)
         return -EBADMSG;
-    if (value.kind == API_JSON_OBJECT)
+    if (value.kind == FLOWD_JSON_OBJECT)
         return 1;
     api_item_refuse(item, context->reasons, 422, "", 0, "an event must be an object, is %s",
-                    api_json_kind_names[value.kind]);
-    return api_json_skip(json, &value);
+                    flowd_json_kind_names[value.kind]);
+    return flowd_json_skip(json, &value);
 }
 
-int api_event_read(struct api_json *json, const struct api_event_context *context,
+int api_event_read(struct flowd_json *json, const struct api_event_context *context,
                    struct api_item *item)
 {
     struct draft draft = {.context = context, .item = item};
-    struct api_json_value value;
-    struct api_json_value name;
+    struct flowd_json_value value;
+    struct flowd_json_value name;
     bool first = true;
     int more = api_event_open(json, context, item);
 
     if (more <= 0)
         return more;
-    while ((more = api_json_member(json, first, &name)) > 0) {
+    while ((more = flowd_json_member(json, first, &name)) > 0) {
         enum field field = find_field(&name);
 
         first = false;
         if (field != FIELDS && (draft.seen & 1u << field) != 0)
-            return api_json_repeated(json, field_names[field]);
-        if (api_json_value(json, &value) != 0)
+            return flowd_json_repeated(json, field_names[field]);
+        if (flowd_json_value(json, &value) != 0)
             return -EBADMSG;
         if (field == FIELDS)
             refuse_unknown(&draft, &name);
@@ -365,7 +365,7 @@ int api_event_read(struct api_json *json, const struct api_event_context *contex
             read_field(&draft, field, &value);
         if (field != FIELDS)
             draft.seen |= 1u << field;
-        if (api_json_skip(json, &value) != 0)
+        if (flowd_json_skip(json, &value) != 0)
             return -EBADMSG;
     }
     if (more == 0)

@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/base/json_reader.h"
 #include "daemon/base/text.h"
 #include "daemon/flow/flow.h"
-#include "json_reader.h"
 
 struct flowd_registry;
 
@@ -50,17 +50,17 @@ struct api_event_context {
  * Reads the value that comes next as an event. Returns -EBADMSG if the text is not JSON (the reason
  * is json's), else 0: item->status is 422 with field and detail if the event is wrong.
  */
-int api_event_read(struct api_json *json, const struct api_event_context *context,
+int api_event_read(struct flowd_json *json, const struct api_event_context *context,
                    struct api_item *item);
 /* The same for flowd-go's form. Members that flowd-go does not know are passed over, as there. */
-int api_event_read_go(struct api_json *json, const struct api_event_context *context,
+int api_event_read_go(struct flowd_json *json, const struct api_event_context *context,
                       struct api_item *item);
 
 /*
  * What both forms begin with: the item as it is without any member, and the opening of the event.
  * Returns 1 if its members come next, 0 if it is no object (refused and passed over), or -EBADMSG.
  */
-int api_event_open(struct api_json *json, const struct api_event_context *context,
+int api_event_open(struct flowd_json *json, const struct api_event_context *context,
                    struct api_item *item);
 
 /* Refuses an item. Only the first refusal of an item is kept. field may be empty. */

@@ -14,7 +14,7 @@
 #include "flow_json.h"
 #include "pending.h"
 
-typedef int read_event(struct api_json *json, const struct api_event_context *context,
+typedef int read_event(struct flowd_json *json, const struct api_event_context *context,
                        struct api_item *item);
 
 static const char json_media_type[] = "application/json";
@@ -70,7 +70,7 @@ static void answer_go(struct api_pending *pending)
 }
 
 static void answer_malformed(struct api *api, struct flowd_http_exchange *exchange,
-                             const struct api_json *json)
+                             const struct flowd_json *json)
 {
     struct flowd_error detail;
 
@@ -83,16 +83,16 @@ static void answer_malformed(struct api *api, struct flowd_http_exchange *exchan
 }
 
 /* Reads an array's events. Returns 0, -EBADMSG, -E2BIG or -ENOMEM. */
-static int read_array(struct api_pending *pending, struct api_json *json,
+static int read_array(struct api_pending *pending, struct flowd_json *json,
                       const struct api_event_context *context)
 {
-    struct api_json_value opening;
+    struct flowd_json_value opening;
     bool first = true;
-    int more = api_json_value(json, &opening);
+    int more = flowd_json_value(json, &opening);
 
     if (more != 0)
         return more;
-    while ((more = api_json_element(json, first)) > 0) {
+    while ((more = flowd_json_element(json, first)) > 0) {
         struct api_item *item = pending->count < API_EVENTS_MAX ? api_pending_add(pending) : NULL;
 
         first = false;
@@ -104,7 +104,7 @@ static int read_array(struct api_pending *pending, struct api_json *json,
     return more;
 }
 
-static int read_one(struct api_pending *pending, struct api_json *json,
+static int read_one(struct api_pending *pending, struct flowd_json *json,
                     const struct api_event_context *context, read_event *read)
 {
     struct api_item *item = api_pending_add(pending);
@@ -121,7 +121,7 @@ static bool begins_array(const struct flowd_http_request *request)
 }
 
 static void answer_unread(struct api *api, struct flowd_http_exchange *exchange,
-                          const struct api_json *json, int result)
+                          const struct flowd_json *json, int result)
 {
     if (result == -E2BIG)
         flowd_http_answer_problem(exchange, 413, NULL, NULL,
@@ -138,7 +138,7 @@ static void post(struct api *api, struct flowd_http_exchange *exchange,
 {
     struct api_pending *pending = api_pending_new(api, exchange);
     struct api_event_context context;
-    struct api_json json;
+    struct flowd_json json;
     bool array = arrays && begins_array(request);
     int result;
 
@@ -147,11 +147,11 @@ static void post(struct api *api, struct flowd_http_exchange *exchange,
     context = (struct api_event_context){.registry = api->context->registry,
                                          .now_us = flowd_timestamp_now_us(),
                                          .reasons = &pending->reasons};
-    api_json_begin(&json, request->body, request->body_length);
+    flowd_json_begin(&json, request->body, request->body_length);
     result =
         array ? read_array(pending, &json, &context) : read_one(pending, &json, &context, read);
     if (result == 0)
-        result = api_json_finish(&json);
+        result = flowd_json_finish(&json);
     if (result == 0 && flowd_text_failed(&pending->reasons))
         result = -ENOMEM;
     if (result != 0) {

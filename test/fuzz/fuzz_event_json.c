@@ -11,7 +11,7 @@
 #include "event_json.h"
 #include "fuzz_target.h"
 
-typedef int (*read_event)(struct api_json *json, const struct api_event_context *context,
+typedef int (*read_event)(struct flowd_json *json, const struct api_event_context *context,
                           struct api_item *item);
 
 static struct flowd_registry *registry;
@@ -22,17 +22,17 @@ static void check(read_event read, const uint8_t *data, size_t size)
     const struct api_event_context context = {
         .registry = registry, .now_us = 1767225600000000, .reasons = &reasons};
     struct api_item item = {0};
-    struct api_json json;
+    struct flowd_json json;
     struct flowd_error err;
     char *text = malloc(size > 0 ? size : 1);
     int result;
 
     REQUIRE(text != NULL);
     memcpy(text, data, size);
-    api_json_begin(&json, text, size);
+    flowd_json_begin(&json, text, size);
     result = read(&json, &context, &item);
     if (result == 0)
-        result = api_json_finish(&json);
+        result = flowd_json_finish(&json);
     if (result < 0) {
         REQUIRE(result == -EBADMSG && json.error != NULL && json.error_column > 0);
     } else {

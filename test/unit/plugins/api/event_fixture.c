@@ -59,9 +59,9 @@ int event_fixture_read(struct event_fixture *fixture, const char *text)
     assert_non_null(fixture->text);
     memcpy(fixture->text, text, length);
     flowd_text_clear(&fixture->reasons);
-    api_json_begin(&fixture->json, fixture->text, length);
+    flowd_json_begin(&fixture->json, fixture->text, length);
     result = fixture->read(&fixture->json, &context, &fixture->item);
-    return result == 0 ? api_json_finish(&fixture->json) : result;
+    return result == 0 ? flowd_json_finish(&fixture->json) : result;
 }
 
 static char *reason_text(const struct event_fixture *fixture, struct api_reason reason)

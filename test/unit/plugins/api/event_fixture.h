@@ -10,7 +10,7 @@
 /* 2026-01-01T00:00:00Z */
 #define EVENT_NOW_US (INT64_C(1767225600) * 1000000)
 
-typedef int event_reader(struct api_json *json, const struct api_event_context *context,
+typedef int event_reader(struct flowd_json *json, const struct api_event_context *context,
                          struct api_item *item);
 
 struct event_fixture {
@@ -18,7 +18,7 @@ struct event_fixture {
     struct flowd_registry *registry;
     struct flowd_text reasons;
     char *text; /* the last one read; what item.event points into */
-    struct api_json json;
+    struct flowd_json json;
     struct api_item item;
 };
 

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/json_reader.h"
 #include "daemon/base/text.h"
-#include "json_reader.h"
 
 #define TEXT(literal)                                                                              \
     {                                                                                              \
@@ -179,22 +179,67 @@ static const struct {
     {TEXT("[{\"a\":[}]"), "a value was expected"},
 };
 
-static json_t *build(struct api_json *json);
+static bool constant; /* the reader is not to change the text */
 
-static json_t *build_object(struct api_json *json)
+static int read_in_place(void **state)
+{
+    (void)state;
+    constant = false;
+    return 0;
+}
+
+static int read_constant(void **state)
+{
+    (void)state;
+    constant = true;
+    return 0;
+}
+
+static void begin(struct flowd_json *json, char *text, size_t length)
+{
+    if (constant)
+        flowd_json_begin_const(json, text, length);
+    else
+        flowd_json_begin(json, text, length);
+}
+
+static json_t *build(struct flowd_json *json);
+
+/* With text left as it is a string has its escapes, and is decoded on its own. */
+static json_t *build_string(const struct flowd_json_value *value)
+{
+    char decoded[256];
+
+    assert_true(constant || !value->escaped);
+    assert_int_equal(constant && memchr(value->text, '\\', value->length) != NULL, value->escaped);
+    if (!value->escaped)
+        return json_stringn(value->text, value->length);
+    assert_true(value->length <= sizeof(decoded));
+    return json_stringn(decoded, flowd_json_unescape(value, decoded));
+}
+
+static void add_member(json_t *object, const struct flowd_json_value *name, json_t *member)
+{
+    json_t *text = build_string(name);
+
+    json_object_setn_new(object, json_string_value(text), json_string_length(text), member);
+    json_decref(text);
+}
+
+static json_t *build_object(struct flowd_json *json)
 {
     json_t *object = json_object();
-    struct api_json_value name;
+    struct flowd_json_value name;
     bool first = true;
     int more;
 
-    while ((more = api_json_member(json, first, &name)) > 0) {
+    while ((more = flowd_json_member(json, first, &name)) > 0) {
         json_t *member = build(json);
 
         first = false;
         if (member == NULL)
             break;
-        json_object_setn_new(object, name.text, name.length, member);
+        add_member(object, &name, member);
     }
     if (more == 0)
         return object;
@@ -202,13 +247,13 @@ static json_t *build_object(struct api_json *json)
     return NULL;
 }
 
-static json_t *build_array(struct api_json *json)
+static json_t *build_array(struct flowd_json *json)
 {
     json_t *array = json_array();
     bool first = true;
     int more;
 
-    while ((more = api_json_element(json, first)) > 0) {
+    while ((more = flowd_json_element(json, first)) > 0) {
         json_t *element = build(json);
 
         first = false;
@@ -223,26 +268,26 @@ static json_t *build_array(struct api_json *json)
 }
 
 /* What the reader makes of the value that comes next, as a jansson value; NULL: no JSON. */
-static json_t *build(struct api_json *json)
+static json_t *build(struct flowd_json *json)
 {
-    struct api_json_value value;
+    struct flowd_json_value value;
 
-    if (api_json_value(json, &value) != 0)
+    if (flowd_json_value(json, &value) != 0)
         return NULL;
     switch (value.kind) {
-    case API_JSON_NULL:
+    case FLOWD_JSON_NULL:
         return json_null();
-    case API_JSON_FALSE:
+    case FLOWD_JSON_FALSE:
         return json_false();
-    case API_JSON_TRUE:
+    case FLOWD_JSON_TRUE:
         return json_true();
-    case API_JSON_INTEGER:
+    case FLOWD_JSON_INTEGER:
         return json_integer(value.integer);
-    case API_JSON_NUMBER:
+    case FLOWD_JSON_NUMBER:
         return json_loadb(value.text, value.length, JSON_DECODE_ANY, NULL);
-    case API_JSON_STRING:
-        return json_stringn(value.text, value.length);
-    case API_JSON_OBJECT:
+    case FLOWD_JSON_STRING:
+        return build_string(&value);
+    case FLOWD_JSON_OBJECT:
         return build_object(json);
     default:
         return build_array(json);
@@ -260,18 +305,19 @@ static char *copy_of(const char *text, size_t length)
 }
 
 /* Passes over a whole text. Returns 0 or -EBADMSG. */
-static int skip_all(struct api_json *json, const char *text, size_t length)
+static int skip_all(struct flowd_json *json, const char *text, size_t length)
 {
-    struct api_json_value value;
+    struct flowd_json_value value;
     char *copy = copy_of(text, length);
     int result;
 
-    api_json_begin(json, copy, length);
-    result = api_json_value(json, &value);
+    begin(json, copy, length);
+    result = flowd_json_value(json, &value);
     if (result == 0)
-        result = api_json_skip(json, &value);
+        result = flowd_json_skip(json, &value);
     if (result == 0)
-        result = api_json_finish(json);
+        result = flowd_json_finish(json);
+    assert_true(!constant || length == 0 || memcmp(copy, text, length) == 0);
     free(copy);
     return result;
 }
@@ -280,12 +326,12 @@ static int skip_all(struct api_json *json, const char *text, size_t length)
 static json_t *build_all(const char *text, size_t length)
 {
     char *copy = copy_of(text, length);
-    struct api_json json;
+    struct flowd_json json;
     json_t *value;
 
-    api_json_begin(&json, copy, length);
+    begin(&json, copy, length);
     value = build(&json);
-    if (value != NULL && api_json_finish(&json) != 0) {
+    if (value != NULL && flowd_json_finish(&json) != 0) {
         json_decref(value);
         value = NULL;
     }
@@ -298,7 +344,7 @@ static void test_good(void **state)
     (void)state;
     for (size_t i = 0; i < ROWS(good_rows); i++) {
         const struct text *row = &good_rows[i];
-        struct api_json json;
+        struct flowd_json json;
         json_error_t error;
         json_t *expected =
             json_loadb(row->text, row->length, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
@@ -321,7 +367,7 @@ static void test_bad(void **state)
     (void)state;
     for (size_t i = 0; i < ROWS(bad_rows); i++) {
         const struct text *row = &bad_rows[i].text;
-        struct api_json json;
+        struct flowd_json json;
 
         /* Outside of strings jansson takes a NUL for the end of the text. */
         if (memchr(row->text, '\0', row->length) == NULL)
@@ -393,7 +439,7 @@ static void test_damaged(void **state)
         size_t length;
         json_error_t error = {0};
         json_t *expected, *found;
-        struct api_json json;
+        struct flowd_json json;
 
         memcpy(text, row->text, row->length);
         length = damage(text, row->length, sizeof(text), &random);
@@ -422,36 +468,36 @@ static void test_integers(void **state)
 {
     static const struct {
         const char *text;
-        enum api_json_kind kind;
+        enum flowd_json_kind kind;
         int64_t integer;
     } rows[] = {
-        {"0", API_JSON_INTEGER, 0},
-        {"-0", API_JSON_INTEGER, 0},
-        {"65535", API_JSON_INTEGER, 65535},
-        {"-65536", API_JSON_INTEGER, -65536},
-        {"4294967296", API_JSON_INTEGER, INT64_C(4294967296)},
-        {"999999999999999999", API_JSON_INTEGER, INT64_C(999999999999999999)},
-        {"-999999999999999999", API_JSON_INTEGER, INT64_C(-999999999999999999)},
-        {"9223372036854775808", API_JSON_NUMBER, 0},
-        {"-9223372036854775809", API_JSON_NUMBER, 0},
-        {"18446744073709551617", API_JSON_NUMBER, 0},
-        {"100000000000000000000000000000000000000000000", API_JSON_NUMBER, 0},
-        {"1.0", API_JSON_NUMBER, 0},
-        {"1e0", API_JSON_NUMBER, 0},
-        {"-0.0", API_JSON_NUMBER, 0},
-        {"1e999999", API_JSON_NUMBER, 0},
+        {"0", FLOWD_JSON_INTEGER, 0},
+        {"-0", FLOWD_JSON_INTEGER, 0},
+        {"65535", FLOWD_JSON_INTEGER, 65535},
+        {"-65536", FLOWD_JSON_INTEGER, -65536},
+        {"4294967296", FLOWD_JSON_INTEGER, INT64_C(4294967296)},
+        {"999999999999999999", FLOWD_JSON_INTEGER, INT64_C(999999999999999999)},
+        {"-999999999999999999", FLOWD_JSON_INTEGER, INT64_C(-999999999999999999)},
+        {"9223372036854775808", FLOWD_JSON_NUMBER, 0},
+        {"-9223372036854775809", FLOWD_JSON_NUMBER, 0},
+        {"18446744073709551617", FLOWD_JSON_NUMBER, 0},
+        {"100000000000000000000000000000000000000000000", FLOWD_JSON_NUMBER, 0},
+        {"1.0", FLOWD_JSON_NUMBER, 0},
+        {"1e0", FLOWD_JSON_NUMBER, 0},
+        {"-0.0", FLOWD_JSON_NUMBER, 0},
+        {"1e999999", FLOWD_JSON_NUMBER, 0},
     };
 
     (void)state;
     for (size_t i = 0; i < ROWS(rows); i++) {
         char *copy = copy_of(rows[i].text, strlen(rows[i].text));
-        struct api_json_value value;
-        struct api_json json;
+        struct flowd_json_value value;
+        struct flowd_json json;
 
-        api_json_begin(&json, copy, strlen(rows[i].text));
-        assert_int_equal(api_json_value(&json, &value), 0);
+        flowd_json_begin(&json, copy, strlen(rows[i].text));
+        assert_int_equal(flowd_json_value(&json, &value), 0);
         assert_int_equal(value.kind, rows[i].kind);
-        if (value.kind == API_JSON_INTEGER)
+        if (value.kind == FLOWD_JSON_INTEGER)
             assert_true(value.integer == rows[i].integer);
         assert_int_equal(value.length, strlen(rows[i].text));
         assert_memory_equal(value.text, rows[i].text, value.length);
@@ -469,7 +515,7 @@ static void test_depth(void **state)
     for (size_t kind = 0; kind < 2; kind++)
         for (size_t depth = DEPTH - 1; depth <= DEPTH + 1; depth++) {
             struct flowd_text text = {0};
-            struct api_json json;
+            struct flowd_json json;
             int result;
 
             for (size_t i = 0; i < depth; i++)
@@ -490,7 +536,7 @@ static void test_very_deep(void **state)
 {
     size_t length = 4u * 1024 * 1024;
     char *text = malloc(length);
-    struct api_json json;
+    struct flowd_json json;
 
     (void)state;
     assert_non_null(text);
@@ -517,7 +563,7 @@ static void test_positions(void **state)
 
     (void)state;
     for (size_t i = 0; i < ROWS(rows); i++) {
-        struct api_json json;
+        struct flowd_json json;
 
         assert_int_equal(skip_all(&json, rows[i].text, strlen(rows[i].text)), -EBADMSG);
         assert_int_equal(json.error_line, rows[i].line);
@@ -528,9 +574,15 @@ static void test_positions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),      cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_damaged),   cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_depth),     cmocka_unit_test(test_very_deep),
+        cmocka_unit_test_setup(test_good, read_in_place),
+        cmocka_unit_test_setup(test_bad, read_in_place),
+        cmocka_unit_test_setup(test_damaged, read_in_place),
+        cmocka_unit_test_setup(test_good, read_constant),
+        cmocka_unit_test_setup(test_bad, read_constant),
+        cmocka_unit_test_setup(test_damaged, read_constant),
+        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_very_deep),
         cmocka_unit_test(test_positions),
     };
 

@@ -3,7 +3,7 @@
  * The JSON pull reader. Strict: no comments, no trailing commas, no leading zeros, UTF-8 only, and
  * a bounded depth, so that nesting costs neither stack nor time.
  */
-#include "json_reader.h"
+#include "daemon/base/json_reader.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,11 +12,11 @@
 
 #define DEPTH_MAX 32
 
-const char *const api_json_kind_names[API_JSON_KINDS] = {
+const char *const flowd_json_kind_names[FLOWD_JSON_KINDS] = {
     "null", "a boolean", "a boolean", "an integer", "a number", "a string", "an object", "an array",
 };
 
-static int fail(struct api_json *json, const char *error)
+static int fail(struct flowd_json *json, const char *error)
 {
     if (json->error == NULL) {
         json->error = error;
@@ -26,7 +26,7 @@ static int fail(struct api_json *json, const char *error)
     return -EBADMSG;
 }
 
-static void skip_blanks(struct api_json *json)
+static void skip_blanks(struct flowd_json *json)
 {
     for (; json->at < json->end; json->at++) {
         if (*json->at == '\n') {
@@ -38,14 +38,21 @@ static void skip_blanks(struct api_json *json)
     }
 }
 
-void api_json_begin(struct api_json *json, char *text, size_t length)
+void flowd_json_begin_const(struct flowd_json *json, const char *text, size_t length)
 {
-    *json = (struct api_json){
+    *json = (struct flowd_json){
         .at = text,
         .end = text + length,
+        .text = text,
         .line_start = text,
         .line = 1,
     };
+}
+
+void flowd_json_begin(struct flowd_json *json, char *text, size_t length)
+{
+    flowd_json_begin_const(json, text, length);
+    json->writable = text;
 }
 
 static int hex4(const char *text, unsigned *out)
@@ -93,7 +100,7 @@ static size_t encode_utf8(char *to, unsigned point)
 }
 
 /* json->at is at the "u". Writes the character to *to, which moves on. */
-static int read_unicode_escape(struct api_json *json, char **to)
+static int read_unicode_escape(struct flowd_json *json, char **to)
 {
     unsigned point;
     unsigned low;
@@ -115,7 +122,7 @@ static int read_unicode_escape(struct api_json *json, char **to)
 }
 
 /* json->at is behind the backslash. What an escape stands for is never longer than the escape. */
-static int read_escape(struct api_json *json, char **to)
+static int read_escape(struct flowd_json *json, char **to)
 {
     static const char letters[] = "\"\\/bfnrt";
     static const char meanings[] = "\"\\/\b\f\n\r\t";
@@ -133,50 +140,98 @@ static int read_escape(struct api_json *json, char **to)
     return 0;
 }
 
-/* json->at is behind the opening quote. */
-static int read_string(struct api_json *json, struct api_json_value *value)
+/* Passes over bytes of a string that stand for themselves. Returns how many there are. */
+static size_t skip_plain(struct flowd_json *json, unsigned char *all)
 {
-    char *begin = json->at;
-    char *to = json->at;
-    bool ascii = true;
+    const char *begin = json->at;
+    const char *at = begin;
 
+    while (at < json->end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
+        *all |= (unsigned char)*at++;
+    json->at = at;
+    return (size_t)(at - begin);
+}
+
+/* One escape, decoded to *to, which moves on; NULL: only looked at. */
+static int take_escape(struct flowd_json *json, char **to)
+{
+    char unused[4];
+    char *spare = unused;
+
+    json->at++;
+    return read_escape(json, *to != NULL ? to : &spare);
+}
+
+/* json->at is behind the opening quote. */
+static int read_characters(struct flowd_json *json, struct flowd_json_value *value,
+                           unsigned char *all)
+{
+    const char *begin = json->at;
+    char *decoded = json->writable != NULL ? json->writable + (begin - json->text) : NULL;
+    char *to = decoded;
+
+    value->escaped = false;
     for (;;) {
-        unsigned char c;
+        const char *plain = json->at;
+        size_t length = skip_plain(json, all);
 
+        if (to != NULL) {
+            if (to != plain)
+                memmove(to, plain, length);
+            to += length;
+        }
         if (json->at == json->end)
             return fail(json, "a string without its end");
-        c = (unsigned char)*json->at;
-        if (c == '"')
+        if (*json->at == '"')
             break;
-        if (c < 0x20)
+        if (*json->at != '\\')
             return fail(json, "a control character in a string");
-        if (c == '\\') {
-            json->at++;
-            if (read_escape(json, &to) != 0)
-                return -EBADMSG;
-            continue;
-        }
-        ascii = ascii && c < 0x80;
-        if (to != json->at)
-            *to = *json->at;
-        to++;
-        json->at++;
+        value->escaped = to == NULL;
+        if (take_escape(json, &to) != 0)
+            return -EBADMSG;
     }
-    json->at++;
-    value->kind = API_JSON_STRING;
     value->text = begin;
-    value->length = (size_t)(to - begin);
-    if (!ascii && !flowd_text_is_utf8(begin, value->length))
+    value->length = (size_t)(to != NULL ? to - decoded : json->at - begin);
+    return 0;
+}
+
+static int read_string(struct flowd_json *json, struct flowd_json_value *value)
+{
+    unsigned char all = 0;
+
+    if (read_characters(json, value, &all) != 0)
+        return -EBADMSG;
+    json->at++;
+    value->kind = FLOWD_JSON_STRING;
+    if (all >= 0x80 && !flowd_text_is_utf8(value->text, value->length))
         return fail(json, "a string that is not UTF-8");
     return 0;
 }
 
-static bool at_digit(const struct api_json *json)
+size_t flowd_json_unescape(const struct flowd_json_value *value, char *buffer)
+{
+    struct flowd_json json;
+    unsigned char all = 0;
+    char *to = buffer;
+
+    flowd_json_begin_const(&json, value->text, value->length);
+    for (;;) {
+        const char *plain = json.at;
+        size_t length = skip_plain(&json, &all);
+
+        memcpy(to, plain, length);
+        to += length;
+        if (json.at == json.end || *json.at != '\\' || take_escape(&json, &to) != 0)
+            return (size_t)(to - buffer);
+    }
+}
+
+static bool at_digit(const struct flowd_json *json)
 {
     return json->at < json->end && *json->at >= '0' && *json->at <= '9';
 }
 
-static bool take(struct api_json *json, char c)
+static bool take(struct flowd_json *json, char c)
 {
     if (json->at == json->end || *json->at != c)
         return false;
@@ -184,7 +239,7 @@ static bool take(struct api_json *json, char c)
     return true;
 }
 
-static int read_digits(struct api_json *json)
+static int read_digits(struct flowd_json *json)
 {
     if (!at_digit(json))
         return fail(json, "a number without a digit where one belongs");
@@ -193,7 +248,7 @@ static int read_digits(struct api_json *json)
     return 0;
 }
 
-static int read_number(struct api_json *json, struct api_json_value *value)
+static int read_number(struct flowd_json *json, struct flowd_json_value *value)
 {
     const char *begin = json->at;
     bool negative = take(json, '-');
@@ -223,36 +278,37 @@ static int read_number(struct api_json *json, struct api_json_value *value)
         if (read_digits(json) != 0)
             return -EBADMSG;
     }
-    value->kind = whole ? API_JSON_INTEGER : API_JSON_NUMBER;
+    value->kind = whole ? FLOWD_JSON_INTEGER : FLOWD_JSON_NUMBER;
     value->text = begin;
     value->length = (size_t)(json->at - begin);
     return 0;
 }
 
-static int read_word(struct api_json *json, const char *word, enum api_json_kind kind,
-                     struct api_json_value *value)
+static int read_word(struct flowd_json *json, const char *word, enum flowd_json_kind kind,
+                     struct flowd_json_value *value)
 {
     size_t length = strlen(word);
 
     if ((size_t)(json->end - json->at) < length || memcmp(json->at, word, length) != 0)
         return fail(json, "a value was expected here");
+    value->text = json->at;
     json->at += length;
     value->kind = kind;
     return 0;
 }
 
-static int open_container(struct api_json *json, enum api_json_kind kind,
-                          struct api_json_value *value)
+static int open_container(struct flowd_json *json, enum flowd_json_kind kind,
+                          struct flowd_json_value *value)
 {
     if (json->depth == DEPTH_MAX)
         return fail(json, "too deeply nested");
     json->depth++;
-    json->at++;
+    value->text = json->at++;
     value->kind = kind;
     return 0;
 }
 
-int api_json_value(struct api_json *json, struct api_json_value *value)
+int flowd_json_value(struct flowd_json *json, struct flowd_json_value *value)
 {
     skip_blanks(json);
     if (json->at == json->end)
@@ -262,15 +318,15 @@ int api_json_value(struct api_json *json, struct api_json_value *value)
         json->at++;
         return read_string(json, value);
     case '{':
-        return open_container(json, API_JSON_OBJECT, value);
+        return open_container(json, FLOWD_JSON_OBJECT, value);
     case '[':
-        return open_container(json, API_JSON_ARRAY, value);
+        return open_container(json, FLOWD_JSON_ARRAY, value);
     case 't':
-        return read_word(json, "true", API_JSON_TRUE, value);
+        return read_word(json, "true", FLOWD_JSON_TRUE, value);
     case 'f':
-        return read_word(json, "false", API_JSON_FALSE, value);
+        return read_word(json, "false", FLOWD_JSON_FALSE, value);
     case 'n':
-        return read_word(json, "null", API_JSON_NULL, value);
+        return read_word(json, "null", FLOWD_JSON_NULL, value);
     default:
         if (*json->at == '-' || at_digit(json))
             return read_number(json, value);
@@ -279,7 +335,7 @@ int api_json_value(struct api_json *json, struct api_json_value *value)
 }
 
 /* The "," or the closing bracket in front of a member or element. Returns 1, 0 at the end. */
-static int next_item(struct api_json *json, bool first, char close)
+static int next_item(struct flowd_json *json, bool first, char close)
 {
     skip_blanks(json);
     if (take(json, close)) {
@@ -294,7 +350,7 @@ static int next_item(struct api_json *json, bool first, char close)
     return 1;
 }
 
-int api_json_member(struct api_json *json, bool first, struct api_json_value *name)
+int flowd_json_member(struct flowd_json *json, bool first, struct flowd_json_value *name)
 {
     int result = next_item(json, first, '}');
 
@@ -311,24 +367,24 @@ int api_json_member(struct api_json *json, bool first, struct api_json_value *na
     return 1;
 }
 
-int api_json_element(struct api_json *json, bool first)
+int flowd_json_element(struct flowd_json *json, bool first)
 {
     return next_item(json, first, ']');
 }
 
-int api_json_skip(struct api_json *json, const struct api_json_value *value)
+int flowd_json_skip(struct flowd_json *json, const struct flowd_json_value *value)
 {
     bool object[DEPTH_MAX]; /* what each open level is */
     bool first = true;
     unsigned open = 0;
 
-    if (value->kind != API_JSON_OBJECT && value->kind != API_JSON_ARRAY)
+    if (value->kind != FLOWD_JSON_OBJECT && value->kind != FLOWD_JSON_ARRAY)
         return 0;
-    object[open++] = value->kind == API_JSON_OBJECT;
+    object[open++] = value->kind == FLOWD_JSON_OBJECT;
     while (open > 0) {
-        struct api_json_value item;
-        int result =
-            object[open - 1] ? api_json_member(json, first, &item) : api_json_element(json, first);
+        struct flowd_json_value item;
+        int result = object[open - 1] ? flowd_json_member(json, first, &item)
+                                      : flowd_json_element(json, first);
 
         if (result < 0)
             return result;
@@ -337,23 +393,23 @@ int api_json_skip(struct api_json *json, const struct api_json_value *value)
             open--;
             continue;
         }
-        if (api_json_value(json, &item) != 0)
+        if (flowd_json_value(json, &item) != 0)
             return -EBADMSG;
-        if (item.kind == API_JSON_OBJECT || item.kind == API_JSON_ARRAY) {
-            object[open++] = item.kind == API_JSON_OBJECT; /* at most DEPTH_MAX: json->depth */
+        if (item.kind == FLOWD_JSON_OBJECT || item.kind == FLOWD_JSON_ARRAY) {
+            object[open++] = item.kind == FLOWD_JSON_OBJECT; /* at most DEPTH_MAX: json->depth */
             first = true;
         }
     }
     return 0;
 }
 
-int api_json_repeated(struct api_json *json, const char *field)
+int flowd_json_repeated(struct flowd_json *json, const char *field)
 {
     json->error_field = field;
     return fail(json, "a member is there twice");
 }
 
-int api_json_finish(struct api_json *json)
+int flowd_json_finish(struct flowd_json *json)
 {
     skip_blanks(json);
     return json->at == json->end ? 0 : fail(json, "more text behind the value");
