@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,8 +49,22 @@ static const struct flowd_option registry_options[] = {
      .default_json = "\"\"",
      .doc = "SciTags registry (api.json) on disk; empty: numbers only.",
      .reload = true},
-    {.key = "url", .type = FLOWD_OPTION_LATER, .doc = "The registry by http(s)."},
-    {.key = "refresh", .type = FLOWD_OPTION_LATER, .doc = "Seconds between fetches of the url."},
+    {.key = "url",
+     .type = FLOWD_OPTION_STRING,
+     .offset = AT(registry_url),
+     .default_json = "\"\"",
+     .doc =
+         "The registry by http(s), which goes before the path once it has answered; empty: none.",
+     .reload = true},
+    {.key = "refresh",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = AT(registry_refresh_s),
+     .default_json = "86400",
+     .min = 1,
+     .max = 31536000,
+     .unit = "s",
+     .doc = "Time between fetches of the url.",
+     .reload = true},
     {.key = NULL},
 };
 
@@ -367,6 +382,22 @@ static void read_settings(struct flowd_configuration *configuration, json_t *roo
     }
 }
 
+static void check_registry(const struct flowd_settings *settings, struct flowd_messages *errors)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    const char *url = settings->registry_url;
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+        if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0 &&
+            url[strlen(schemes[i])] != '\0')
+            return;
+    if (url[0] != '\0')
+        flowd_messages_add(errors,
+                           "registry.url: \"%.200s\" begins neither with http:// nor with "
+                           "https:// and a host; a file is for registry.path",
+                           url);
+}
+
 int flowd_configuration_from_json(json_t *root, const struct flowd_module *const *modules,
                                   struct flowd_configuration **out,
                                   struct flowd_options_report *report)
@@ -378,6 +409,7 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
         return -EINVAL;
     }
     read_settings(configuration, root, report);
+    check_registry(&configuration->settings, &report->errors);
     for (size_t i = 0; i < MODULE_SECTIONS; i++)
         check_module_names(root, module_sections[i], modules, &report->errors);
     for (const struct flowd_module *const *module = modules;

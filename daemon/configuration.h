@@ -21,6 +21,8 @@ struct flowd_settings {
     char *pid_path;
     char *state_dir;
     char *registry_path;
+    char *registry_url;
+    int64_t registry_refresh_s;
     int64_t flows_max;
     int64_t flows_timeout_s;
     int64_t sample_period_ms;

@@ -24,13 +24,14 @@
 #include "daemon/fetch/fetch.h"
 #include "daemon/flow/flow_reading.h"
 #include "daemon/flow/flow_table.h"
-#include "daemon/flow/registry_file.h"
+#include "daemon/flow/registry.h"
 #include "daemon/hub/hub.h"
 #include "daemon/liveness/closures.h"
 #include "daemon/liveness/liveness.h"
 #include "daemon/net/host.h"
 #include "daemon/net/listen_fds.h"
 #include "daemon/privileges.h"
+#include "daemon/registry_updates.h"
 #include "daemon/service.h"
 #include "daemon/status.h"
 
@@ -77,6 +78,19 @@ static struct flowd_hub_limits limits_of(const struct flowd_configuration *confi
     };
 }
 
+static void follow_registry(struct daemon *daemon)
+{
+    const struct flowd_settings *settings = &daemon->configuration->settings;
+    const struct flowd_registry_places places = {
+        .path = settings->registry_path,
+        .url = settings->registry_url,
+        .refresh_s = settings->registry_refresh_s,
+        .state_dir = settings->state_dir,
+    };
+
+    flowd_registry_updates_follow(daemon->running.registry, &places);
+}
+
 static int open_core(struct daemon *daemon, struct flowd_error *err)
 {
     const struct flowd_settings *settings = &daemon->configuration->settings;
@@ -101,7 +115,13 @@ static int open_core(struct daemon *daemon, struct flowd_error *err)
     if (result < 0)
         return result;
     /* Names are a convenience; flows announced by number must not wait for a good file. */
-    flowd_registry_follow(daemon->context.registry, settings->registry_path, settings->state_dir);
+    daemon->running.registry = flowd_registry_updates_new(
+        daemon->context.loop, daemon->context.fetcher, daemon->context.registry);
+    if (daemon->running.registry == NULL) {
+        flowd_flow_table_close(table);
+        return flowd_fail_errno(err, ENOMEM, "registry");
+    }
+    follow_registry(daemon);
     daemon->context.hub = flowd_hub_new(daemon->context.loop, table, &limits);
     if (daemon->context.hub == NULL) {
         flowd_flow_table_close(table);
@@ -271,8 +291,7 @@ static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
     log_warnings(daemon);
     follow_closures(daemon);
     flowd_hub_set_limits(daemon->context.hub, &limits);
-    flowd_registry_follow(daemon->context.registry, fresh->settings.registry_path,
-                          fresh->settings.state_dir);
+    follow_registry(daemon);
 }
 
 static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int events)
@@ -506,6 +525,7 @@ static void take_down(struct daemon *daemon)
     flowd_liveness_free(daemon->context.liveness);
     flowd_hub_free(daemon->context.hub);
     flowd_host_free(daemon->context.host);
+    flowd_registry_updates_free(daemon->running.registry);
     flowd_fetcher_free(daemon->context.fetcher);
     flowd_registry_free(daemon->context.registry);
     flowd_listen_fds_free(daemon->context.listen_fds);

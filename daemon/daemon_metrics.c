@@ -10,6 +10,7 @@
 #include "daemon/liveness/closures.h"
 #include "daemon/metrics/counter.h"
 #include "daemon/process.h"
+#include "daemon/registry_updates.h"
 #include "daemon/status.h"
 
 static const struct flowd_metric build_info = {"flowd_build_info", FLOWD_METRIC_GAUGE,
@@ -51,7 +52,8 @@ static void add_modules(const struct flowd_running *running, struct flowd_metric
     }
 }
 
-void flowd_daemon_count(const struct flowd_context *context, const struct flowd_closures *closures,
+void flowd_daemon_count(const struct flowd_context *context, const struct flowd_running *running,
+                        const struct flowd_closures *closures,
                         const struct flowd_counter_sink *sink)
 {
     const struct daemon_counts counts = {.log_lines_dropped = flowd_log_dropped()};
@@ -59,6 +61,7 @@ void flowd_daemon_count(const struct flowd_context *context, const struct flowd_
     flowd_hub_count(context->hub, sink);
     if (closures != NULL)
         flowd_closures_count(closures, sink);
+    flowd_registry_updates_count(running->registry, sink);
     flowd_counters_put(sink, counters, &counts, NULL);
 }
 
@@ -69,7 +72,7 @@ void flowd_daemon_metrics(const struct flowd_context *context, const struct flow
 
     flowd_metrics_add(metrics, &build_info, 1, FLOWD_LABELS("version", FLOWD_VERSION));
     flowd_metrics_add(metrics, &is_ready, flowd_status_ready(running, NULL) == 0, NULL);
-    flowd_daemon_count(context, closures, &sink);
+    flowd_daemon_count(context, running, closures, &sink);
     add_modules(running, metrics);
     flowd_process_metrics(metrics, running->started_at_us);
 }

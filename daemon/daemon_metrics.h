@@ -11,7 +11,8 @@ struct flowd_metrics;
 struct flowd_running;
 
 /* Puts the counters that are of no module. closures may be NULL. */
-void flowd_daemon_count(const struct flowd_context *context, const struct flowd_closures *closures,
+void flowd_daemon_count(const struct flowd_context *context, const struct flowd_running *running,
+                        const struct flowd_closures *closures,
                         const struct flowd_counter_sink *sink);
 /* Those and everything else. */
 void flowd_daemon_metrics(const struct flowd_context *context, const struct flowd_running *running,

@@ -13,6 +13,7 @@
 #include "daemon/base/timestamp.h"
 #include "daemon/daemon_metrics.h"
 #include "daemon/metrics/counter.h"
+#include "daemon/registry_updates.h"
 
 static const char *const kind_names[] = {
     [FLOWD_PLUGIN] = "plugin", [FLOWD_BACKEND] = "backend", [FLOWD_ENRICHER] = "enricher"};
@@ -52,7 +53,8 @@ json_t *flowd_status_json(const struct flowd_context *context, const struct flow
     json_t *modules = json_array();
     const struct flowd_counter_sink sink = {.status = status};
 
-    flowd_daemon_count(context, closures, &sink);
+    flowd_daemon_count(context, running, closures, &sink);
+    flowd_registry_updates_status(running->registry, status);
 
     for (size_t i = 0; i < running->count; i++) {
         json_t *module = module_json(&running->modules[i]);

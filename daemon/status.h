@@ -13,6 +13,7 @@
 #include "daemon/hub/module.h"
 
 struct flowd_closures;
+struct flowd_registry_updates;
 
 /* A module that is configured. */
 struct flowd_running_module {
@@ -25,6 +26,7 @@ struct flowd_running_module {
 struct flowd_running {
     struct flowd_running_module modules[FLOWD_MODULES_MAX];
     size_t count;
+    struct flowd_registry_updates *registry;
     bool ready;
     bool few_descriptors;  /* too few were left once everything was set up */
     int64_t started_us;    /* CLOCK_BOOTTIME */

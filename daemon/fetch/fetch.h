@@ -4,9 +4,9 @@
  * this host's public address. Nothing here blocks, names are resolved in threads of libcurl's, and
  * the libraries are loaded when something is fetched for the first time.
  *
- * TLS is verified with the system's certificates (OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR count).
- * Three redirects are followed at most, none of them from https to http. The variables http_proxy,
- * https_proxy, all_proxy and no_proxy of the environment are honoured.
+ * TLS is verified with the system's certificates, or those that SSL_CERT_FILE and SSL_CERT_DIR
+ * name. Three redirects are followed at most, none of them from https to http. The variables
+ * http_proxy, https_proxy, all_proxy and no_proxy of the environment are honoured.
  */
 #pragma once
 

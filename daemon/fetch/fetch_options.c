@@ -167,6 +167,25 @@ static void set_transport(const struct flowd_fetch *fetch,
     (void)curl->f_curl_easy_setopt(fetch->easy, QUICK_EXIT, 1L);
 }
 
+/*
+ * A libcurl that was built with a file of certificates (Debian's) does not look at the variables
+ * that the curl program and OpenSSL have for others.
+ */
+static void set_certificates(const struct flowd_fetch *fetch)
+{
+    static const struct {
+        const char *variable;
+        CURLoption option;
+    } places[] = {{"SSL_CERT_FILE", CURLOPT_CAINFO}, {"SSL_CERT_DIR", CURLOPT_CAPATH}};
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        const char *place = getenv(places[i].variable);
+
+        if (place != NULL && place[0] != '\0')
+            (void)fetch->fetcher->curl.f_curl_easy_setopt(fetch->easy, places[i].option, place);
+    }
+}
+
 static void set_callbacks(struct flowd_fetch *fetch)
 {
     const struct flowd_libcurl *curl = &fetch->fetcher->curl;
@@ -195,6 +214,7 @@ int fetch_options_set(struct flowd_fetch *fetch, const struct flowd_fetch_reques
         curl->f_curl_easy_setopt(fetch->easy, CURLOPT_URL, request->url) != CURLE_OK)
         return flowd_fail_errno(err, ENOMEM, "%.200s", request->url);
     set_transport(fetch, request);
+    set_certificates(fetch);
     set_callbacks(fetch);
     (void)curl->f_curl_easy_setopt(fetch->easy, CURLOPT_HTTPHEADER, fetch->headers);
     (void)curl->f_curl_easy_setopt(fetch->easy, CURLOPT_USERAGENT, "flowd/" FLOWD_VERSION);

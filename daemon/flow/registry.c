@@ -18,9 +18,12 @@
 #include <uthash.h>
 
 #include "daemon/base/integer.h"
+#include "daemon/base/timestamp.h"
 #include "daemon/flow/flow.h"
 
 #define NAME_SIZE 128
+/* Names that fold to one key: a registry with more has them for no good reason. */
+#define SAME_KEY_MAX 32
 
 struct entry {
     char key[NAME_SIZE]; /* folded: "2/databrokering"; "/atlas" for an experiment */
@@ -30,12 +33,17 @@ struct entry {
     bool repeated;      /* another entry has the very same name: it names no number */
     char *name;         /* as the registry writes it; owned */
     struct entry *also; /* the next with the same key, in the registry's order */
+    uint32_t number;    /* what it is the name of, see number_key() */
     UT_hash_handle hh;  /* of the first with its key */
+    UT_hash_handle hn;  /* of the one that names its number */
 };
 
 struct flowd_registry {
-    struct entry *entries;
+    struct entry *entries; /* by key */
+    struct entry *numbers; /* the same, by what they name */
     size_t experiments;
+    char *origin; /* owned; NULL: nobody said */
+    int64_t confirmed_us;
 };
 
 struct flowd_registry *flowd_registry_new(void)
@@ -58,11 +66,13 @@ static void clear(struct flowd_registry *registry)
 {
     struct entry *entry, *next;
 
+    HASH_CLEAR(hn, registry->numbers);
     HASH_ITER (hh, registry->entries, entry, next) {
         HASH_DEL(registry->entries, entry);
         entry_free(entry);
     }
-    registry->experiments = 0;
+    free(registry->origin);
+    *registry = (struct flowd_registry){0};
 }
 
 void flowd_registry_free(struct flowd_registry *registry)
@@ -119,31 +129,79 @@ static bool is_same_number(const struct entry *one, const struct entry *other)
     return one->experiment == other->experiment && one->activity == other->activity;
 }
 
-/* Puts the entry behind those with its key. Returns the one that has its name already, or NULL. */
-static const struct entry *link_entry(struct entry *first, struct entry *entry)
+/* activity is negative for an experiment. */
+static uint32_t number_key(uint16_t experiment, int activity)
 {
-    const struct entry *same = NULL;
-    size_t length = strlen(entry->name);
+    return (uint32_t)experiment << 8 | (uint32_t)(activity >= 0 ? activity : 0xff);
+}
 
-    for (;; first = first->also) {
+/*
+ * Puts the entry behind those with its key. Returns 0 and the one that has its name already, or
+ * NULL; or -ENOSPC: there are too many.
+ */
+static int link_entry(struct entry *first, struct entry *entry, const struct entry **same)
+{
+    size_t length = strlen(entry->name);
+    unsigned count = 1;
+
+    *same = NULL;
+    for (;; first = first->also, count++) {
         enum likeness likeness = likeness_of(first, entry->name, length);
 
-        if (same == NULL && likeness != FOLDED)
-            same = first;
+        if (*same == NULL && likeness != FOLDED)
+            *same = first;
         entry->repeated |= likeness == SAME_BYTES;
         if (first->also == NULL)
             break;
     }
+    if (count >= SAME_KEY_MAX)
+        return -ENOSPC;
     first->also = entry;
-    return same;
+    return 0;
+}
+
+/* The first name of a number is the one that is shown. */
+static void index_number(struct flowd_registry *registry, struct entry *entry)
+{
+    const struct entry *known;
+
+    if (entry->repeated)
+        return;
+    HASH_FIND(hn, registry->numbers, &entry->number, sizeof(entry->number), known);
+    if (known == NULL)
+        HASH_ADD(hn, registry->numbers, number, sizeof(entry->number), entry);
+}
+
+/* Finds the entry its place among the others; one that finds none is freed. */
+static void place(struct flowd_registry *registry, struct entry *entry,
+                  struct flowd_messages *skipped)
+{
+    const char *what = entry->is_activity ? "activity" : "experiment";
+    const struct entry *same = NULL;
+    struct entry *first;
+
+    HASH_FIND_STR(registry->entries, entry->key, first);
+    if (first == NULL) {
+        HASH_ADD_STR(registry->entries, key, entry);
+    } else if (link_entry(first, entry, &same) < 0) {
+        flowd_messages_add(skipped, "%s \"%.64s\": more than %d have names like it", what,
+                           entry->name, SAME_KEY_MAX);
+        entry_free(entry);
+        return;
+    }
+    index_number(registry, entry);
+    if (same != NULL && !is_same_number(same, entry))
+        flowd_messages_add(skipped, "the name \"%s\" is that of %s %d and of %d: use their numbers",
+                           entry->name, what,
+                           entry->is_activity ? same->activity : same->experiment,
+                           entry->is_activity ? entry->activity : entry->experiment);
 }
 
 /* activity is negative for an experiment. What can't be added as it is adds a line to skipped. */
 static int add(struct flowd_registry *registry, const char *prefix, const char *name,
                uint16_t experiment, int activity, struct flowd_messages *skipped)
 {
-    struct entry *entry = calloc(1, sizeof(*entry)), *first;
-    const struct entry *same;
+    struct entry *entry = calloc(1, sizeof(*entry));
     const char *what = activity >= 0 ? "activity" : "experiment";
 
     if (entry == NULL)
@@ -161,16 +219,8 @@ static int add(struct flowd_registry *registry, const char *prefix, const char *
     entry->experiment = experiment;
     entry->is_activity = activity >= 0;
     entry->activity = (uint8_t)(activity >= 0 ? activity : 0);
-    HASH_FIND_STR(registry->entries, entry->key, first);
-    if (first == NULL) {
-        HASH_ADD_STR(registry->entries, key, entry);
-        return 0;
-    }
-    same = link_entry(first, entry);
-    if (same != NULL && !is_same_number(same, entry))
-        flowd_messages_add(skipped, "the name \"%s\" is that of %s %d and of %d: use their numbers",
-                           name, what, activity >= 0 ? same->activity : same->experiment,
-                           activity >= 0 ? activity : experiment);
+    entry->number = number_key(experiment, activity);
+    place(registry, entry, skipped);
     return 0;
 }
 
@@ -271,6 +321,35 @@ void flowd_registry_clear(struct flowd_registry *registry)
     clear(registry);
 }
 
+void flowd_registry_move(struct flowd_registry *registry, struct flowd_registry *from)
+{
+    clear(registry);
+    *registry = *from;
+    *from = (struct flowd_registry){0};
+}
+
+void flowd_registry_set_origin(struct flowd_registry *registry, const char *origin,
+                               int64_t confirmed_us)
+{
+    free(registry->origin);
+    registry->origin = strdup(origin);
+    registry->confirmed_us = confirmed_us;
+}
+
+const char *flowd_registry_origin(const struct flowd_registry *registry)
+{
+    return registry->origin != NULL ? registry->origin : "";
+}
+
+int64_t flowd_registry_age_us(const struct flowd_registry *registry)
+{
+    int64_t now_us = flowd_timestamp_now_us();
+
+    return registry->origin == NULL || now_us < registry->confirmed_us
+               ? 0
+               : now_us - registry->confirmed_us;
+}
+
 size_t flowd_registry_count(const struct flowd_registry *registry)
 {
     return registry->experiments;
@@ -335,29 +414,24 @@ int flowd_registry_activity(const struct flowd_registry *registry, uint16_t expe
     return result;
 }
 
-static const char *name_of(const struct flowd_registry *registry, uint16_t experiment,
-                           bool is_activity, uint8_t activity)
+static const char *name_of(const struct flowd_registry *registry, uint32_t number)
 {
-    const struct entry *first, *next;
+    const struct entry *entry;
 
-    HASH_ITER (hh, registry->entries, first, next)
-        for (const struct entry *entry = first; entry != NULL; entry = entry->also)
-            if (entry->experiment == experiment && entry->is_activity == is_activity &&
-                entry->activity == activity && !entry->repeated)
-                return entry->name;
-    return NULL;
+    HASH_FIND(hn, registry->numbers, &number, sizeof(number), entry);
+    return entry != NULL ? entry->name : NULL;
 }
 
 const char *flowd_registry_experiment_name(const struct flowd_registry *registry,
                                            uint16_t experiment)
 {
-    return name_of(registry, experiment, false, 0);
+    return name_of(registry, number_key(experiment, -1));
 }
 
 const char *flowd_registry_activity_name(const struct flowd_registry *registry, uint16_t experiment,
                                          uint8_t activity)
 {
-    return name_of(registry, experiment, true, activity);
+    return name_of(registry, number_key(experiment, activity));
 }
 
 /* How many bytes of a peer's word an error message repeats. */

@@ -24,6 +24,19 @@ void flowd_registry_free(struct flowd_registry *registry);
 int flowd_registry_read(struct flowd_registry *registry, const char *text, size_t size,
                         struct flowd_messages *skipped, struct flowd_error *err);
 void flowd_registry_clear(struct flowd_registry *registry);
+/* Moves the contents of from, which is left empty, in the place of the registry's own. */
+void flowd_registry_move(struct flowd_registry *registry, struct flowd_registry *from);
+
+/*
+ * Where the names are from (a path or URL, copied), and when they were last known to be those
+ * (CLOCK_REALTIME). Forgotten with the names.
+ */
+void flowd_registry_set_origin(struct flowd_registry *registry, const char *origin,
+                               int64_t confirmed_us);
+/* "" if there are no names, or nobody said. Borrowed until the next load. */
+const char *flowd_registry_origin(const struct flowd_registry *registry);
+/* Since they were known to be those; 0 where nobody said. */
+int64_t flowd_registry_age_us(const struct flowd_registry *registry);
 
 size_t flowd_registry_count(const struct flowd_registry *registry);
 

@@ -117,7 +117,7 @@ def test_mistakes_are_named(flowd_command, directory, text, words):
 
 @pytest.mark.parametrize("key,value", [
     ("plugins.firefly", {}),
-    ("registry.url", "https://example.org/api.json"),
+    ("stunServers", ["stun.example.org"]),
 ])
 def test_what_is_not_in_this_version_is_said(flowd_command, directory, key, value):
     """A key of the contract that is not served is never silently accepted."""

@@ -19,6 +19,7 @@ BEGIN = "<!-- Made by test/lint/counters.py --write from the sources. -->\n"
 Place = namedtuple("Place", "title where label")
 PLACES = {
     "daemon/daemon_metrics.c": Place("The daemon", [()], None),
+    "daemon/registry_updates.c": Place("The daemon", [()], None),
     "daemon/hub/hub_status.c": Place("The daemon", [()], None),
     "daemon/liveness/": Place("The daemon", [()], None),
     "daemon/hub/source.c": Place("Each source of events, in `events`", [("events",)], "plugin"),

@@ -213,8 +213,11 @@ static const struct {
     {"{\"enrichers\": {\"perod\": 100}}",
      "enrichers.perod: unknown; the nearest known one is \"period\""},
     {"{\"enrichers\": []}", "enrichers: found an array, wants an object"},
-    {"{\"registry\": {\"url\": \"https://example.org\"}}",
-     "registry.url: not in this version of flowd"},
+    {"{\"registry\": {\"url\": \"ftp://example.org/api.json\"}}",
+     "registry.url: \"ftp://example.org/api.json\" begins neither with http:// nor with https:// "
+     "and a host; a file is for registry.path"},
+    {"{\"registry\": {\"url\": \"https://\"}}", "registry.url: \"https://\" begins neither"},
+    {"{\"registry\": {\"refresh\": 0}}", "registry.refresh: found 0, wants an integer in 1-"},
     {"{\"backends\": {\"mark\": {}, \"oldMark\": {}}}",
      "backends.oldMark: is the old spelling of \"mark\", which is there too"},
     {"{\"stateDir\": \"/a\", \"workDir\": \"/b\"}",

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "daemon/flow/registry_file.h"
 #include "lab/scratch.h"
 
@@ -302,6 +303,61 @@ static void test_spellings(void **state)
     flowd_registry_free(read);
 }
 
+/* More names of one fold than anybody needs take no time from each other. */
+static void test_many_of_one_fold(void **state)
+{
+    enum { MANY = 20000 };
+    struct flowd_text text = {0};
+    struct flowd_messages skipped = {0};
+    struct flowd_registry *read = flowd_registry_new();
+
+    (void)state;
+    flowd_text_puts(&text, "{\"experiments\":[{\"expName\":\"good\",\"expId\":9}");
+    for (unsigned i = 0; i < MANY; i++)
+        flowd_text_printf(&text, ",{\"expName\":\"same\",\"expId\":%u}", i % 512);
+    flowd_text_puts(&text, "]}");
+    assert_int_equal(flowd_registry_read(read, text.data, text.length, &skipped, NULL), 0);
+    assert_string_equal(flowd_registry_experiment_name(read, 9), "good");
+    assert_experiment(read, "same", -ENOTUNIQ, 0);
+    assert_true(skipped.count >= MANY - 32);
+    assert_string_equal(skipped.lines[skipped.count - 1],
+                        "experiment \"same\": more than 32 have names like it");
+    flowd_messages_fini(&skipped);
+    flowd_text_fini(&text);
+    flowd_registry_free(read);
+}
+
+/* Of several names of a number the first is shown; where the names are from goes with them. */
+static void test_first_name_and_origin(void **state)
+{
+    struct flowd_messages skipped;
+    struct flowd_registry *read =
+        read_text("{'experiments': [{'expName': 'one', 'expId': 4, 'activities':"
+                  " [{'activityName': 'a', 'activityId': 0}]}, {'expName': 'two', 'expId': 4}]}",
+                  &skipped);
+    struct flowd_registry *other = flowd_registry_new();
+
+    (void)state;
+    assert_string_equal(flowd_registry_experiment_name(read, 4), "one");
+    assert_string_equal(flowd_registry_activity_name(read, 4, 0), "a");
+    assert_null(flowd_registry_activity_name(read, 5, 0));
+    assert_string_equal(flowd_registry_origin(read), "");
+    assert_int_equal(flowd_registry_age_us(read), 0);
+    flowd_registry_set_origin(read, "here", 1);
+    assert_true(flowd_registry_age_us(read) > 0);
+    flowd_registry_move(other, read);
+    assert_string_equal(flowd_registry_origin(other), "here");
+    assert_string_equal(flowd_registry_experiment_name(other, 4), "one");
+    assert_int_equal(flowd_registry_count(read), 0);
+    flowd_registry_set_origin(other, "ahead", INT64_MAX);
+    assert_int_equal(flowd_registry_age_us(other), 0);
+    flowd_registry_clear(other);
+    assert_string_equal(flowd_registry_origin(other), "");
+    flowd_messages_fini(&skipped);
+    flowd_registry_free(read);
+    flowd_registry_free(other);
+}
+
 /* A good file leaves a copy, which stands in for one that is no good as long as there are no names.
  */
 static void test_last_good_copy(void **state)
@@ -386,6 +442,8 @@ int main(void)
         LOADED(test_fifo_is_no_registry),
         cmocka_unit_test(test_bad_entries_are_left_out),
         cmocka_unit_test(test_spellings),
+        cmocka_unit_test(test_many_of_one_fold),
+        cmocka_unit_test(test_first_name_and_origin),
         cmocka_unit_test(test_empty),
     };
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps the registry to what its file and its URL say. Flows hold numbers and names are looked up
+ * when they are read or shown, so the registry may change at any time.
+ *
+ * What the URL gave last, also before a restart, goes before the file: the file is there until the
+ * URL has answered for the first time.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "daemon/flow/registry.h"
+
+struct ev_loop;
+struct flowd_counter_sink;
+struct flowd_fetcher;
+struct flowd_registry_updates;
+
+/* What is followed: of the settings. */
+struct flowd_registry_places {
+    const char *path; /* "": none */
+    const char *url;  /* "": none */
+    int64_t refresh_s;
+    const char *state_dir; /* "": no copy is kept */
+};
+
+/* The registry and the fetcher (borrowed) outlive it. Returns owned, NULL: no memory. */
+struct flowd_registry_updates *flowd_registry_updates_new(struct ev_loop *loop,
+                                                          struct flowd_fetcher *fetcher,
+                                                          struct flowd_registry *registry);
+void flowd_registry_updates_free(struct flowd_registry_updates *updates);
+
+/*
+ * Reads the file and the copy at once, and fetches the URL from the next turn of the loop on: at
+ * the start, and again at each reload. Says in the log what became of it.
+ */
+void flowd_registry_updates_follow(struct flowd_registry_updates *updates,
+                                   const struct flowd_registry_places *places);
+
+/* Adds to the status's object "registry" what is no number: origin, error. */
+void flowd_registry_updates_status(const struct flowd_registry_updates *updates, json_t *status);
+void flowd_registry_updates_count(const struct flowd_registry_updates *updates,
+                                  const struct flowd_counter_sink *sink);
