@@ -140,7 +140,8 @@ const struct flowd_option firefly_options[] = {
      .offset = AT(relay),
      .default_json = "true",
      .doc = "Pass fireflies on with all members that their sender put there; without effect as "
-            "long as plugins.firefly is not in this version of flowd."},
+            "long as plugins.firefly is not in this version of flowd.",
+     .reload = true},
     {.key = "enrich",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(enrich),

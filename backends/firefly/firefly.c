@@ -23,12 +23,13 @@
 #include "daemon/metrics/counter.h"
 #include "daemon/tcp/tcp_field.h"
 #include "daemon/tcp/tcp_sample.h"
+#include "relay.h"
 #include "sender.h"
 
 #define HOSTNAME_SIZE 256
 /* Instead of the flow's id, which is never 0: what becomes of the datagram is no status of the
  * flow. */
-#define TAG_OF_NO_EVENT 0
+#define TAG_OF_NO_EVENT FIREFLY_RELAY_NO_FLOW
 /* The sender's receiver; collectors have other numbers. */
 #define TO_DESTINATION 0
 
@@ -45,7 +46,7 @@ static const struct mode {
 };
 
 /* flow->backend[slot]; the names stand in statuses below. */
-enum status { NOT_SENT, QUEUED, SENT, FAILED, DROPPED, RESTORED };
+enum status { NOT_SENT, QUEUED, SENT, RELAYED, FAILED, DROPPED, RESTORED };
 
 struct totals {
     uint64_t sent, failed, dropped, icmp_errors;
@@ -58,19 +59,30 @@ struct firefly {
     struct flowd_sender *sender;
     struct collectors *collectors; /* owned; they use the sender */
     bool wants_last;               /* the counts of flows whose end is announced are asked for */
-    struct flowd_text text;        /* the firefly that is being queued */
+    struct flowd_text text;        /* the firefly that is being composed */
+    struct firefly_relay relay;
     char hostname[HOSTNAME_SIZE];
     struct totals to_destination;
     struct flowd_log_limit failures;
 };
+
+/* Whether the flow's sender says itself what happens to it. */
+static bool is_relayed(const struct firefly *firefly, const struct flowd_flow *flow)
+{
+    return firefly->config->relay && firefly_relay_announced(flow);
+}
 
 static void set_status(struct firefly *firefly, uint64_t id, enum status status)
 {
     struct flowd_flow *flow =
         id != TAG_OF_NO_EVENT ? flowd_hub_find(firefly->context->hub, id) : NULL;
 
+    if (flow == NULL)
+        return;
+    if (status == SENT && is_relayed(firefly, flow))
+        status = RELAYED;
     /* One copy that went out is enough to say "sent". */
-    if (flow != NULL && flow->backend[firefly->slot] != SENT)
+    if (flow->backend[firefly->slot] != SENT && flow->backend[firefly->slot] != RELAYED)
         flow->backend[firefly->slot] = (uint8_t)status;
 }
 
@@ -145,6 +157,10 @@ static int configure_collectors(struct firefly *firefly, const struct firefly_co
                                 (uint16_t)config->destination_port, err);
 }
 
+static void queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
+                         const char *text, size_t length);
+static void firefly_commit(void *instance);
+
 static int firefly_start(const struct flowd_context *context, const void *config, void **instance,
                          struct flowd_error *err)
 {
@@ -163,6 +179,9 @@ static int firefly_start(const struct flowd_context *context, const void *config
                                 &firefly->collectors, err);
     if (result == 0)
         result = configure_collectors(firefly, config, err);
+    if (result == 0 && firefly_relay_init(&firefly->relay, context->loop, queue_copies,
+                                          firefly_commit, firefly) < 0)
+        result = flowd_fail_errno(err, ENOMEM, "relay");
     if (result < 0) {
         collectors_free(firefly->collectors);
         flowd_sender_free(firefly->sender);
@@ -185,6 +204,8 @@ static int firefly_reload(void *instance, const void *config, struct flowd_error
         return result;
     firefly->config = config;
     want_last(firefly, has_receiver(firefly));
+    if (!firefly->config->relay)
+        firefly_relay_release(&firefly->relay);
     return 0;
 }
 
@@ -193,6 +214,7 @@ static void firefly_stop(void *instance)
     struct firefly *firefly = instance;
     size_t waiting;
 
+    firefly_relay_release(&firefly->relay);
     flowd_sender_flush(firefly->sender);
     waiting = flowd_sender_waiting(firefly->sender) + collectors_waiting(firefly->collectors);
     if (waiting > 0)
@@ -200,6 +222,7 @@ static void firefly_stop(void *instance)
     want_last(firefly, false);
     flowd_sender_free(firefly->sender);
     collectors_free(firefly->collectors);
+    firefly_relay_fini(&firefly->relay);
     flowd_text_fini(&firefly->text);
     free(firefly);
 }
@@ -221,19 +244,19 @@ static int compose(struct firefly *firefly, const struct flowd_flow *flow,
     return flowd_text_failed(&firefly->text) ? -ENOMEM : 0;
 }
 
-/* Queues firefly->text to everybody who gets the flow's fireflies. */
-static void queue_copies(struct firefly *firefly, const struct flowd_flow *flow, uint64_t tag)
+/* Queues a firefly to everybody who gets those of the flow with this key. */
+static void queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
+                         const char *text, size_t length)
 {
-    const struct flowd_text *text = &firefly->text;
+    struct firefly *firefly = context;
     struct sockaddr_storage destination;
 
     if (firefly->config->send_to_destination) {
-        flowd_endpoint_make(flow->key.family, &flow->key.dst,
-                            (uint16_t)firefly->config->destination_port, &destination);
-        flowd_sender_queue(firefly->sender, &destination, text->data, text->length, tag,
-                           TO_DESTINATION);
+        flowd_endpoint_make(key->family, &key->dst, (uint16_t)firefly->config->destination_port,
+                            &destination);
+        flowd_sender_queue(firefly->sender, &destination, text, length, tag, TO_DESTINATION);
     }
-    collectors_send(firefly->collectors, text->data, text->length, tag);
+    collectors_send(firefly->collectors, text, length, tag);
 }
 
 static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
@@ -247,22 +270,54 @@ static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_e
     if (compose(firefly, flow, state, sample) < 0)
         flow->backend[firefly->slot] = DROPPED;
     else
-        queue_copies(firefly, flow, flow->id);
+        queue_copies(firefly, &flow->key, flow->id, firefly->text.data, firefly->text.length);
+}
+
+/* flowd found the end of a flow whose sender may still tell of it. */
+static void hold_end(struct firefly *firefly, struct flowd_flow *flow)
+{
+    flow->backend[firefly->slot] = NOT_SENT;
+    if (has_receiver(firefly) && compose(firefly, flow, FLOWD_EVENT_END,
+                                         flowd_hub_sample_of(firefly->context->hub, flow)) == 0)
+        firefly_relay_hold(&firefly->relay, flow, &firefly->text);
 }
 
 static void firefly_flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
     struct firefly *firefly = instance;
 
+    firefly_relay_begin(&firefly->relay, &flow->key);
     if (restored)
         flow->backend[firefly->slot] = RESTORED;
+    else if (is_relayed(firefly, flow))
+        flow->backend[firefly->slot] = has_receiver(firefly) ? QUEUED : NOT_SENT;
     else
         queue(firefly, flow, FLOWD_EVENT_START);
 }
 
 static void firefly_flow_end(void *instance, struct flowd_flow *flow)
 {
-    queue(instance, flow, FLOWD_EVENT_END);
+    struct firefly *firefly = instance;
+
+    if (firefly_relay_was_end(&firefly->relay, flow))
+        return;
+    if (is_relayed(firefly, flow))
+        hold_end(firefly, flow);
+    else
+        queue(firefly, flow, FLOWD_EVENT_END);
+}
+
+static void take_firefly(void *instance, const struct flowd_event *event, struct flowd_flow *flow,
+                         enum flowd_result result)
+{
+    struct firefly *firefly = instance;
+    const struct firefly_additions additions = {.syslog = firefly->config->prepend_syslog,
+                                                .hostname = firefly->hostname,
+                                                .now_us = flowd_timestamp_now_us(),
+                                                .start_us = flow != NULL ? flow->start_us : 0};
+
+    if (firefly->config->relay && has_receiver(firefly))
+        firefly_relay_pass_on(&firefly->relay, event, flow, result, &additions);
 }
 
 static void flow_sample(void *instance, struct flowd_flow *flow,
@@ -274,7 +329,8 @@ static void flow_sample(void *instance, struct flowd_flow *flow,
         return;
     /* Without memory the next one tells more anyway. */
     if (compose(firefly, flow, FLOWD_EVENT_ONGOING, sample) == 0)
-        queue_copies(firefly, flow, TAG_OF_NO_EVENT);
+        queue_copies(firefly, &flow->key, TAG_OF_NO_EVENT, firefly->text.data,
+                     firefly->text.length);
 }
 
 static void firefly_commit(void *instance)
@@ -322,17 +378,20 @@ static void firefly_count(const void *instance, const struct flowd_counter_sink 
 
     flowd_counters_put(sink, counters, &counts, NULL);
     collectors_count(firefly->collectors, sink);
+    firefly_relay_count(&firefly->relay, sink);
 }
 
 static const struct flowd_backend_status statuses[] = {
-    [NOT_SENT] = {"off", false},  [QUEUED] = {"queued", false},   [SENT] = {"sent", false},
-    [FAILED] = {"failed", false}, [DROPPED] = {"dropped", false}, [RESTORED] = {"restored", false},
+    [NOT_SENT] = {"off", false},      [QUEUED] = {"queued", false}, [SENT] = {"sent", false},
+    [RELAYED] = {"relayed", false},   [FAILED] = {"failed", false}, [DROPPED] = {"dropped", false},
+    [RESTORED] = {"restored", false},
 };
 
 static const struct flowd_backend_ops ops = {
     .statuses = statuses,
     .flow_start = firefly_flow_start,
     .flow_end = firefly_flow_end,
+    .firefly = take_firefly,
     .flow_sample = flow_sample,
     .commit = firefly_commit,
 };

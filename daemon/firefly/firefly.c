@@ -97,19 +97,23 @@ static void put_statistics(struct flowd_text *text, size_t start,
                                  true);
 }
 
+void flowd_firefly_put_header(struct flowd_text *text, const char *hostname, int64_t now_us)
+{
+    PUTS(text, PRIORITY);
+    put_time(text, now_us);
+    PUTS(text, " ");
+    flowd_text_puts(text, hostname);
+    PUTS(text, " flowd - firefly-json - ");
+}
+
 void flowd_firefly_encode(struct flowd_text *text, const struct flowd_firefly_header *header,
                           const struct flowd_flow *flow, enum flowd_event_state state,
                           const struct flowd_firefly_statistics *statistics, int64_t now_us)
 {
     size_t start = text->length;
 
-    if (header->syslog) {
-        PUTS(text, PRIORITY);
-        put_time(text, now_us);
-        PUTS(text, " ");
-        flowd_text_puts(text, header->hostname);
-        PUTS(text, " flowd - firefly-json - ");
-    }
+    if (header->syslog)
+        flowd_firefly_put_header(text, header->hostname, now_us);
     PUTS(text, "{\"version\": 1, ");
     put_lifecycle(text, flow, state, now_us);
     PUTS(text, ", ");

@@ -43,6 +43,9 @@ void flowd_firefly_encode(struct flowd_text *text, const struct flowd_firefly_he
                           const struct flowd_flow *flow, enum flowd_event_state state,
                           const struct flowd_firefly_statistics *statistics, int64_t now_us);
 
+/* Appends flowd's own syslog header, which ends with a blank. Arguments as above. */
+void flowd_firefly_put_header(struct flowd_text *text, const char *hostname, int64_t now_us);
+
 /*
  * The host's name as RFC 5424 wants it: printable ASCII without blanks, at most 255 bytes, "-" if
  * there is none. buffer holds size bytes.
