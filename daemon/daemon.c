@@ -26,7 +26,7 @@
 #include "daemon/flow/flow_table.h"
 #include "daemon/flow/registry.h"
 #include "daemon/hub/hub.h"
-#include "daemon/liveness/closures.h"
+#include "daemon/liveness/destroy_listener.h"
 #include "daemon/liveness/liveness.h"
 #include "daemon/net/host.h"
 #include "daemon/net/listen_fds.h"
@@ -46,7 +46,7 @@ struct daemon {
     const char *path;
     struct flowd_log_override log;
     struct flowd_running running;
-    struct flowd_closures *closures; /* NULL: flows do not end with their sockets */
+    struct flowd_destroy_listener *destroy_listener; /* NULL: flows do not end with their sockets */
     struct ev_signal terminate, interrupt, hangup, user1;
     struct flowd_service service;
     struct ev_timer look;           /* whether the state file is still there */
@@ -264,18 +264,19 @@ static void log_warnings(const struct daemon *daemon)
 }
 
 /* Has flows end with their sockets, or not, as the configuration wants. */
-static void follow_closures(struct daemon *daemon)
+static void follow_destroy_notifications(struct daemon *daemon)
 {
     struct flowd_error err;
 
     if (!daemon->configuration->settings.flows_end_on_close) {
-        flowd_closures_free(daemon->closures);
-        daemon->closures = NULL;
+        flowd_destroy_listener_free(daemon->destroy_listener);
+        daemon->destroy_listener = NULL;
         return;
     }
-    if (daemon->closures != NULL)
+    if (daemon->destroy_listener != NULL)
         return;
-    if (flowd_closures_new(&daemon->context, !daemon->running.ready, &daemon->closures, &err) < 0)
+    if (flowd_destroy_listener_new(&daemon->context, !daemon->running.ready,
+                                   &daemon->destroy_listener, &err) < 0)
         flowd_warning("flows.endOnClose", "flows do not end with their sockets: %s", err.message);
 }
 
@@ -289,7 +290,7 @@ static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
     daemon->configuration = fresh;
     apply_log(daemon);
     log_warnings(daemon);
-    follow_closures(daemon);
+    follow_destroy_notifications(daemon);
     flowd_hub_set_limits(daemon->context.hub, &limits);
     follow_registry(daemon);
 }
@@ -348,7 +349,7 @@ static void on_user1(struct ev_loop *loop, struct ev_signal *watcher, int events
 
     (void)loop;
     (void)events;
-    flowd_status_log(&daemon->context, &daemon->running, daemon->closures);
+    flowd_status_log(&daemon->context, &daemon->running, daemon->destroy_listener);
 }
 
 /* A state directory that somebody removes must not cost the flows at the next restart. */
@@ -410,14 +411,14 @@ static json_t *status_json(const struct flowd_context *context)
 {
     const struct daemon *daemon = (const struct daemon *)context;
 
-    return flowd_status_json(context, &daemon->running, daemon->closures);
+    return flowd_status_json(context, &daemon->running, daemon->destroy_listener);
 }
 
 static void write_metrics(const struct flowd_context *context, struct flowd_metrics *metrics)
 {
     const struct daemon *daemon = (const struct daemon *)context;
 
-    flowd_daemon_metrics(context, &daemon->running, daemon->closures, metrics);
+    flowd_daemon_metrics(context, &daemon->running, daemon->destroy_listener, metrics);
 }
 
 static int readiness(const struct flowd_context *context, struct flowd_error *err)
@@ -508,9 +509,9 @@ static void stop_modules(struct daemon *daemon, enum flowd_module_kind kind)
 
 static void take_down(struct daemon *daemon)
 {
-    flowd_closures_free(daemon->closures);
+    flowd_destroy_listener_free(daemon->destroy_listener);
     /* The commits that follow have requests answered, for the status and the metrics too. */
-    daemon->closures = NULL;
+    daemon->destroy_listener = NULL;
     daemon->running.ready = false;
     if (daemon->context.hub != NULL)
         flowd_hub_flush(daemon->context.hub);
@@ -565,7 +566,7 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
     result = daemon_set_up(&daemon, err);
     if (result == 0 && !daemon.stopping) {
         flowd_hub_begin(daemon.context.hub);
-        follow_closures(&daemon);
+        follow_destroy_notifications(&daemon);
         start_looking(&daemon);
         ev_timer_init(&daemon.restoring, on_restoring, 0, 0);
         daemon.restoring.data = &daemon;

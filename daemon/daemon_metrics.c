@@ -7,7 +7,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/hub/hub.h"
-#include "daemon/liveness/closures.h"
+#include "daemon/liveness/destroy_listener.h"
 #include "daemon/metrics/counter.h"
 #include "daemon/process.h"
 #include "daemon/registry_updates.h"
@@ -53,26 +53,27 @@ static void add_modules(const struct flowd_running *running, struct flowd_metric
 }
 
 void flowd_daemon_count(const struct flowd_context *context, const struct flowd_running *running,
-                        const struct flowd_closures *closures,
+                        const struct flowd_destroy_listener *destroy_listener,
                         const struct flowd_counter_sink *sink)
 {
     const struct daemon_counts counts = {.log_lines_dropped = flowd_log_dropped()};
 
     flowd_hub_count(context->hub, sink);
-    if (closures != NULL)
-        flowd_closures_count(closures, sink);
+    if (destroy_listener != NULL)
+        flowd_destroy_listener_count(destroy_listener, sink);
     flowd_registry_updates_count(running->registry, sink);
     flowd_counters_put(sink, counters, &counts, NULL);
 }
 
 void flowd_daemon_metrics(const struct flowd_context *context, const struct flowd_running *running,
-                          const struct flowd_closures *closures, struct flowd_metrics *metrics)
+                          const struct flowd_destroy_listener *destroy_listener,
+                          struct flowd_metrics *metrics)
 {
     const struct flowd_counter_sink sink = {.metrics = metrics};
 
     flowd_metrics_add(metrics, &build_info, 1, FLOWD_LABELS("version", FLOWD_VERSION));
     flowd_metrics_add(metrics, &is_ready, flowd_status_ready(running, NULL) == 0, NULL);
-    flowd_daemon_count(context, running, closures, &sink);
+    flowd_daemon_count(context, running, destroy_listener, &sink);
     add_modules(running, metrics);
     flowd_process_metrics(metrics, running->started_at_us);
 }

@@ -47,13 +47,13 @@ static void raise_interfaces(json_t *module, json_t *status)
 }
 
 json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running,
-                          const struct flowd_closures *closures)
+                          const struct flowd_destroy_listener *destroy_listener)
 {
     json_t *status = json_object();
     json_t *modules = json_array();
     const struct flowd_counter_sink sink = {.status = status};
 
-    flowd_daemon_count(context, running, closures, &sink);
+    flowd_daemon_count(context, running, destroy_listener, &sink);
     flowd_registry_updates_status(running->registry, status);
 
     for (size_t i = 0; i < running->count; i++) {
@@ -113,9 +113,9 @@ static void log_member(json_t *parent, const char *what, const char *key)
 }
 
 void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running,
-                      const struct flowd_closures *closures)
+                      const struct flowd_destroy_listener *destroy_listener)
 {
-    json_t *status = flowd_status_json(context, running, closures);
+    json_t *status = flowd_status_json(context, running, destroy_listener);
     json_t *module;
     size_t i;
 

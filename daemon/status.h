@@ -12,7 +12,7 @@
 #include "daemon/configuration.h"
 #include "daemon/hub/module.h"
 
-struct flowd_closures;
+struct flowd_destroy_listener;
 struct flowd_registry_updates;
 
 /* A module that is configured. */
@@ -33,11 +33,11 @@ struct flowd_running {
     int64_t started_at_us; /* CLOCK_REALTIME */
 };
 
-/* closures may be NULL. Returns owned, NULL: no memory. */
+/* destroy_listener may be NULL. Returns owned, NULL: no memory. */
 json_t *flowd_status_json(const struct flowd_context *context, const struct flowd_running *running,
-                          const struct flowd_closures *closures);
+                          const struct flowd_destroy_listener *destroy_listener);
 /* 0, or -EAGAIN with the reason: not set up yet, stopping, or a module could not start. */
 int flowd_status_ready(const struct flowd_running *running, struct flowd_error *err);
 /* A few lines in the log. */
 void flowd_status_log(const struct flowd_context *context, const struct flowd_running *running,
-                      const struct flowd_closures *closures);
+                      const struct flowd_destroy_listener *destroy_listener);

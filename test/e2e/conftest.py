@@ -14,6 +14,7 @@ import pytest
 
 from lab import isolation
 from lab.api_client import Api
+from lab.enriching import COLLECTOR_PORT, PERIOD_MS
 from lab.flowd_process import FLOWCTL, FLOWD, Flowd, one_shot
 from lab.netns import Namespace, Pair
 
@@ -220,3 +221,36 @@ def flowd_command(directory):
         return one_shot(directory, *arguments, **options)
 
     return run
+
+
+@pytest.fixture
+def watching(make_flowd, pair, directory):
+    """A daemon without marker on the near side, with its API client."""
+
+    def start(end_on_close=True, prefix=(), **changes):
+        config = base_config(directory)
+        config["flows"] = {"endOnClose": end_on_close}
+        config.update(changes)
+        daemon = make_flowd(pair.near, config, prefix=prefix).start()
+        daemon.api = Api(pair.near)
+        return daemon
+
+    return start
+
+
+@pytest.fixture
+def enriching(make_flowd, pair, directory):
+    """A daemon on the near side that samples and sends fireflies to the far side."""
+
+    def start(period=PERIOD_MS, enrichers=None, flows=None, plugins=None, **firefly):
+        config = base_config(directory)
+        config["plugins"].update(plugins or {})
+        config["enrichers"] = {"period": period, **({"netlink": {}} if enrichers is None else enrichers)}
+        config["flows"] = flows or {"endOnClose": True}
+        config["backends"] = {"firefly": {"sendToDestination": False,
+                                          "collectors": [f"{Pair.FAR4}:{COLLECTOR_PORT}"], **firefly}}
+        daemon = make_flowd(pair.near, config).start()
+        daemon.api = Api(pair.near)
+        return daemon
+
+    return start

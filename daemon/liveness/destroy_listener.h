@@ -5,7 +5,7 @@
  *
  * A flow lives while a connection with its 5-tuple exists: where ports are used again at once, the
  * end of the former connection does not end it. Notifications that the kernel drops are made good
- * by a walk over all flows. Sockets of other network namespaces are not heard of.
+ * by a walk over all flows (losses.h). Sockets of other network namespaces are not heard of.
  */
 #pragma once
 
@@ -13,7 +13,7 @@
 
 #include "daemon/base/error.h"
 
-struct flowd_closures;
+struct flowd_destroy_listener;
 struct flowd_context;
 struct flowd_counter_sink;
 
@@ -22,9 +22,9 @@ struct flowd_counter_sink;
  * may have left flows that wait for their connection. Returns 0 and *out (owned), or -errno: the
  * kernel does not tell.
  */
-int flowd_closures_new(const struct flowd_context *context, bool restarted,
-                       struct flowd_closures **out, struct flowd_error *err);
-void flowd_closures_free(struct flowd_closures *closures);
+int flowd_destroy_listener_new(const struct flowd_context *context, bool restarted,
+                               struct flowd_destroy_listener **out, struct flowd_error *err);
+void flowd_destroy_listener_free(struct flowd_destroy_listener *listener);
 /* Puts its counters; in the status they are the object "closures". */
-void flowd_closures_count(const struct flowd_closures *closures,
-                          const struct flowd_counter_sink *sink);
+void flowd_destroy_listener_count(const struct flowd_destroy_listener *listener,
+                                  const struct flowd_counter_sink *sink);
