@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "daemon/net/network.h"
 #include "daemon/resolver/host_port.h"
 #include "reach.h"
 
@@ -17,6 +18,8 @@ void firefly_check(const void *config, const char *path, struct flowd_messages *
 {
     const struct firefly_config *firefly = config;
     struct flowd_host_port place;
+    struct flowd_network network;
+    struct flowd_error error;
 
     for (size_t i = 0; i < firefly->collectors.count; i++)
         if (flowd_host_port_parse(firefly->collectors.items[i], (uint16_t)firefly->destination_port,
@@ -25,6 +28,12 @@ void firefly_check(const void *config, const char *path, struct flowd_messages *
                                "%s.collectors: found \"%s\", wants a host name or an address, with "
                                "or without a port in 1-65535",
                                path, firefly->collectors.items[i]);
+    for (size_t i = 0; i < firefly->exclude_networks.count; i++) {
+        const char *text = firefly->exclude_networks.items[i];
+
+        if (flowd_network_parse(text, strlen(text), &network, &error) < 0)
+            flowd_messages_add(errors, "%s.excludeNetworks: \"%s\": %s", path, text, error.message);
+    }
 }
 
 void firefly_warn(const void *config, const char *path, const struct flowd_environment *environment,
@@ -129,6 +138,14 @@ const struct flowd_option firefly_options[] = {
      .doc = "Who gets every firefly: \"collector.example.org\", \"192.0.2.1:10514\", "
             "\"[2001:db8::1]:10514\"; names are asked for again when their time is over.",
      .reload = true},
+    {.key = "excludeNetworks",
+     .type = FLOWD_OPTION_STRINGS,
+     .offset = AT(exclude_networks),
+     .default_json = "[]",
+     .doc =
+         "Networks (\"192.0.2.0/24\", \"2001:db8::/32\"): a flow with both ends in them sends no "
+         "fireflies.",
+     .reload = true},
     {.key = "prependSyslog",
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(prepend_syslog),
@@ -170,8 +187,5 @@ const struct flowd_option firefly_options[] = {
      .type = FLOWD_OPTION_IGNORED,
      .instead = ENRICHER_INSTEAD,
      .doc = "Accepted from flowd-go, no effect."},
-    {.key = "excludeNetworks",
-     .type = FLOWD_OPTION_LATER,
-     .doc = "Networks between which no fireflies are sent."},
     {.key = NULL},
 };

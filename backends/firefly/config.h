@@ -18,6 +18,7 @@ struct firefly_config {
     int64_t destination_port;
     bool send_to_destination;
     struct flowd_strings collectors;
+    struct flowd_strings exclude_networks;
     bool prepend_syslog;
     bool relay;
     bool enrich;

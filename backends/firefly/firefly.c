@@ -23,6 +23,7 @@
 #include "daemon/metrics/counter.h"
 #include "daemon/tcp/tcp_field.h"
 #include "daemon/tcp/tcp_sample.h"
+#include "excluded.h"
 #include "relay.h"
 #include "sender.h"
 
@@ -46,7 +47,7 @@ static const struct mode {
 };
 
 /* flow->backend[slot]; the names stand in statuses below. */
-enum status { NOT_SENT, QUEUED, SENT, RELAYED, FAILED, DROPPED, RESTORED };
+enum status { NOT_SENT, QUEUED, SENT, RELAYED, FAILED, DROPPED, RESTORED, EXCLUDED };
 
 struct totals {
     uint64_t sent, failed, dropped, icmp_errors;
@@ -58,11 +59,13 @@ struct firefly {
     unsigned slot;
     struct flowd_sender *sender;
     struct collectors *collectors; /* owned; they use the sender */
-    bool wants_last;               /* the counts of flows whose end is announced are asked for */
-    struct flowd_text text;        /* the firefly that is being composed */
+    struct firefly_excluded excluded;
+    bool wants_last;        /* the counts of flows whose end is announced are asked for */
+    struct flowd_text text; /* the firefly that is being composed */
     struct firefly_relay relay;
     char hostname[HOSTNAME_SIZE];
     struct totals to_destination;
+    uint64_t excluded_count; /* fireflies that nobody gets */
     struct flowd_log_limit failures;
 };
 
@@ -150,14 +153,27 @@ static void want_last(struct firefly *firefly, bool wanted)
     firefly->wants_last = wanted;
 }
 
-static int configure_collectors(struct firefly *firefly, const struct firefly_config *config,
-                                struct flowd_error *err)
+/* Takes from the configuration who gets fireflies, and which flows have none. */
+static int configure(struct firefly *firefly, const struct firefly_config *config,
+                     struct flowd_error *err)
 {
-    return collectors_configure(firefly->collectors, &config->collectors,
-                                (uint16_t)config->destination_port, err);
+    struct firefly_excluded excluded;
+    int result = firefly_excluded_init(&excluded, &config->exclude_networks, err);
+
+    if (result < 0)
+        return result;
+    result = collectors_configure(firefly->collectors, &config->collectors,
+                                  (uint16_t)config->destination_port, err);
+    if (result < 0) {
+        firefly_excluded_fini(&excluded);
+        return result;
+    }
+    firefly_excluded_fini(&firefly->excluded);
+    firefly->excluded = excluded;
+    return 0;
 }
 
-static void queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
+static bool queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
                          const char *text, size_t length);
 static void firefly_commit(void *instance);
 
@@ -178,11 +194,12 @@ static int firefly_start(const struct flowd_context *context, const void *config
         result = collectors_new(context->loop, firefly->sender, on_dropped, firefly,
                                 &firefly->collectors, err);
     if (result == 0)
-        result = configure_collectors(firefly, config, err);
+        result = configure(firefly, config, err);
     if (result == 0 && firefly_relay_init(&firefly->relay, context->loop, queue_copies,
                                           firefly_commit, firefly) < 0)
         result = flowd_fail_errno(err, ENOMEM, "relay");
     if (result < 0) {
+        firefly_excluded_fini(&firefly->excluded);
         collectors_free(firefly->collectors);
         flowd_sender_free(firefly->sender);
         free(firefly);
@@ -198,7 +215,7 @@ static int firefly_start(const struct flowd_context *context, const void *config
 static int firefly_reload(void *instance, const void *config, struct flowd_error *err)
 {
     struct firefly *firefly = instance;
-    int result = configure_collectors(firefly, config, err);
+    int result = configure(firefly, config, err);
 
     if (result < 0)
         return result;
@@ -223,6 +240,7 @@ static void firefly_stop(void *instance)
     flowd_sender_free(firefly->sender);
     collectors_free(firefly->collectors);
     firefly_relay_fini(&firefly->relay);
+    firefly_excluded_fini(&firefly->excluded);
     flowd_text_fini(&firefly->text);
     free(firefly);
 }
@@ -244,19 +262,28 @@ static int compose(struct firefly *firefly, const struct flowd_flow *flow,
     return flowd_text_failed(&firefly->text) ? -ENOMEM : 0;
 }
 
-/* Queues a firefly to everybody who gets those of the flow with this key. */
-static void queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
+/*
+ * Queues a firefly to everybody who gets those of the flow with this key. Returns whether that is
+ * anybody.
+ */
+static bool queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
                          const char *text, size_t length)
 {
     struct firefly *firefly = context;
     struct sockaddr_storage destination;
 
+    if (firefly_excluded_holds(&firefly->excluded, key)) {
+        firefly->excluded_count++;
+        set_status(firefly, tag, EXCLUDED);
+        return false;
+    }
     if (firefly->config->send_to_destination) {
         flowd_endpoint_make(key->family, &key->dst, (uint16_t)firefly->config->destination_port,
                             &destination);
         flowd_sender_queue(firefly->sender, &destination, text, length, tag, TO_DESTINATION);
     }
     collectors_send(firefly->collectors, text, length, tag);
+    return true;
 }
 
 static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
@@ -270,7 +297,7 @@ static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_e
     if (compose(firefly, flow, state, sample) < 0)
         flow->backend[firefly->slot] = DROPPED;
     else
-        queue_copies(firefly, &flow->key, flow->id, firefly->text.data, firefly->text.length);
+        (void)queue_copies(firefly, &flow->key, flow->id, firefly->text.data, firefly->text.length);
 }
 
 /* flowd found the end of a flow whose sender may still tell of it. */
@@ -329,8 +356,8 @@ static void flow_sample(void *instance, struct flowd_flow *flow,
         return;
     /* Without memory the next one tells more anyway. */
     if (compose(firefly, flow, FLOWD_EVENT_ONGOING, sample) == 0)
-        queue_copies(firefly, &flow->key, TAG_OF_NO_EVENT, firefly->text.data,
-                     firefly->text.length);
+        (void)queue_copies(firefly, &flow->key, TAG_OF_NO_EVENT, firefly->text.data,
+                           firefly->text.length);
 }
 
 static void firefly_commit(void *instance)
@@ -342,13 +369,18 @@ static void firefly_commit(void *instance)
 
 struct firefly_counts {
     struct totals to_destination;
-    uint64_t waiting;
+    uint64_t waiting, excluded;
 };
 
 static const struct flowd_metric waiting = {"flowd_fireflies_waiting", FLOWD_METRIC_GAUGE,
                                             "Fireflies that the network has not taken yet."};
 
+static const struct flowd_metric excluded = {
+    "flowd_fireflies_excluded_total", FLOWD_METRIC_COUNTER,
+    "Fireflies that nobody got because both ends of the flow are in excludeNetworks."};
+
 static const struct flowd_counter counters[] = {
+    {.key = "excluded", .metric = &excluded, FLOWD_COUNTED(struct firefly_counts, excluded)},
     {.key = "waiting", .metric = &waiting, FLOWD_COUNTED(struct firefly_counts, waiting)},
     {.key = "toDestination.sent",
      .metric = &flowd_fireflies,
@@ -373,6 +405,7 @@ static void firefly_count(const void *instance, const struct flowd_counter_sink 
 {
     const struct firefly *firefly = instance;
     const struct firefly_counts counts = {.to_destination = firefly->to_destination,
+                                          .excluded = firefly->excluded_count,
                                           .waiting = flowd_sender_waiting(firefly->sender) +
                                                      collectors_waiting(firefly->collectors)};
 
@@ -382,9 +415,10 @@ static void firefly_count(const void *instance, const struct flowd_counter_sink 
 }
 
 static const struct flowd_backend_status statuses[] = {
-    [NOT_SENT] = {"off", false},      [QUEUED] = {"queued", false}, [SENT] = {"sent", false},
-    [RELAYED] = {"relayed", false},   [FAILED] = {"failed", false}, [DROPPED] = {"dropped", false},
-    [RESTORED] = {"restored", false},
+    [NOT_SENT] = {"off", false},      [QUEUED] = {"queued", false},
+    [SENT] = {"sent", false},         [RELAYED] = {"relayed", false},
+    [FAILED] = {"failed", false},     [DROPPED] = {"dropped", false},
+    [RESTORED] = {"restored", false}, [EXCLUDED] = {"excluded", false},
 };
 
 static const struct flowd_backend_ops ops = {

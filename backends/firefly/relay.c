@@ -20,8 +20,8 @@ static void send_held(void *context, const struct flowd_flow_key *key, const cha
 {
     struct firefly_relay *relay = context;
 
-    relay->counts.ends_sent++;
-    relay->send(relay->context, key, FIREFLY_RELAY_NO_FLOW, text, length);
+    if (relay->send(relay->context, key, FIREFLY_RELAY_NO_FLOW, text, length))
+        relay->counts.ends_sent++;
 }
 
 static void flush_held(void *context)
@@ -75,11 +75,12 @@ void firefly_relay_pass_on(struct firefly_relay *relay, const struct flowd_event
         relay->counts.dropped++;
         return;
     }
+    if (!relay->send(relay->context, &event->key, flow != NULL ? flow->id : FIREFLY_RELAY_NO_FLOW,
+                     relay->text.data, relay->text.length))
+        return;
     relay->counts.passed_on++;
     if (result == FLOWD_REFUSED)
         relay->counts.of_refused++;
-    relay->send(relay->context, &event->key, flow != NULL ? flow->id : FIREFLY_RELAY_NO_FLOW,
-                relay->text.data, relay->text.length);
 }
 
 bool firefly_relay_was_end(struct firefly_relay *relay, const struct flowd_flow *flow)

@@ -21,8 +21,11 @@ struct ev_loop;
 /* No flow: what becomes of the datagram is no status of one. */
 #define FIREFLY_RELAY_NO_FLOW 0
 
-/* Queues a firefly to everybody who gets those of the flow with this key. All is borrowed. */
-typedef void (*firefly_relay_send)(void *context, const struct flowd_flow_key *key, uint64_t id,
+/*
+ * Queues a firefly to everybody who gets those of the flow with this key, and returns whether that
+ * is anybody. All is borrowed.
+ */
+typedef bool (*firefly_relay_send)(void *context, const struct flowd_flow_key *key, uint64_t id,
                                    const char *text, size_t length);
 
 struct firefly_relay_counts {

@@ -33,8 +33,9 @@ static struct firefly_relay relay;
  * "own". */
 static char sent[SENT_SIZE];
 static size_t last_length;
+static bool nobody; /* gets the fireflies of the flow */
 
-static void on_send(void *context, const struct flowd_flow_key *key, uint64_t id, const char *text,
+static bool on_send(void *context, const struct flowd_flow_key *key, uint64_t id, const char *text,
                     size_t length)
 {
     char *words = context;
@@ -51,6 +52,7 @@ static void on_send(void *context, const struct flowd_flow_key *key, uint64_t id
                  flowd_event_state_names[message.event.state], (unsigned)id);
     else
         fail_msg("%s: %.*s", flowd_firefly_reject_names[why], (int)length, text);
+    return !nobody;
 }
 
 static void on_flush(void *context)
@@ -62,6 +64,7 @@ static int open_relay(void **state)
 {
     (void)state;
     sent[0] = '\0';
+    nobody = false;
     loop = ev_loop_new(0);
     return firefly_relay_init(&relay, loop, on_send, on_flush, sent);
 }
@@ -129,6 +132,24 @@ static void test_each_is_passed_on(void **state)
     assert_int_equal(relay.counts.unchanged, 0);
 }
 
+/* What nobody gets was not passed on, and is an end all the same. */
+static void test_nobody_gets_it(void **state)
+{
+    struct flowd_flow flow = make_flow();
+
+    (void)state;
+    nobody = true;
+    pass_on("start", "1", NULL, FLOWD_REFUSED);
+    pass_on("end", "1", &flow, FLOWD_ENDED);
+    assert_true(firefly_relay_was_end(&relay, &flow));
+    hold(&flow);
+    firefly_relay_release(&relay);
+    assert_string_equal(sent, "start 0; end 7; own; ");
+    assert_int_equal(relay.counts.passed_on, 0);
+    assert_int_equal(relay.counts.of_refused, 0);
+    assert_int_equal(relay.counts.ends_sent, 0);
+}
+
 static void test_own_end_is_replaced(void **state)
 {
     struct flowd_flow flow = make_flow();
@@ -192,6 +213,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_RELAY(test_each_is_passed_on),
+        WITH_RELAY(test_nobody_gets_it),
         WITH_RELAY(test_own_end_is_replaced),
         WITH_RELAY(test_own_end_goes_before_the_next_start),
         WITH_RELAY(test_longest),
