@@ -5,6 +5,9 @@
  */
 #include "daemon/configuration_warnings.h"
 
+#include <string.h>
+#include <strings.h>
+
 static bool has_module(const struct flowd_configuration *configuration, enum flowd_module_kind kind)
 {
     for (size_t i = 0; i < configuration->module_count; i++)
@@ -23,6 +26,10 @@ void flowd_configuration_warnings(const struct flowd_configuration *configuratio
         flowd_messages_add(warnings,
                            "plugins: there is none, so flowd never hears of a flow; for example: "
                            "\"plugins\": {\"namedPipe\": {}, \"api\": {}}");
+    if (strncasecmp(configuration->settings.registry_url, "http:", strlen("http:")) == 0)
+        flowd_messages_add(warnings,
+                           "registry.url: without TLS whoever is on the way may change names; "
+                           "https:// verifies the server");
     for (size_t i = 0; i < configuration->module_count; i++) {
         const struct flowd_module_settings *entry = &configuration->modules[i];
         char path[FLOWD_MODULE_PATH_SIZE];

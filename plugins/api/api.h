@@ -64,6 +64,7 @@ api_handler api_dummy_end;
 /* Everything else. */
 api_handler api_root_get;
 api_handler api_status_get;
+api_handler api_registry_get;
 api_handler api_health_get;
 api_handler api_ready_get;
 api_handler api_openapi_get;

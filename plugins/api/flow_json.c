@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "daemon/base/timestamp.h"
+#include "daemon/flow/registry.h"
 #include "daemon/hub/hub.h"
+#include "daemon/hub/module.h"
 #include "daemon/tcp/tcp_field.h"
 #include "event_json.h"
 
@@ -26,9 +28,18 @@ static void put_time(struct flowd_text *text, int64_t time_us)
     flowd_text_append(text, buffer, flowd_timestamp_format(time_us, buffer));
 }
 
+/* ,"key":"name", where the registry has one. */
+static void put_name(struct flowd_text *text, const char *key, const char *name)
+{
+    if (name == NULL)
+        return;
+    flowd_text_puts(text, key);
+    flowd_text_json(text, name, strlen(name));
+}
+
 /* The members that flows and events have in common. */
-static void put_key_and_tag(struct flowd_text *text, const struct flowd_flow_key *key,
-                            uint16_t experiment, uint8_t activity)
+static void put_key_and_tag(struct flowd_text *text, const struct flowd_registry *registry,
+                            const struct flowd_flow_key *key, uint16_t experiment, uint8_t activity)
 {
     flowd_text_puts(text, "\"protocol\":\"");
     flowd_text_puts(text, flowd_protocol_name(key->protocol));
@@ -46,6 +57,9 @@ static void put_key_and_tag(struct flowd_text *text, const struct flowd_flow_key
     flowd_text_u64(text, activity);
     flowd_text_puts(text, ",\"scitag\":");
     flowd_text_u64(text, flowd_scitag(experiment, activity));
+    put_name(text, ",\"experimentName\":", flowd_registry_experiment_name(registry, experiment));
+    put_name(text,
+             ",\"activityName\":", flowd_registry_activity_name(registry, experiment, activity));
 }
 
 void api_backends_write(struct flowd_text *text, const struct flowd_hub *hub,
@@ -83,7 +97,7 @@ const char *api_failed_backend(const struct flowd_hub *hub, const struct flowd_f
     return NULL;
 }
 
-void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
+void api_flow_write(struct flowd_text *text, const struct flowd_context *context,
                     const struct flowd_flow *flow, bool open)
 {
     char id[FLOWD_FLOW_ID_SIZE];
@@ -93,7 +107,7 @@ void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
     flowd_text_append(text, id, FLOWD_FLOW_ID_SIZE - 1);
     flowd_text_puts(text, flow->state == FLOWD_FLOW_LIVE ? "\",\"state\":\"live\","
                                                          : "\",\"state\":\"ended\",");
-    put_key_and_tag(text, &flow->key, flow->experiment, flow->activity);
+    put_key_and_tag(text, context->registry, &flow->key, flow->experiment, flow->activity);
     flowd_text_puts(text, ",\"application\":");
     flowd_text_json(text, flow->application, strnlen(flow->application, FLOWD_APPLICATION_SIZE));
     flowd_text_puts(text, ",\"startTime\":\"");
@@ -105,7 +119,7 @@ void api_flow_write(struct flowd_text *text, const struct flowd_hub *hub,
     flowd_text_puts(text, "\",\"plugin\":\"");
     flowd_text_append(text, flow->source, strnlen(flow->source, FLOWD_SOURCE_SIZE));
     flowd_text_puts(text, "\",\"backends\":");
-    api_backends_write(text, hub, flow);
+    api_backends_write(text, context->hub, flow);
     if (!open)
         flowd_text_char(text, '}');
 }
@@ -132,21 +146,22 @@ static void put_sample(struct flowd_text *text, const struct flowd_tcp_sample *s
     flowd_text_puts(text, "\"}");
 }
 
-void api_flow_write_sampled(struct flowd_text *text, const struct flowd_hub *hub,
+void api_flow_write_sampled(struct flowd_text *text, const struct flowd_context *context,
                             const struct flowd_flow *flow)
 {
-    const struct flowd_tcp_sample *sample = flowd_hub_sample_of(hub, flow);
+    const struct flowd_tcp_sample *sample = flowd_hub_sample_of(context->hub, flow);
 
-    api_flow_write(text, hub, flow, true);
+    api_flow_write(text, context, flow, true);
     if (sample != NULL)
         put_sample(text, sample);
     flowd_text_char(text, '}');
 }
 
-void api_event_write(struct flowd_text *text, const struct flowd_event *event, bool open)
+void api_event_write(struct flowd_text *text, const struct flowd_context *context,
+                     const struct flowd_event *event, bool open)
 {
     flowd_text_puts(text, "{\"state\":\"unknown\",");
-    put_key_and_tag(text, &event->key, event->experiment, event->activity);
+    put_key_and_tag(text, context->registry, &event->key, event->experiment, event->activity);
     if (!open)
         flowd_text_char(text, '}');
 }

@@ -191,9 +191,9 @@ static void write_flow(struct api *api, struct api_listing *listing, const struc
     if (listing->count++ > 0)
         flowd_text_char(&lists->body, ',');
     if (listing->filter.samples)
-        api_flow_write_sampled(&lists->body, api->context->hub, flow);
+        api_flow_write_sampled(&lists->body, api->context, flow);
     else
-        api_flow_write(&lists->body, api->context->hub, flow, false);
+        api_flow_write(&lists->body, api->context, flow, false);
 }
 
 static void spend(struct api_lists *lists, uint32_t work)

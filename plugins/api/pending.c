@@ -170,7 +170,7 @@ static void write_failure(struct flowd_text *text, const struct api_pending *pen
     flowd_fail(&detail, EIO, "%s: %s; the flow is known and it is tried again", backend, status);
     flowd_http_problem_write(text, 503, NULL, 0, detail.message, strlen(detail.message), true);
     flowd_text_puts(text, ",\"flow\":");
-    api_flow_write(text, hub, item->flow, false);
+    api_flow_write(text, pending->api->context, item->flow, false);
     flowd_text_char(text, '}');
 }
 
@@ -188,9 +188,9 @@ void api_item_write(struct flowd_text *text, const struct api_pending *pending,
         return;
     }
     if (item->flow != NULL)
-        api_flow_write(text, pending->api->context->hub, item->flow, true);
+        api_flow_write(text, pending->api->context, item->flow, true);
     else
-        api_event_write(text, &item->event, true);
+        api_event_write(text, pending->api->context, &item->event, true);
     flowd_text_puts(text, ",\"result\":\"");
     flowd_text_puts(text, flowd_result_names[item->result]);
     flowd_text_char(text, '"');

@@ -23,6 +23,7 @@ static const struct route routes[] = {
     {ID_PREFIX, FLOWD_HTTP_GET, api_flow_get, false},
     {ID_PREFIX, FLOWD_HTTP_DELETE, api_flow_delete, false},
     {"/v1/status", FLOWD_HTTP_GET, api_status_get, false},
+    {"/v1/registry", FLOWD_HTTP_GET, api_registry_get, false},
     {"/healthz", FLOWD_HTTP_GET, api_health_get, true},
     {"/readyz", FLOWD_HTTP_GET, api_ready_get, true},
     {"/openapi.json", FLOWD_HTTP_GET, api_openapi_get, false},

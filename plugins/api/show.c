@@ -31,7 +31,7 @@ void api_flow_get(struct api *api, struct flowd_http_exchange *exchange,
         flowd_http_answer_problem(exchange, 404, NULL, NULL, "no live flow has this id");
         return;
     }
-    api_flow_write_sampled(flowd_http_body(exchange), api->context->hub, flow);
+    api_flow_write_sampled(flowd_http_body(exchange), api->context, flow);
     flowd_http_answer(exchange, 200, json_media_type, NULL);
 }
 
@@ -87,7 +87,7 @@ void api_root_get(struct api *api, struct flowd_http_exchange *exchange,
 {
     static const char body[] =
         "{\"name\":\"flowd\",\"version\":\"" FLOWD_VERSION "\",\"links\":{\"flows\":\"/v1/flows\","
-        "\"status\":\"/v1/status\",\"openapi\":\"/openapi.json\"}}";
+        "\"status\":\"/v1/status\",\"registry\":\"/v1/registry\",\"openapi\":\"/openapi.json\"}}";
 
     (void)api;
     (void)request;

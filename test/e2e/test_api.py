@@ -485,7 +485,7 @@ def test_openapi(plain):
                 described.add((method, path))
                 last.append((method == "delete", method, path, operation))
     contract = {("post", "/v1/flows"), ("get", "/v1/flows"), ("get", "/v1/flows/{id}"),
-                ("delete", "/v1/flows/{id}"), ("get", "/v1/status"), ("get", "/healthz"),
+                ("delete", "/v1/flows/{id}"), ("get", "/v1/status"), ("get", "/v1/registry"), ("get", "/healthz"),
                 ("get", "/readyz"), ("get", "/"), ("get", "/dummy/start"), ("get", "/dummy/end"),
                 ("post", "/flow")}
     assert contract <= described, contract - described

@@ -62,6 +62,7 @@ def test_a_sound_configuration_draws_no_warning(check):
      ["plugins.api.bindAddress", "198.51.100.9"]),
     ({"plugins.api.bindAddress": "::"}, ["plugins.api.tokenFile", "other hosts"]),
     ({"backends.prometheus.bindAddress": "2001:db8::9"}, ["backends.prometheus.bindAddress"]),
+    ({"registry.url": "http://registry.example.org/api.json"}, ["registry.url", "https://"]),
     ({"registry.path": "/none/api.json"}, ["registry", "/none/api.json"]),
     ({"plugins": {}}, ["plugins", "never hears"]),
 ])

@@ -5,7 +5,9 @@ waits for it.
 """
 
 import json
+import shutil
 import socket
+import subprocess
 
 import pytest
 
@@ -253,12 +255,18 @@ def test_a_file_until_the_url_answers(following, server, directory):
     knows(daemon, "atlas", 31)
 
 
-@pytest.mark.parametrize("trusted,name", [(True, None), (False, None), (True, "DNS:other.example.org")],
-                         ids=["trusted", "unknown", "of-another-host"])
+@pytest.mark.parametrize("trusted,name", [("file", None), ("directory", None), (None, None),
+                                          ("file", "DNS:other.example.org")],
+                         ids=["by-file", "by-directory", "unknown", "of-another-host"])
 def test_certificates_are_verified(following, single, directory, trusted, name):
     path = certificate(directory, *([name] if name else []))
+    hashed = directory / "trusted"
+    hashed.mkdir()
+    shutil.copy(path, hashed)
+    subprocess.run(["openssl", "rehash", str(hashed)], check=True)
+    environment = {"file": {"SSL_CERT_FILE": str(path)}, "directory": {"SSL_CERT_DIR": str(hashed)}}.get(trusted)
     with RegistryServer(single, BODY, certificate=path) as secure:
-        daemon = following(url=secure.url, environment={"SSL_CERT_FILE": str(path)} if trusted else None)
+        daemon = following(url=secure.url, environment=environment)
         if trusted and name is None:
             taken(daemon)
             knows(daemon, "atlas", 2)
@@ -283,3 +291,68 @@ def test_without_libcurl(following, server, directory):
     daemon = following(environment={"LD_LIBRARY_PATH": str(directory)})
     assert "install libcurl" in failed(daemon)
     serves_events(daemon)
+
+
+# -- names in the API ----------------------------------------------------------------------------
+
+# What is written for the experiment 6 "Belle II", and for what nobody knows.
+GOOD_NAMES = ["Belle_II", "belle_ii", "BELLEII", "Belle II", "belle-ii", "6"]
+UNKNOWN_NAMES = ["belle", "belle_iii", "", "1024", "-6", "n" * 200]
+
+
+def test_the_registry_is_shown(following, server):
+    daemon = following()
+    taken(daemon)
+    shown = daemon.api.get("/v1/registry").expect(200).json
+    assert shown.pop("age") >= 0
+    belle = {"experiment": 6, "experimentName": "Belle II",
+             "activities": [{"activity": 4, "activityName": "Data Challenge"}]}
+    assert shown == {"origin": server.url, "experiments": [
+        {"experiment": 2, "experimentName": "atlas", "activities": [
+            {"activity": 1, "activityName": "default"}, {"activity": 17, "activityName": "Analysis Input"}]}, belle]}
+    for name in GOOD_NAMES:
+        found = daemon.api.get("/v1/registry?name=" + name.replace(" ", "%20")).expect(200).json
+        assert found["experiments"] == [belle], name
+    for name in [*UNKNOWN_NAMES, "7"]:
+        daemon.api.get(f"/v1/registry?name={name}").problem(404, "experiment")
+    for query in ("nam=atlas", "name=atlas&name=atlas", "name=%zz", "name=" + "n" * 300):
+        daemon.api.get(f"/v1/registry?{query}").problem(400)
+    daemon.api.call("POST", "/v1/registry", {}).problem(405)
+
+
+def test_without_a_registry(plain):
+    daemon = plain()
+    assert daemon.api.get("/v1/registry").expect(200).json == {"experiments": []}
+    daemon.api.get("/v1/registry?name=atlas").problem(404, "no registry is loaded")
+    flow = daemon.api.post(event("2001:db8::1", 1, "2001:db8::2", 2)).expect(201).json
+    assert "experimentName" not in flow and "activityName" not in flow
+
+
+def test_names_are_taken_and_shown_everywhere(following):
+    """By fifo, API and flowd-go's API, in any case; an unknown one is refused by each."""
+    daemon = following()
+    taken(daemon)
+    shown = {"experiment": 6, "activity": 4, "experimentName": "Belle II", "activityName": "Data Challenge"}
+    number = 0
+    for name in GOOD_NAMES:
+        number += 1
+        flow = daemon.api.post(event("2001:db8::1", number, "2001:db8::2", 1, name, "data_CHALLENGE")).expect(201).json
+        assert {key: flow[key] for key in shown} == shown
+        assert daemon.api.get(f"/v1/flows/{flow['id']}").json["experimentName"] == "Belle II"
+        if " " in name:
+            continue
+        daemon.write_fifo(f"start tcp 2001:db8::1 {number} 2001:db8::2 2 {name} DATA_challenge\n")
+        until(lambda: len(daemon.api.flows(f"&experiment={name}&activity=datachallenge")) == daemon.api.live(), name)
+    number = daemon.api.live()
+    assert all({key: flow[key] for key in shown} == shown for flow in daemon.api.flows())
+    refused = daemon.api.status()["events"]["namedPipe"]["malformed"]
+    for count, name in enumerate(UNKNOWN_NAMES, 1):
+        daemon.api.post(event("2001:db8::1", 999, "2001:db8::2", 1, name, 4)).problem(422, "experiment")
+        daemon.api.post(event("2001:db8::1", 999, "2001:db8::2", 1, 6, name)).problem(422, "activity")
+        daemon.write_fifo(f"start tcp 2001:db8::1 999 2001:db8::2 2 {name or '_'} 4\n")
+        until(lambda: daemon.api.status()["events"]["namedPipe"]["malformed"] == refused + count, name)
+        daemon.api.get(f"/v1/flows?experiment={name}").problem(400)
+    assert daemon.api.live() == number
+    # A number without a name is as good as one with.
+    flow = daemon.api.post(event("2001:db8::1", 998, "2001:db8::2", 1, 6, 5)).expect(201).json
+    assert flow["experimentName"] == "Belle II" and "activityName" not in flow
