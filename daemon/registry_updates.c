@@ -22,8 +22,8 @@
 #include "daemon/flow/registry_file.h"
 #include "daemon/metrics/counter.h"
 
-/* Thirty times what there is; it is read in one turn of the loop. */
-#define SIZE_MAX_BYTES ((size_t)1 << 20)
+/* Twenty times what there is; it is read in one turn of the loop. */
+#define SIZE_MAX_BYTES ((size_t)256 << 10)
 #define TIMEOUT_MS 20000
 #define CONNECT_TIMEOUT_MS 10000
 #define RETRY_S 60

@@ -24,6 +24,8 @@
 #define NAME_SIZE 128
 /* Names that fold to one key: a registry with more has them for no good reason. */
 #define SAME_KEY_MAX 32
+/* Experiments, and activities of one: more than there are numbers. */
+#define ENTRIES_MAX 4096
 
 struct entry {
     char key[NAME_SIZE]; /* folded: "2/databrokering"; "/atlas" for an experiment */
@@ -244,6 +246,11 @@ static int read_activities(struct flowd_registry *registry, const json_t *activi
     int result = 0;
 
     prefix_of(experiment, prefix);
+    if (json_array_size(activities) > ENTRIES_MAX) {
+        flowd_messages_add(skipped, "\"%.64s\" has more than %d activities", experiment_name,
+                           ENTRIES_MAX);
+        return 0;
+    }
     json_array_foreach (activities, i, item) {
         const char *name = json_string_value(json_object_get(item, "activityName"));
         int number = number_of(item, "activityId", FLOWD_ACTIVITY_MAX);
@@ -302,6 +309,8 @@ int flowd_registry_read(struct flowd_registry *registry, const char *text, size_
     experiments = json_object_get(root, "experiments");
     if (!json_is_array(experiments))
         result = flowd_fail(err, EINVAL, "no array \"experiments\": not a SciTags registry");
+    else if (json_array_size(experiments) > ENTRIES_MAX)
+        result = flowd_fail(err, EINVAL, "more than %d experiments", ENTRIES_MAX);
     else if ((result = read_experiments(&fresh, experiments, skipped)) < 0)
         flowd_fail_errno(err, -result, "reading it");
     else if (fresh.experiments == 0 && json_array_size(experiments) > 0)

@@ -306,7 +306,7 @@ static void test_spellings(void **state)
 /* More names of one fold than anybody needs take no time from each other. */
 static void test_many_of_one_fold(void **state)
 {
-    enum { MANY = 20000 };
+    enum { MANY = 4000 };
     struct flowd_text text = {0};
     struct flowd_messages skipped = {0};
     struct flowd_registry *read = flowd_registry_new();
@@ -322,6 +322,36 @@ static void test_many_of_one_fold(void **state)
     assert_true(skipped.count >= MANY - 32);
     assert_string_equal(skipped.lines[skipped.count - 1],
                         "experiment \"same\": more than 32 have names like it");
+    flowd_messages_fini(&skipped);
+    flowd_text_fini(&text);
+    flowd_registry_free(read);
+}
+
+/* What has more entries than numbers is refused, or left out of its experiment, as a whole. */
+static void test_too_many_entries(void **state)
+{
+    struct flowd_text text = {0};
+    struct flowd_messages skipped = {0};
+    struct flowd_registry *read = flowd_registry_new();
+    struct flowd_error err;
+
+    (void)state;
+    flowd_text_puts(&text, "{\"experiments\":[{\"expName\":\"one\",\"expId\":1,\"activities\":[{}");
+    for (unsigned i = 0; i < 4096; i++)
+        flowd_text_puts(&text, ",{}");
+    flowd_text_puts(&text, "]}]}");
+    assert_int_equal(flowd_registry_read(read, text.data, text.length, &skipped, NULL), 0);
+    assert_int_equal(skipped.count, 1);
+    assert_string_equal(skipped.lines[0], "\"one\" has more than 4096 activities");
+    assert_experiment(read, "one", 0, 1);
+    flowd_text_clear(&text);
+    flowd_text_puts(&text, "{\"experiments\":[{}");
+    for (unsigned i = 0; i < 4096; i++)
+        flowd_text_puts(&text, ",{}");
+    flowd_text_puts(&text, "]}");
+    assert_int_equal(flowd_registry_read(read, text.data, text.length, &skipped, &err), -EINVAL);
+    assert_string_equal(err.message, "more than 4096 experiments");
+    assert_experiment(read, "one", 0, 1);
     flowd_messages_fini(&skipped);
     flowd_text_fini(&text);
     flowd_registry_free(read);
@@ -443,6 +473,7 @@ int main(void)
         cmocka_unit_test(test_bad_entries_are_left_out),
         cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_many_of_one_fold),
+        cmocka_unit_test(test_too_many_entries),
         cmocka_unit_test(test_first_name_and_origin),
         cmocka_unit_test(test_empty),
     };
