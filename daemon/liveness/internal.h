@@ -37,6 +37,7 @@ struct flowd_liveness {
 /* A socket that is known to be gone. */
 struct flowd_hint {
     bool local_is_src; /* which end of the flow it was */
+    unsigned ends;     /* which ends are here, this one among them */
     const struct flowd_tcp_sample *sample;
     bool reused; /* found: another socket has its addresses and ports */
 };

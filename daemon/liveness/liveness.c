@@ -120,14 +120,12 @@ static int judge_by_source(struct flowd_liveness *liveness, const struct flowd_f
 static int judge_by_either(struct flowd_liveness *liveness, const struct flowd_flow *flow,
                            uint32_t interface, struct flowd_hint *hint)
 {
-    unsigned ends = flowd_flow_socket_ends(liveness->context->host, &flow->key);
+    unsigned ends =
+        hint != NULL ? hint->ends : flowd_flow_socket_ends(liveness->context->host, &flow->key);
     bool src_first;
     int other;
     int life;
 
-    /* Who had a socket is here, whatever addresses the host has by now. */
-    if (hint != NULL)
-        ends |= hint->local_is_src ? FLOWD_LOCAL_SRC : FLOWD_LOCAL_DST;
     if (ends == 0)
         return -EADDRNOTAVAIL;
     src_first = hint != NULL ? hint->local_is_src : (ends & FLOWD_LOCAL_SRC) != 0;
@@ -164,20 +162,12 @@ static bool has_final_counts(const struct flowd_liveness *liveness, const struct
     return known != NULL && known->state == TCP_CLOSE;
 }
 
-/* With both ends here, the source's socket says what the flow was like. */
-static bool tells_of_flow(const struct flowd_liveness *liveness, const struct flowd_flow *flow,
-                          const struct flowd_hint *hint)
-{
-    return hint->local_is_src ||
-           !(flowd_flow_socket_ends(liveness->context->host, &flow->key) & FLOWD_LOCAL_SRC);
-}
-
 static void take_hint(struct flowd_liveness *liveness, struct flowd_source *source,
                       struct flowd_flow *flow, struct flowd_hint *hint)
 {
     struct flowd_hub *hub = liveness->context->hub;
     const uint32_t interface = hint->sample->interface;
-    bool tells = tells_of_flow(liveness, flow, hint);
+    bool tells;
     int life;
 
     /* A notification of the same close may have come first, maybe of the other end's alone. */
@@ -186,6 +176,11 @@ static void take_hint(struct flowd_liveness *liveness, struct flowd_source *sour
             flowd_hub_keep_sample(hub, flow, hint->sample);
         return;
     }
+    /* Who had a socket is here, whatever addresses the host has by now. */
+    hint->ends = flowd_flow_socket_ends(liveness->context->host, &flow->key) |
+                 (hint->local_is_src ? FLOWD_LOCAL_SRC : FLOWD_LOCAL_DST);
+    /* With both ends here, the source's socket says what the flow was like. */
+    tells = hint->local_is_src || !(hint->ends & FLOWD_LOCAL_SRC);
     life = flowd_liveness_judge(liveness, flow, interface, hint);
     /* The kernel did not say, or it has not told of the source's socket. */
     if (life < 0 || (life == FLOWD_TCP_GONE && !tells && !has_final_counts(liveness, flow)))

@@ -6,10 +6,9 @@
 #include "connections.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 
-#define CAPACITY_FIRST 64
+#include "daemon/base/vector.h"
 
 static_assert(sizeof(struct flowd_connection) == 64, "there may be many of them");
 static_assert(offsetof(struct flowd_connection, key) == 0, "the index finds keys there");
@@ -35,25 +34,14 @@ struct flowd_connection *flowd_connections_find(const struct flowd_connections *
     return number != FLOWD_FLOW_INDEX_NONE ? &connections->items[number] : NULL;
 }
 
-static int connections_grow(struct flowd_connections *connections)
-{
-    size_t capacity = connections->capacity > 0 ? connections->capacity / 2 * 3 : CAPACITY_FIRST;
-    struct flowd_connection *items = realloc(connections->items, capacity * sizeof(*items));
-
-    if (items == NULL)
-        return -ENOMEM;
-    connections->items = items;
-    connections->capacity = capacity;
-    return 0;
-}
-
 int flowd_connections_add(struct flowd_connections *connections,
                           const struct flowd_connection *connection)
 {
     int result = flowd_flow_index_reserve(&connections->index);
 
-    if (result == 0 && connections->count == connections->capacity)
-        result = connections_grow(connections);
+    if (result == 0)
+        result = flowd_vector_reserve(&connections->items, &connections->capacity,
+                                      connections->count + 1);
     if (result < 0)
         return result;
     connections->items[connections->count] = *connection;

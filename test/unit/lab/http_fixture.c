@@ -458,3 +458,34 @@ void http_client_expect_end(struct http_client *client)
     assert_int_equal(wait_more(client), 0);
     assert_int_equal(client->length, 0);
 }
+
+int http_bench_open_server(void **state)
+{
+    struct http_bench *bench = calloc(1, sizeof(*bench));
+
+    assert_non_null(bench);
+    http_fixture_begin(&bench->fixture);
+    bench->client.fd = -1;
+    *state = bench;
+    return 0;
+}
+
+int http_bench_open(void **state)
+{
+    struct http_bench *bench;
+
+    http_bench_open_server(state);
+    bench = *state;
+    http_client_open(&bench->client, &bench->fixture);
+    return 0;
+}
+
+int http_bench_close(void **state)
+{
+    struct http_bench *bench = *state;
+
+    http_client_close(&bench->client);
+    http_fixture_end(&bench->fixture);
+    free(bench);
+    return 0;
+}

@@ -85,3 +85,15 @@ void http_client_expect(struct http_client *client, int status, const char *body
 void http_client_expect_nothing(struct http_client *client);
 /* The server ends its side and has sent nothing more. */
 void http_client_expect_end(struct http_client *client);
+
+/* A server and a connection to it: the state of most tests. */
+struct http_bench {
+    struct http_fixture fixture;
+    struct http_client client;
+};
+
+/* Set-up and tear-down of a test. */
+int http_bench_open(void **state);
+/* Without the connection: no deadline has been set that a test could not shorten. */
+int http_bench_open_server(void **state);
+int http_bench_close(void **state);

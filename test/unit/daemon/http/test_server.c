@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lab/http_fixture.h"
@@ -19,35 +18,9 @@
 #define HOST "Host: localhost\r\n"
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 
-struct bench {
-    struct http_fixture fixture;
-    struct http_client client;
-};
-
-static int set_up(void **state)
-{
-    struct bench *bench = calloc(1, sizeof(*bench));
-
-    assert_non_null(bench);
-    http_fixture_begin(&bench->fixture);
-    http_client_open(&bench->client, &bench->fixture);
-    *state = bench;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *bench = *state;
-
-    http_client_close(&bench->client);
-    http_fixture_end(&bench->fixture);
-    free(bench);
-    return 0;
-}
-
 static void test_keep_alive(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     for (int i = 0; i < 3; i++) {
@@ -83,7 +56,7 @@ static void test_requests(void **state)
         {"GET HTTP://example.org HTTP/1.1", "GET / ? example.org"},
         {"GET http://example.org?y HTTP/1.1", "GET  ?y example.org"},
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < ROWS(rows); i++) {
         http_client_puts(&bench->client, rows[i].line);
@@ -94,7 +67,7 @@ static void test_requests(void **state)
 
 static void test_head(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     http_client_puts(&bench->client, "HEAD /large?1000 HTTP/1.1\r\n" HOST "\r\n"
@@ -109,7 +82,7 @@ static void test_head(void **state)
 /* More at once than one turn takes. */
 static void test_pipelining(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     char text[64];
 
     for (int i = 0; i < 200; i++) {
@@ -126,7 +99,7 @@ static void test_pipelining(void **state)
 /* Answers large enough to hold further requests back, though the socket takes them at once. */
 static void test_pipelined_large_answers(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (int i = 0; i < 10; i++)
         http_client_puts(&bench->client, "GET /large?70000 HTTP/1.1\r\n" HOST "\r\n");
@@ -140,7 +113,7 @@ static void test_pipelined_large_answers(void **state)
 /* A peer that always leaves something unread does not make the server keep what it has read. */
 static void test_slow_reader(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     size_t received = 0;
     size_t most = 0;
     int asked = 0;
@@ -165,7 +138,7 @@ static void test_bodies_in_two_pieces(void **state)
         "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nX-Trailer: z\r\n\r\n",
         "\r\nPOST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello",
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < ROWS(requests); i++)
         for (size_t cut = 1; cut < strlen(requests[i]); cut++) {
@@ -194,7 +167,7 @@ static void test_blanks_around_values(void **state)
         {"GET /accept HTTP/1.1\r\n" HOST "Accept:\ttext/plain\t\r\n\r\n", "text/plain"},
         {"GET / HTTP/1.1\r\n" HOST "Connection:\tfoo\t,\tclose\t\r\n\r\n", "GET / ? localhost"},
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < ROWS(rows); i++) {
         http_client_puts(&bench->client, rows[i].request);
@@ -209,7 +182,7 @@ static void test_bodies_byte_by_byte(void **state)
         "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
         "5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nok";
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < sizeof(request) - 1; i++) {
         http_client_send(&bench->client, request + i, 1);
@@ -222,7 +195,7 @@ static void test_bodies_byte_by_byte(void **state)
 /* A chunked body, the next request right behind it, and a body that looks like one. */
 static void test_bodies_pipelined(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client,
                      "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
@@ -238,7 +211,7 @@ static void test_bodies_pipelined(void **state)
 
 static void test_deferred(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client, "GET /defer HTTP/1.1\r\n" HOST "\r\n"
                                      "GET /a HTTP/1.1\r\n" HOST "\r\n"
@@ -260,7 +233,7 @@ static void test_deferred(void **state)
 /* What is read ahead behind a kept request is bounded, and goes on afterwards. */
 static void test_deferred_flood(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct flowd_text flood = {0};
 
     for (int i = 0; i < 2000; i++)
@@ -282,7 +255,7 @@ static void test_deferred_flood(void **state)
 
 static void test_half_close(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client, "GET /a HTTP/1.1\r\n" HOST "\r\n"
                                      "GET /defer HTTP/1.1\r\n" HOST "\r\n"
@@ -299,7 +272,7 @@ static void test_half_close(void **state)
 
 static void test_half_close_between_requests(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_finish(&bench->client);
     http_client_expect_end(&bench->client);
@@ -317,7 +290,7 @@ static void test_half_close_in_a_request(void **state)
         "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
         "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < ROWS(parts); i++) {
         struct http_client client;
@@ -336,7 +309,7 @@ static void test_half_close_in_a_request(void **state)
 /* The peer is gone for good while the handler has its request. */
 static void test_cancel(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_client client;
 
     http_client_open(&client, &bench->fixture);
@@ -359,7 +332,7 @@ static void test_cancel(void **state)
 /* A connection that is closed before its next turn has none. */
 static void test_closed_before_its_turn(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct flowd_http_server *server = bench->fixture.server;
 
     for (int i = 0; i < 40; i++)
@@ -375,7 +348,7 @@ static void test_closed_before_its_turn(void **state)
 /* The peer is gone before a late answer: sending it must do no harm. */
 static void test_answer_to_nobody(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_client client;
 
     http_client_open(&client, &bench->fixture);
@@ -425,7 +398,7 @@ static void test_last_request(void **state)
         {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false, "keep-alive"},
         {"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nok", true, "close"},
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < ROWS(rows); i++) {
         struct http_client client;
@@ -484,7 +457,7 @@ static void test_smuggling(void **state)
         {"CONNECT localhost:80 HTTP/1.1\r\n" HOST "\r\n", 400},
         {"{\"state\":\"start\"}\r\n\r\n", 400},
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < ROWS(rows); i++) {
         struct http_client client;
@@ -511,7 +484,7 @@ static void test_smuggling(void **state)
 /* The client gives up reading and sending while its refusal is on the way. */
 static void test_garbage_and_gone(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (int i = 0; i < 50; i++) {
         struct http_client client;
@@ -525,7 +498,7 @@ static void test_garbage_and_gone(void **state)
     http_fixture_connections(&bench->fixture, 1);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define test(name) cmocka_unit_test_setup_teardown(name, http_bench_open, http_bench_close)
 
 int main(void)
 {

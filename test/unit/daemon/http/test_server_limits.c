@@ -19,44 +19,7 @@
 #define HOST "Host: localhost\r\n"
 #define SHORT_S 0.02
 
-struct bench {
-    struct http_fixture fixture;
-    struct http_client client;
-};
-
-/* A server without any connection: no deadline has been set that a test could not shorten. */
-static int set_up_server(void **state)
-{
-    struct bench *bench = calloc(1, sizeof(*bench));
-
-    assert_non_null(bench);
-    http_fixture_begin(&bench->fixture);
-    bench->client.fd = -1;
-    *state = bench;
-    return 0;
-}
-
-static int set_up(void **state)
-{
-    struct bench *bench;
-
-    set_up_server(state);
-    bench = *state;
-    http_client_open(&bench->client, &bench->fixture);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *bench = *state;
-
-    http_client_close(&bench->client);
-    http_fixture_end(&bench->fixture);
-    free(bench);
-    return 0;
-}
-
-static const struct flowd_http_counters *counters(const struct bench *bench)
+static const struct flowd_http_counters *counters(const struct http_bench *bench)
 {
     return flowd_http_server_counters(bench->fixture.server);
 }
@@ -76,7 +39,7 @@ static char *large_head(size_t length)
 
 static void test_header_size(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     char *head = large_head(FLOWD_HTTP_HEAD_MAX);
 
     for (int i = 0; i < 2; i++) {
@@ -94,7 +57,7 @@ static void test_header_size(void **state)
 /* A header that never ends, much larger than what is read at once. */
 static void test_header_without_end(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     char *head = large_head(100000);
 
     http_client_send(&bench->client, head, 99996);
@@ -105,7 +68,7 @@ static void test_header_without_end(void **state)
 
 static void test_many_small_headers(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client, "GET / HTTP/1.1\r\n" HOST);
     for (int i = 0; i < 200; i++)
@@ -141,7 +104,7 @@ static void send_content(struct http_client *client, size_t length, bool chunked
 
 static void test_largest_body(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client,
                      "POST /length HTTP/1.1\r\n" HOST "Content-Length: 4194304\r\n\r\n");
@@ -159,7 +122,7 @@ static void test_largest_body(void **state)
 
 static void test_body_announced_too_large(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client,
                      "POST /length HTTP/1.1\r\n" HOST "Content-Length: 4194305\r\n\r\n");
@@ -171,7 +134,7 @@ static void test_body_announced_too_large(void **state)
 
 static void test_chunks_too_large(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client,
                      "POST /length HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
@@ -186,7 +149,7 @@ static void test_chunks_too_large(void **state)
 /* The refusal arrives though the peer goes on sending what nobody wants. */
 static void test_refused_while_sending(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client,
                      "POST /length HTTP/1.1\r\n" HOST "Content-Length: 99999999\r\n\r\n");
@@ -198,7 +161,7 @@ static void test_refused_while_sending(void **state)
 static void test_expect_continue(void **state)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     http_client_puts(&bench->client, "POST /echo HTTP/1.1\r\n" HOST
@@ -249,7 +212,7 @@ static void test_not_admitted(void **state)
         "POST /forbidden HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhell",
         "POST /forbidden HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
         struct http_client client;
@@ -273,7 +236,7 @@ static void test_not_admitted(void **state)
 /* With too much in the buffers already, small requests work and large ones have to wait. */
 static void test_crowded(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     bench->fixture.server->buffered = FLOWD_HTTP_BUFFERED_MAX + 1;
     assert_true(flowd_http_server_crowded(bench->fixture.server));
@@ -290,7 +253,7 @@ static void test_crowded(void **state)
 /* Nothing is said to who has a request under way, and what came behind it is read later. */
 static void test_crowded_while_pending(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     bench->fixture.server->buffered = FLOWD_HTTP_BUFFERED_MAX + 1;
     http_client_puts(&bench->client, "GET /defer HTTP/1.1\r\n" HOST "\r\n");
@@ -315,7 +278,7 @@ static void test_slow_request(void **state)
         "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhell",
         "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     };
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_REQUEST] = SHORT_S;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -335,7 +298,7 @@ static void test_slow_request(void **state)
 /* One byte at a time does not buy more time. */
 static void test_trickle(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_client client;
     int sent = 0;
 
@@ -356,7 +319,7 @@ static void test_trickle(void **state)
 /* Who says nothing is told nothing. */
 static void test_silence(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_client client;
 
     bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_REQUEST] = SHORT_S;
@@ -368,7 +331,7 @@ static void test_silence(void **state)
 
 static void test_silence_after_a_request(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_client client;
 
     bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_IDLE] = SHORT_S;
@@ -383,7 +346,7 @@ static void test_silence_after_a_request(void **state)
 /* However long the handler takes, its request is not timed out. */
 static void test_no_deadline_while_pending(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     const struct flowd_http_connection *connection = bench->fixture.server->connections;
 
     http_client_puts(&bench->client, "GET /defer HTTP/1.1\r\n" HOST "\r\nGET /a HT");
@@ -401,7 +364,7 @@ static void test_no_deadline_while_pending(void **state)
 }
 
 /* When the deadline of the only connection falls due, by the loop's clock. */
-static ev_tstamp due_s(struct bench *bench)
+static ev_tstamp due_s(struct http_bench *bench)
 {
     struct ev_loop *loop = bench->fixture.loop;
     struct flowd_http_connection *connection = bench->fixture.server->connections;
@@ -411,7 +374,7 @@ static ev_tstamp due_s(struct bench *bench)
 }
 
 /* Lets SHORT_S pass, whose half tells a deadline that began anew from the one before. */
-static void pass_time(struct bench *bench)
+static void pass_time(struct http_bench *bench)
 {
     ev_sleep(SHORT_S);
     http_fixture_settle(&bench->fixture);
@@ -420,7 +383,7 @@ static void pass_time(struct bench *bench)
 /* Each request has its own time, also one that began behind the one before. */
 static void test_deadline_of_each_request(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     ev_tstamp first_s;
 
     http_client_puts(&bench->client, "GET / HTTP/1.1\r\n");
@@ -439,7 +402,7 @@ static void test_deadline_of_each_request(void **state)
 /* A peer that takes its answers slowly has as long for each part of them. */
 static void test_deadline_of_slow_reader(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     ev_tstamp first_s;
 
     http_client_puts(&bench->client, "GET /large?4000000 HTTP/1.1\r\n" HOST "\r\n");
@@ -458,7 +421,7 @@ static void test_deadline_of_slow_reader(void **state)
 /* A peer that takes no answers is let go. */
 static void test_unread_answers(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_client client;
 
     bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_WRITE] = SHORT_S;
@@ -474,7 +437,7 @@ static void test_unread_answers(void **state)
 /* Nor does a refused peer keep its connection by not closing it. */
 static void test_lingering(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_client client;
 
     bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_LEAVING] = SHORT_S;
@@ -486,8 +449,9 @@ static void test_lingering(void **state)
     http_client_close(&client);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-#define test_server(name) cmocka_unit_test_setup_teardown(name, set_up_server, tear_down)
+#define test(name) cmocka_unit_test_setup_teardown(name, http_bench_open, http_bench_close)
+#define test_server(name)                                                                          \
+    cmocka_unit_test_setup_teardown(name, http_bench_open_server, http_bench_close)
 
 int main(void)
 {

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,30 +23,13 @@
 #define SHORT_S 0.02
 #define LARGE "1000000"
 
-struct bench {
-    struct http_fixture fixture;
-    struct http_client client;
-};
-
 static int set_up(void **state)
 {
-    struct bench *bench = calloc(1, sizeof(*bench));
+    struct http_bench *bench;
 
-    assert_non_null(bench);
-    http_fixture_begin(&bench->fixture);
+    http_bench_open(state);
+    bench = *state;
     bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_WRITE] = SHORT_S * 1000;
-    http_client_open(&bench->client, &bench->fixture);
-    *state = bench;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *bench = *state;
-
-    http_client_close(&bench->client);
-    http_fixture_end(&bench->fixture);
-    free(bench);
     return 0;
 }
 
@@ -63,7 +45,7 @@ static void expect_body(const struct http_answer *answer, size_t length)
 static void test_chunked(void **state)
 {
     static const size_t sizes[] = {0, 1, 3999, 4000, 4001, 12000, 300000};
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct http_answer answer;
@@ -87,7 +69,7 @@ static void test_chunked(void **state)
 /* HTTP/1.0 knows no chunks: the body ends with the connection, whatever the client asked for. */
 static void test_http_1_0(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     http_client_puts(&bench->client, "GET /stream?5000 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -100,7 +82,7 @@ static void test_http_1_0(void **state)
 
 static void test_head(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     http_client_puts(&bench->client, "HEAD /stream?5000 HTTP/1.1\r\n" HOST "\r\n");
@@ -115,7 +97,7 @@ static void test_head(void **state)
 
 static void test_pipelined(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     http_client_puts(&bench->client, "GET /a HTTP/1.1\r\n" HOST "\r\n"
@@ -137,7 +119,7 @@ static void test_pipelined(void **state)
 /* A client that asks for more and ends its side still gets all of it. */
 static void test_client_has_finished(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     http_client_puts(&bench->client, "GET /stream?100000 HTTP/1.1\r\n" HOST "\r\n");
@@ -151,7 +133,7 @@ static void test_client_has_finished(void **state)
 /* No last chunk: the client can tell that the body is not whole. */
 static void test_broken(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     size_t length;
 
     http_client_puts(&bench->client, "GET /broken?9000 HTTP/1.1\r\n" HOST "\r\n");
@@ -185,7 +167,7 @@ static void connect_tcp(int fds[2])
 /* Where the end of the connection is that of the body, the connection does not just end. */
 static void test_broken_without_chunks(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     char buffer[4096];
     ssize_t received;
     int fds[2];
@@ -204,7 +186,7 @@ static void test_broken_without_chunks(void **state)
 
 static void test_unread(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
     struct http_answer answer;
 
     http_client_puts(&bench->client, "GET /stream?" LARGE " HTTP/1.1\r\n" HOST "\r\n");
@@ -229,7 +211,7 @@ static void test_unread(void **state)
 
 static void test_never_read(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     bench->fixture.server->wait_s[FLOWD_HTTP_WAIT_WRITE] = SHORT_S;
     http_client_puts(&bench->client, "GET /stream?" LARGE " HTTP/1.1\r\n" HOST "\r\n");
@@ -240,7 +222,7 @@ static void test_never_read(void **state)
 
 static void test_client_leaves(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client, "GET /stream?" LARGE " HTTP/1.1\r\n" HOST "\r\n");
     http_fixture_settle(&bench->fixture);
@@ -253,7 +235,7 @@ static void test_client_leaves(void **state)
 
 static void test_stopped(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client, "GET /stream?" LARGE " HTTP/1.1\r\n" HOST "\r\n");
     http_fixture_settle(&bench->fixture);
@@ -265,7 +247,7 @@ static void test_stopped(void **state)
 /* The fixture's end looks for streams that are left. */
 static void test_server_ends(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client, "GET /stream?" LARGE " HTTP/1.1\r\n" HOST "\r\n");
     http_fixture_settle(&bench->fixture);
@@ -274,7 +256,7 @@ static void test_server_ends(void **state)
 
 static void test_accept(void **state)
 {
-    struct bench *bench = *state;
+    struct http_bench *bench = *state;
 
     http_client_puts(&bench->client, "GET /accept HTTP/1.1\r\n" HOST "ACCEPT:  a/b;q=1, c/d \r\n"
                                      "Accept-Encoding: gzip\r\n\r\n");
@@ -286,7 +268,7 @@ static void test_accept(void **state)
     http_client_expect(&bench->client, 200, "");
 }
 
-#define test(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define test(function) cmocka_unit_test_setup_teardown(function, set_up, http_bench_close)
 
 int main(void)
 {
