@@ -36,6 +36,32 @@ void firefly_check(const void *config, const char *path, struct flowd_messages *
     }
 }
 
+/* Another spelling of one collector, such as with the standard port, is the same. */
+static bool is_double(const struct firefly_config *firefly, size_t number)
+{
+    uint16_t port = (uint16_t)firefly->destination_port;
+    struct flowd_host_port one, other;
+
+    if (flowd_host_port_parse(firefly->collectors.items[number], port, &one) < 0)
+        return false;
+    for (size_t i = 0; i < number; i++)
+        if (flowd_host_port_parse(firefly->collectors.items[i], port, &other) == 0 &&
+            one.port == other.port && strcmp(one.host, other.host) == 0)
+            return true;
+    return false;
+}
+
+static void warn_of_doubles(const struct firefly_config *firefly, const char *path,
+                            struct flowd_messages *warnings)
+{
+    for (size_t i = 0; i < firefly->collectors.count; i++)
+        if (is_double(firefly, i))
+            flowd_messages_add(warnings,
+                               "%s.collectors: \"%s\" stands there twice: it gets each firefly "
+                               "once",
+                               path, firefly->collectors.items[i]);
+}
+
 void firefly_warn(const void *config, const char *path, const struct flowd_environment *environment,
                   struct flowd_messages *warnings)
 {
@@ -57,6 +83,7 @@ void firefly_warn(const void *config, const char *path, const struct flowd_envir
                            "%s.prependSyslog: collectors drop fireflies without a syslog header: "
                            "set it to true",
                            path);
+    warn_of_doubles(firefly, path, warnings);
     if (environment->host != NULL)
         firefly_reach_warn(&firefly->collectors, (uint16_t)firefly->destination_port, path,
                            warnings);

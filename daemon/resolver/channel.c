@@ -20,6 +20,16 @@
 #define TIMEOUT_MS 2000
 #define ROUNDS 3
 
+/*
+ * From 1.31 on c-ares keeps answers by itself, for options.qcache_max_ttl s, and SIGHUP would get
+ * them again; how long an answer holds is for the resolver to know.
+ */
+#ifdef ARES_OPT_QUERY_CACHE
+#define OPT_KEEP_FOR ARES_OPT_QUERY_CACHE
+#else
+#define OPT_KEEP_FOR 0
+#endif
+
 /* One of c-ares' sockets, in a list. */
 struct channel_socket {
     struct ev_io watcher;
@@ -152,7 +162,8 @@ int flowd_channel_new(struct ev_loop *loop, struct flowd_channel **out, struct f
         return fail_ares(err, status);
     }
     status = ares_init_options(&channel->ares, &options,
-                               ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+                               ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB |
+                                   OPT_KEEP_FOR);
     if (status != ARES_SUCCESS) {
         ares_library_cleanup();
         free(channel);

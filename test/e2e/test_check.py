@@ -50,6 +50,7 @@ def test_a_sound_configuration_draws_no_warning(check):
     ({"backends.firefly.collectors": ["198.51.100.1:10514"]},
      ["backends.firefly.collectors", "198.51.100.1:10514", "unreachable"]),
     ({"backends.firefly.collectors": ["[2001:db8::1]:10514"]}, ["[2001:db8::1]", "unreachable"]),
+    ({"backends.firefly.collectors": ["192.0.2.2", "192.0.2.2:10514"]}, ["192.0.2.2:10514", "twice"]),
     ({"backends.firefly.enrich": True}, ["backends.firefly.enrich", "enricher"]),
     ({"backends.marker.targetInterfaces": ["veth0", "nosuch0"]},
      ["backends.marker.targetInterfaces", "nosuch0", "not there"]),
