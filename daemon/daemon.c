@@ -571,6 +571,7 @@ int flowd_daemon_run(struct flowd_configuration *configuration, const char *path
         ev_timer_init(&daemon.restoring, on_restoring, 0, 0);
         daemon.restoring.data = &daemon;
         say_ready(&daemon);
+        flowd_registry_updates_begin(daemon.running.registry);
         daemon.up = true;
         if (daemon.reload_wanted)
             on_hangup(daemon.context.loop, &daemon.hangup, 0);

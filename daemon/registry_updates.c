@@ -43,6 +43,7 @@ struct flowd_registry_updates {
     char *state_dir; /* owned */
     int64_t refresh_s;
     int64_t retry_s;
+    bool begun;
     bool has_answered; /* the names are the URL's, from the server or from the copy */
     struct flowd_registry_version version;
     struct flowd_fetch *fetch; /* under way; NULL: none */
@@ -326,8 +327,15 @@ void flowd_registry_updates_follow(struct flowd_registry_updates *updates,
     if (!same)
         take_copy(updates);
     reset_retry(updates);
-    ev_timer_set(&updates->timer, 0, 0);
-    ev_timer_start(updates->loop, &updates->timer);
+    if (updates->begun)
+        fetch_after(updates, 0);
+}
+
+void flowd_registry_updates_begin(struct flowd_registry_updates *updates)
+{
+    updates->begun = true;
+    if (updates->url != NULL)
+        fetch_after(updates, 0);
 }
 
 void flowd_registry_updates_status(const struct flowd_registry_updates *updates, json_t *status)

@@ -33,11 +33,14 @@ struct flowd_registry_updates *flowd_registry_updates_new(struct ev_loop *loop,
 void flowd_registry_updates_free(struct flowd_registry_updates *updates);
 
 /*
- * Reads the file and the copy at once, and fetches the URL from the next turn of the loop on: at
- * the start, and again at each reload. Says in the log what became of it.
+ * Reads the file and the copy at once, at the start and again at each reload, and has the URL
+ * fetched in the next turn of the loop once it has begun. Says in the log what became of it.
  */
 void flowd_registry_updates_follow(struct flowd_registry_updates *updates,
                                    const struct flowd_registry_places *places);
+
+/* From here on URLs are fetched: loading libcurl is for when flowd is ready. */
+void flowd_registry_updates_begin(struct flowd_registry_updates *updates);
 
 /* Adds to the status's object "registry" what is no number: origin, error. */
 void flowd_registry_updates_status(const struct flowd_registry_updates *updates, json_t *status);

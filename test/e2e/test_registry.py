@@ -97,14 +97,16 @@ def test_names_come_by_url(following, server, single):
     daemon.api.post({**event("2001:db8::1", 5, "2001:db8::2", 2), "experiment": "Belle_II"}).problem(422, "experiment")
 
 
-def test_what_has_not_changed_is_not_sent_again(following, server, directory):
-    """By ETag, also after a restart, which has the names before anybody answers."""
-    server.etag = '"one"'
+@pytest.mark.parametrize("header,value", [("If-None-Match", '"one"'),
+                                          ("If-Modified-Since", "Sat, 01 Jan 2022 00:00:00 GMT")])
+def test_what_has_not_changed_is_not_sent_again(following, server, directory, header, value):
+    """By ETag or date, also after a restart, which has the names before anybody answers."""
+    server.etag, server.modified = (value, None) if header == "If-None-Match" else (None, value)
     daemon = following()
     taken(daemon)
     daemon.reload(expect="reloaded")
     until(lambda: counts(daemon)["unchanged"] == 1, "the 304")
-    assert "If-None-Match" not in server.requests[0] and server.requests[1]["If-None-Match"] == '"one"'
+    assert header not in server.requests[0] and server.requests[1][header] == value
     assert directory.joinpath(*COPY).read_text() == BODY
     daemon.stop()
     server.mode = "never"
@@ -112,7 +114,7 @@ def test_what_has_not_changed_is_not_sent_again(following, server, directory):
     daemon.api = Api(daemon.namespace)
     knows(daemon, "atlas", 2)
     until(lambda: len(server.requests) == 3, "the request")
-    assert server.requests[2]["If-None-Match"] == '"one"'
+    assert server.requests[2][header] == value
 
 
 def test_it_is_asked_for_once_in_a_while(following, server):
@@ -274,6 +276,29 @@ def test_certificates_are_verified(following, single, directory, trusted, name):
             error = failed(daemon)
             assert "SSL" in error or "certificate" in error, error
             assert secure.requests == []
+
+
+def test_redirects_keep_their_security(following, single, directory, server):
+    """From http to https, but not back."""
+    path = certificate(directory)
+    environment = {"SSL_CERT_FILE": str(path)}
+    with RegistryServer(single, RENAMED, certificate=path) as secure:
+        server.mode = secure.url
+        daemon = following(environment=environment)
+        taken(daemon)
+        knows(daemon, "newcomer", 20)
+        server.mode, secure.mode = "ok", server.url
+        daemon.config["registry"]["url"] = secure.url
+        daemon.reload(daemon.config, expect="reloaded")
+        assert "http" in failed(daemon) and len(server.requests) == 1
+        knows(daemon, "newcomer", 20)
+
+
+def test_a_proxy_of_the_environment(following, server):
+    daemon = following(url="http://registry.example.org/api.json",
+                       environment={"http_proxy": f"http://127.0.0.1:{server.port}"})
+    taken(daemon)
+    assert server.requests[0]["path"] == "http://registry.example.org/api.json"
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/api.json", "file:///etc/hostname", "example.org", "https://"])

@@ -50,7 +50,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server.owner
-        server.requests.append(dict(self.headers))
+        server.requests.append({**self.headers, "path": self.path})
         mode, body = server.mode, server.body.encode()
         if mode == "never":
             server.closing.wait()
@@ -69,12 +69,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         elif mode == "loop":
             self._answer(302, Location=self.path)
+        elif isinstance(mode, str) and mode.startswith("http"):
+            self._answer(301, Location=mode)
         elif isinstance(mode, int):
             self._answer(mode, b"no registry")
         elif server.etag and self.headers.get("If-None-Match") == server.etag:
             self._answer(304, ETag=server.etag)
+        elif server.modified and self.headers.get("If-Modified-Since") == server.modified:
+            self._answer(304)
         else:
-            self._answer(200, body, **({"ETag": server.etag} if server.etag else {}))
+            headers = {"ETag": server.etag, "Last_Modified": server.modified}
+            self._answer(200, body, **{name: value for name, value in headers.items() if value})
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -85,10 +90,13 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class RegistryServer:
-    """`mode`: "ok", "never", "drip", "cut", "loop" or a status. Body and ETag may change at any time."""
+    """
+    `mode`: "ok", "never", "drip", "cut", "loop", a URL to redirect to, or a status. Body, ETag and
+    Last-Modified may change at any time. It answers for every path, and as a proxy too.
+    """
 
     def __init__(self, namespace, body, certificate=None, port=0, host=ADDRESS):
-        self.mode, self.body, self.etag, self.requests = "ok", body, None, []
+        self.mode, self.body, self.etag, self.modified, self.requests = "ok", body, None, None, []
         self.closing = threading.Event()
         listener = namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
