@@ -138,8 +138,6 @@ static void end_trouble(struct collector *collector)
             "firefly", "collector %s (%s) is up again after %.0f s; %llu fireflies were lost",
             collector->name, text, ev_now(collector->environment->loop) - collector->trouble_since,
             (unsigned long long)collector->lost);
-    else
-        flowd_info("firefly", "collector %s is at %s", collector->name, text);
     collector->is_in_trouble = false;
     collector->state = COLLECTOR_UP;
 }
@@ -282,6 +280,19 @@ static void take_unknown(struct collector *collector)
                       flowd_name_failure(collector->resolved));
 }
 
+/* Some names have another address each time, so that only the first one is news. */
+static void tell_address(struct collector *collector)
+{
+    char text[FLOWD_ENDPOINT_SIZE];
+
+    flowd_endpoint_format(&collector->address, text);
+    if (collector->was_resolved)
+        flowd_debug("firefly", "collector %s is at %s", collector->name, text);
+    else if (!collector->is_in_trouble)
+        flowd_info("firefly", "collector %s is at %s", collector->name, text);
+    collector->was_resolved = true;
+}
+
 static void on_resolved(void *context, struct flowd_name *name)
 {
     struct collector *collector = context;
@@ -296,8 +307,11 @@ static void on_resolved(void *context, struct flowd_name *name)
     if (address == NULL || is_there)
         return;
     use_address(collector, address);
+    tell_address(collector);
     /* Of a collector that is down the next datagrams tell whether it is up there. */
-    if (collector->state != COLLECTOR_DOWN)
+    if (collector->state == COLLECTOR_DOWN)
+        ev_timer_stop(collector->environment->loop, &collector->recovery);
+    else
         end_trouble(collector);
     send_waiting(collector);
 }

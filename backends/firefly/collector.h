@@ -55,6 +55,7 @@ struct collector {
     enum collector_state state;
     struct sockaddr_storage address; /* the current one; all 0: unknown */
     struct collector_counts counts;
+    bool was_resolved;
     bool is_in_trouble; /* and that was logged */
     ev_tstamp trouble_since;
     ev_tstamp other_address_at; /* when another one was tried */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct collectors {
     struct collector_environment environment;
@@ -54,7 +55,8 @@ static struct collector *find(struct collector *const *items, size_t count,
                               const struct flowd_host_port *place)
 {
     for (size_t i = 0; i < count; i++)
-        if (items[i]->place.port == place->port && strcmp(items[i]->place.host, place->host) == 0)
+        if (items[i]->place.port == place->port &&
+            strcasecmp(items[i]->place.host, place->host) == 0)
             return items[i];
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "daemon/net/network.h"
 #include "daemon/resolver/host_port.h"
@@ -46,7 +47,7 @@ static bool is_double(const struct firefly_config *firefly, size_t number)
         return false;
     for (size_t i = 0; i < number; i++)
         if (flowd_host_port_parse(firefly->collectors.items[i], port, &other) == 0 &&
-            one.port == other.port && strcmp(one.host, other.host) == 0)
+            one.port == other.port && strcasecmp(one.host, other.host) == 0)
             return true;
     return false;
 }

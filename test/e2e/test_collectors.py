@@ -87,6 +87,8 @@ def test_a_name_moves(pair, collecting):
             announce(daemon)
             new.wait(1)
             assert len(old.fireflies()) == 1
+            # A change of the address is no change of the state.
+            assert len(lines(daemon, name)) == 1, lines(daemon, name)
         until(lambda: "nameError" in collectors(daemon)[name], "that nobody answers")
         announce(daemon)
         new.wait(2)
@@ -197,3 +199,18 @@ def test_check_of_names(pair, directory):
     assert "good.example.org" not in done.stderr
     assert '"nobody.example.org" can\'t be resolved' in done.stderr
     assert '"silent.example.org:514" can\'t be resolved: no answer within 2 s' in done.stderr
+
+
+def test_another_resolv_conf(pair, collecting, directory):
+    """Who is asked may change while flowd runs, such as when a network comes up late."""
+    name = f"late.example.org:{PORT}"
+    with DnsServer(pair.near, {"late.example.org": [Pair.FAR4]}, address="127.0.0.3"), \
+            Collector(pair.far, Pair.FAR4, PORT) as collector:
+        daemon = collecting([name])
+        announce(daemon)
+        until(lambda: "nameError" in collectors(daemon)[name], "that nobody answers")
+        (directory / "resolv.conf").write_text("nameserver 127.0.0.3\n")
+        daemon.reload(expect="reloaded")
+        collector.wait(1)
+        wait_state(daemon, name, "up")
+        assert collectors(daemon)[name]["dropped"] == 0

@@ -151,7 +151,8 @@ static void test_a_refused_datagram(void **state)
 
 static void test_another_configuration(void **state)
 {
-    char *before[] = {FIRST, SECOND}, *after[] = {UNKNOWN, FIRST, "192.0.2.1"};
+    char *before[] = {FIRST, SECOND},
+         *after[] = {UNKNOWN, FIRST, "192.0.2.1", "Collector.Example.org"};
     char *wrong[] = {"192.0.2.9", "no name"};
 
     (void)state;
@@ -160,7 +161,7 @@ static void test_another_configuration(void **state)
     collectors_done(collectors, 2, FLOWD_SENT_OK, 0);
     assert_int_equal(configure(wrong, 2), -EINVAL);
     assert_int_equal(collectors_number(collectors), 2);
-    assert_int_equal(configure(after, 3), 0);
+    assert_int_equal(configure(after, 4), 0);
     assert_int_equal(collectors_number(collectors), 2);
     assert_shown(FIRST, "up", "sent", 1);
     assert_shown(UNKNOWN ":10514", "unresolved", "sent", 0);
