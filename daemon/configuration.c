@@ -135,8 +135,6 @@ const size_t flowd_settings_section_count =
 /* Objects at the top level that are not rows of the top table. */
 static const char *const top_objects[] = {"registry", "flows",     "log", "plugins",
                                           "backends", "enrichers", NULL};
-/* Parts of the interface that this version does not have. */
-static const char *const later[] = {"plugins.firefly", "plugins.fireflyp", NULL};
 
 /* The sections that modules stand in, by enum flowd_module_kind. */
 static const char *const module_sections[] = {
@@ -151,14 +149,6 @@ const char *flowd_module_section(const struct flowd_module *module)
 void flowd_module_path(const struct flowd_module *module, char path[static FLOWD_MODULE_PATH_SIZE])
 {
     snprintf(path, FLOWD_MODULE_PATH_SIZE, "%s.%s", flowd_module_section(module), module->name);
-}
-
-static bool is_later(const char *path)
-{
-    for (const char *const *entry = later; *entry != NULL; entry++)
-        if (strcmp(*entry, path) == 0)
-            return true;
-    return false;
 }
 
 static const char *kind_of(const json_t *value)
@@ -227,10 +217,6 @@ static void report_unknown_module(const struct flowd_module *const *modules, con
     size_t count = 0;
 
     snprintf(path, sizeof(path), "%s.%s", section, key);
-    if (is_later(path)) {
-        flowd_messages_add(errors, "%s: not in this version of flowd", path);
-        return;
-    }
     for (; *modules != NULL && count < NAMES_MAX; modules++)
         if (strcmp(flowd_module_section(*modules), section) == 0)
             names[count++] = (*modules)->name;

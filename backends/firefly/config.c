@@ -184,8 +184,7 @@ const struct flowd_option firefly_options[] = {
      .type = FLOWD_OPTION_BOOL,
      .offset = AT(relay),
      .default_json = "true",
-     .doc = "Pass fireflies on with all members that their sender put there; without effect as "
-            "long as plugins.firefly is not in this version of flowd.",
+     .doc = "Pass fireflies on with all members that their sender put there.",
      .reload = true},
     {.key = "enrich",
      .type = FLOWD_OPTION_BOOL,

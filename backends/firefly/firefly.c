@@ -17,6 +17,8 @@
 #include "daemon/base/log.h"
 #include "daemon/base/timestamp.h"
 #include "daemon/firefly/firefly.h"
+#include "daemon/firefly/recent.h"
+#include "daemon/firefly/syslog_header.h"
 #include "daemon/hub/hub.h"
 #include "daemon/hub/module.h"
 #include "daemon/liveness/liveness.h"
@@ -173,8 +175,8 @@ static int configure(struct firefly *firefly, const struct firefly_config *confi
     return 0;
 }
 
-static bool queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
-                         const char *text, size_t length);
+static bool send_noted(void *context, const struct flowd_flow_key *key, uint64_t tag,
+                       const char *text, size_t length);
 static void firefly_commit(void *instance);
 
 static int firefly_start(const struct flowd_context *context, const void *config, void **instance,
@@ -195,8 +197,8 @@ static int firefly_start(const struct flowd_context *context, const void *config
                                 &firefly->collectors, err);
     if (result == 0)
         result = configure(firefly, config, err);
-    if (result == 0 && firefly_relay_init(&firefly->relay, context->loop, queue_copies,
-                                          firefly_commit, firefly) < 0)
+    if (result == 0 &&
+        firefly_relay_init(&firefly->relay, context->loop, send_noted, firefly_commit, firefly) < 0)
         result = flowd_fail_errno(err, ENOMEM, "relay");
     if (result < 0) {
         firefly_excluded_fini(&firefly->excluded);
@@ -286,6 +288,24 @@ static bool queue_copies(void *context, const struct flowd_flow_key *key, uint64
     return true;
 }
 
+/*
+ * The same with a firefly of a flow that others told of, which may come back by way of another
+ * flowd: nothing but its bytes tells it from theirs.
+ */
+static bool send_noted(void *context, const struct flowd_flow_key *key, uint64_t tag,
+                       const char *text, size_t length)
+{
+    struct firefly *firefly = context;
+    struct flowd_firefly_recent *recent = flowd_hub_recent(firefly->context->hub);
+    struct flowd_firefly_message message = {.text = text, .length = length};
+
+    if (recent != NULL && flowd_firefly_find_header(&message) == 0)
+        (void)flowd_firefly_recent_message(recent, text + message.object.offset,
+                                           length - message.object.offset,
+                                           flowd_timestamp_boot_us());
+    return queue_copies(context, key, tag, text, length);
+}
+
 static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
 {
     const struct flowd_tcp_sample *sample = flowd_hub_sample_of(firefly->context->hub, flow);
@@ -356,8 +376,8 @@ static void flow_sample(void *instance, struct flowd_flow *flow,
         return;
     /* Without memory the next one tells more anyway. */
     if (compose(firefly, flow, FLOWD_EVENT_ONGOING, sample) == 0)
-        (void)queue_copies(firefly, &flow->key, TAG_OF_NO_EVENT, firefly->text.data,
-                           firefly->text.length);
+        (void)send_noted(firefly, &flow->key, TAG_OF_NO_EVENT, firefly->text.data,
+                         firefly->text.length);
 }
 
 static void firefly_commit(void *instance)

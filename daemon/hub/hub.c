@@ -16,7 +16,9 @@
 #include "daemon/base/log.h"
 #include "daemon/base/timestamp.h"
 #include "daemon/base/vector.h"
+#include "daemon/firefly/recent.h"
 #include "daemon/flow/flow_table.h"
+#include "daemon/hub/flow_begin.h"
 #include "daemon/hub/introduction.h"
 #include "daemon/hub/sample_store.h"
 #include "daemon/hub/subscribers.h"
@@ -41,6 +43,7 @@ struct flowd_hub {
     struct flowd_sample_store samples;
     flowd_hub_ask_last *ask_last; /* NULL: nobody is asked */
     void *ask_last_context;
+    struct flowd_firefly_recent *recent; /* NULL: nobody asks for it */
     struct flowd_source *sources;
     struct flowd_waiters waiters;
     struct ended_list ended;
@@ -242,37 +245,11 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
     take_last_sample(hub, flow, ending);
     flowd_flow_table_end(hub->table, flow);
     flow->end_us = end_us < flow->start_us ? flow->start_us : end_us;
+    if (hub->recent != NULL)
+        flowd_firefly_recent_note_end(hub->recent, flow, flowd_timestamp_boot_us());
     flowd_subscribers_end(&hub->subscribers, flow);
     hub->ended_total++;
     hub->dirty = true;
-}
-
-static void fill_prototype(struct flowd_flow *prototype, const struct flowd_source *source,
-                           const struct flowd_event *event, int64_t now_us)
-{
-    uint64_t hash = flowd_flow_key_hash(&event->key, 0);
-
-    *prototype = (struct flowd_flow){
-        .key = event->key,
-        .start_us = event->start_us != 0 ? event->start_us : now_us,
-        .last_event_us = flowd_timestamp_boot_us(),
-        .experiment = event->experiment,
-        .activity = event->activity,
-    };
-    /*
-     * The entropy follows from the addresses and ports, so that a transfer announced twice keeps
-     * its path where routers hash the label. A label of 0 would say that there is none (RFC 6437).
-     */
-    if (event->experiment <= FLOWD_LABEL_EXPERIMENT_MAX) {
-        uint8_t entropy = (uint8_t)(hash >> 59);
-
-        if (event->experiment == 0 && event->activity == 0 && entropy == 0)
-            entropy = 1;
-        prototype->flow_label = flowd_flow_label(event->experiment, event->activity, entropy);
-    }
-    memcpy(prototype->source, source->name, FLOWD_SOURCE_SIZE);
-    if (event->application != NULL)
-        memcpy(prototype->application, event->application, event->application_length);
 }
 
 static int refuse_full(int result, struct flowd_error *err)
@@ -293,7 +270,7 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     struct flowd_flow prototype;
     int result;
 
-    fill_prototype(&prototype, source, event, now_us);
+    flowd_flow_begin(&prototype, source, event, now_us);
     result = flowd_flow_table_store(hub->table, &prototype, flow);
     if (result < 0)
         return refuse_full(result, err);
@@ -408,6 +385,16 @@ void flowd_hub_set_ask_last(struct flowd_hub *hub, flowd_hub_ask_last *ask, void
 {
     hub->ask_last = ask;
     hub->ask_last_context = context;
+}
+
+void flowd_hub_set_recent(struct flowd_hub *hub, struct flowd_firefly_recent *recent)
+{
+    hub->recent = recent;
+}
+
+struct flowd_firefly_recent *flowd_hub_recent(const struct flowd_hub *hub)
+{
+    return hub->recent;
 }
 
 void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow)

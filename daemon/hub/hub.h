@@ -21,6 +21,7 @@
 #include "daemon/hub/source.h"
 #include "daemon/hub/waiters.h"
 
+struct flowd_firefly_recent;
 struct flowd_counter_sink;
 struct flowd_flow_table;
 struct flowd_tcp_sample;
@@ -107,6 +108,13 @@ typedef int flowd_hub_ask_last(void *context, const struct flowd_flow *flow,
                                struct flowd_tcp_sample *sample);
 /* Who is asked (FLOWD_LAST_ASK); NULL: nobody. context is borrowed. */
 void flowd_hub_set_ask_last(struct flowd_hub *hub, flowd_hub_ask_last *ask, void *context);
+
+/*
+ * Remembers each end there (borrowed), for who has to know late news of a flow from those of
+ * another; NULL: nowhere. Whoever passes messages on notes them there, too.
+ */
+void flowd_hub_set_recent(struct flowd_hub *hub, struct flowd_firefly_recent *recent);
+struct flowd_firefly_recent *flowd_hub_recent(const struct flowd_hub *hub);
 
 /* Notes that a live flow is known to go on, so that it does not time out; nobody is told. */
 void flowd_hub_touch(struct flowd_hub *hub, struct flowd_flow *flow);

@@ -224,7 +224,8 @@ static bool is_at(const struct flowd_listen_fd *item, const struct flowd_listen_
     bool is_six = item->address.ss_family == AF_INET6;
     struct flowd_address bound = {.family = (uint8_t)item->address.ss_family}, wished;
 
-    if (wish->port == 0 || ntohs(is_six ? six->sin6_port : four->sin_port) != wish->port ||
+    if (wish->port == 0 || (!is_six && item->address.ss_family != AF_INET) ||
+        ntohs(is_six ? six->sin6_port : four->sin_port) != wish->port ||
         flowd_address_parse(wish->address, strlen(wish->address), &wished) < 0)
         return false;
     if (is_six)
@@ -242,7 +243,7 @@ static bool fits(const struct flowd_listen_fd *item, const struct flowd_listen_w
         return false;
     if (item->use != FLOWD_LISTEN_ANY)
         return item->use == wish->use;
-    if (item->kind == FLOWD_LISTEN_TCP)
+    if (item->kind == FLOWD_LISTEN_TCP || item->kind == FLOWD_LISTEN_DATAGRAM)
         return is_at(item, wish);
     if (item->kind == FLOWD_LISTEN_UNIX)
         return wish->path != NULL && wish->path[0] != '\0' && strcmp(item->text, wish->path) == 0;
@@ -265,16 +266,10 @@ static void report_item(const struct flowd_listen_fd *item)
 {
     const char *what = kinds[item->kind], *space = item->text[0] != '\0' ? " " : "";
 
-    if (item->use == FLOWD_LISTEN_FOR_FIREFLY || item->kind == FLOWD_LISTEN_DATAGRAM)
-        flowd_warning("daemon",
-                      "%s%s%s was handed over as \"%s\": this version of flowd does not listen for "
-                      "fireflies, and leaves it alone",
-                      what, space, item->text, item->name);
-    else
-        flowd_warning("daemon",
-                      "%s%s%s was handed over as \"%s\", and nothing that is configured uses it: "
-                      "who writes to it is not heard",
-                      what, space, item->text, item->name);
+    flowd_warning("daemon",
+                  "%s%s%s was handed over as \"%s\", and nothing that is configured uses it: "
+                  "who writes to it is not heard",
+                  what, space, item->text, item->name);
 }
 
 void flowd_listen_fds_report(const struct flowd_listen_fds *fds)

@@ -47,8 +47,8 @@ struct flowd_listen_wish {
     enum flowd_listen_use use;
     enum flowd_listen_kind kind;
     /* Which of those without a name: the configured listener. Any fifo without a name fits. */
-    const char *address; /* TCP; numeric */
-    uint16_t port;       /* TCP; 0: none */
+    const char *address; /* TCP, DATAGRAM; numeric */
+    uint16_t port;       /* TCP, DATAGRAM; 0: none */
     const char *path;    /* UNIX; "": none */
 };
 

@@ -116,7 +116,6 @@ def test_mistakes_are_named(flowd_command, directory, text, words):
 
 
 @pytest.mark.parametrize("key,value", [
-    ("plugins.firefly", {}),
     ("stunServers", ["stun.example.org"]),
 ])
 def test_what_is_not_in_this_version_is_said(flowd_command, directory, key, value):

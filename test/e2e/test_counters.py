@@ -7,6 +7,7 @@ the same number; and these have no other. test/lint/counters.py holds the manual
 import importlib.util
 import pathlib
 import re
+import socket
 
 import pytest
 
@@ -26,7 +27,8 @@ _SPEC.loader.exec_module(COUNTERS)
 
 IPERF3_PORT = 5201
 # Numbers in the status that count nothing, or what stands elsewhere too.
-NO_COUNTERS = r"uptime|interfaces\.\w+\.index|modules\.plugin\.namedPipe\.malformed"
+NO_COUNTERS = (r"uptime|interfaces\.\w+\.index|modules\.plugin\.namedPipe\.malformed|"
+               r"modules\.plugin\.firefly\.senders\..*")
 EVENTS = r"events\.(\w+)\.(start|end|ongoing)\.(\w+)"
 # Metrics of what the status has in words, and of events, which have no rows.
 NO_ROWS = {"flowd_build_info", "flowd_ready", "flowd_module_up", "flowd_marker_interfaces", "flowd_marker_shadowed",
@@ -77,7 +79,7 @@ def everything(pair, make_flowd, directory, pin_path):
     config = base_config(directory, pin_path)
     config["plugins"].update(
         iperf3={"minDestinationPort": IPERF3_PORT, "maxDestinationPort": IPERF3_PORT},
-        netlink={"experiment": 3, "activity": 5, "period": 500}, perfsonar={})
+        netlink={"experiment": 3, "activity": 5, "period": 500}, perfsonar={}, firefly={})
     config["backends"].update(firefly={"collectors": [Pair.FAR4]}, prometheus={}, log={"path": str(directory / "flows")})
     config["enrichers"] = {"period": 100, "netlink": {}, "skops": {}}
     daemon = make_flowd(pair.near, config).start()
@@ -88,6 +90,9 @@ def everything(pair, make_flowd, directory, pin_path):
         connection.exchange(10_000, 10_000)
         api.post(event(Pair.NEAR, connection.sport, Pair.FAR, IPERF3_PORT + 1, protocol="tcp")).expect(201)
         until(lambda: api.status()["flows"]["started"] >= 3, "the flows")
+    with pair.near.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"no firefly", ("127.0.0.1", 10514))
+    until(lambda: api.status()["events"]["firefly"]["malformed"] == 1, "the datagram")
     return daemon, api
 
 
@@ -111,6 +116,8 @@ def test_status_and_metrics(pair, everything):
     counted = paired(dict(numbers(api.status())), scrape(exporter))
     for path in ("modules.plugin.namedPipe.lines", "events.namedPipe.malformed", "flows.live",
                  "modules.plugin.api.answers.2xx", "modules.plugin.iperf3.records", "modules.plugin.netlink.scans",
+                 "modules.plugin.firefly.received", "modules.plugin.firefly.rejected.header",
+                 "modules.plugin.firefly.sendersKnown",
                  "modules.backend.marker.entries", "interfaces.veth0.packets.marked",
                  "modules.backend.firefly.toDestination.sent", "modules.backend.log.lines",
                  "modules.backend.prometheus.scrapes.served", "modules.enricher.skops.records"):

@@ -183,9 +183,44 @@ def test_what_nobody_takes_is_named(make_flowd, single, directory, manager):
     for text, words in zip(warnings, (
             (f"a fifo {directory / 'second'}", "nothing that is configured"),
             ("127.0.0.1:9000", '"metrics"'), ("[::1]:4444", '"flowd-x.socket"'),
-            ("[::]:10514", "does not listen for fireflies"), ("[::1]:10515", "fireflies")), strict=True):
+            ("[::]:10514", '"firefly"'), ("[::1]:10515", "nothing that is configured")), strict=True):
         assert all(word in text for word in words), text
     assert Api(single).get("/readyz").status == 200
+
+
+def firefly(port, state="start"):
+    """As some sender writes it."""
+    return (f'{{"version": 1, "flow-lifecycle": {{"state": "{state}", "start-time": "2026-01-01T00:00:00Z"}}, '
+            f'"flow-id": {{"afi": "ipv6", "src-ip": "2001:db8::1", "dst-ip": "2001:db8::2", "protocol": "udp", '
+            f'"src-port": {port}, "dst-port": 2}}, "context": {{"experiment-id": 2, "activity-id": 17}}}}').encode()
+
+
+@pytest.mark.parametrize("name", ["firefly", ""], ids=["by name", "by place"])
+def test_fireflies_while_flowd_is_away(make_flowd, single, directory, manager, name):
+    """They wait in the socket, through a stop and through a crash; two sockets serve as well as one."""
+    config = base_config(directory)
+    config["plugins"]["firefly"] = {}
+    manager.add_socket(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 10514), name)
+    if name:
+        manager.add_socket(socket.AF_INET6, socket.SOCK_DGRAM, ("::1", 4000), name)
+    daemon = make_flowd(single, config, **manager.options)
+    with single.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, \
+            single.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+        for number, end in enumerate((daemon.stop, daemon.kill)):
+            port = 100 * number + 1
+            daemon.start()
+            sender.sendto(firefly(port), ("127.0.0.1", 10514))
+            until(lambda: Api(single).live() == 100 * number + 1, "a flow")
+            end()
+            for away in range(1, 100):
+                if name and away % 2:
+                    other.sendto(firefly(port + away), ("::1", 4000))
+                else:
+                    sender.sendto(firefly(port + away), ("127.0.0.1", 10514))
+            daemon.start()
+            until(lambda: Api(single).live() == 100 * (number + 1), "the flows that were announced meanwhile")
+            daemon.stop()
+    assert " warning " not in daemon.log(), daemon.log()
 
 
 def test_a_fifo_that_somebody_removed(make_flowd, single, directory, manager):

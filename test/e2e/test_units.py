@@ -23,7 +23,7 @@ def test_systemd_reads_them(directory):
         text = text.replace("@CMAKE_INSTALL_FULL_SBINDIR@/flowd", str(FLOWD))
         (directory / unit.name.removesuffix(".in")).write_text(text.replace("@CMAKE_INSTALL_FULL_DOCDIR@", "/usr"))
     names = sorted(one.name for one in directory.iterdir() if "@" not in one.name)
-    assert names == ["flowd-api.socket", "flowd-metrics.socket", "flowd.service", "flowd.socket"]
+    assert names == ["flowd-api.socket", "flowd-firefly.socket", "flowd-metrics.socket", "flowd.service", "flowd.socket"]
     said = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True,
                           check=False, cwd=directory,
                           env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"})
@@ -45,10 +45,11 @@ def test_no_directory_where_the_fifo_is():
 
 def test_the_fifo_is_where_flowd_looks_for_it(flowd_command, directory):
     """Of the same path and mode as flowd's own, so that either may make it."""
-    (directory / "config.json").write_text('{"plugins": {"namedPipe": {}, "api": {}}, "backends": {"prometheus": {}}}')
+    (directory / "config.json").write_text('{"plugins": {"namedPipe": {}, "api": {}, "firefly": {}}, "backends": {"prometheus": {}}}')
     shown = flowd_command("-c", directory / "config.json", "conf").stdout
     for name, places in (("flowd.socket", ("/run/flowd", "0666")), ("flowd-api.socket", ("127.0.0.1", "7777")),
-                         ("flowd-metrics.socket", ("127.0.0.1", "9000"))):
+                         ("flowd-metrics.socket", ("127.0.0.1", "9000")),
+                         ("flowd-firefly.socket", ("127.0.0.1", "10514"))):
         text = (UNITS / name).read_text(encoding="ascii")
         for place in places:
             assert place in text and place in shown, (name, place)

@@ -212,7 +212,7 @@ def _make_link():
 
 @step
 def units_are_well_formed():
-    units = ["flowd.service", "flowd.socket", "flowd-api.socket", "flowd-metrics.socket"]
+    units = ["flowd.service", "flowd.socket", "flowd-api.socket", "flowd-metrics.socket", "flowd-firefly.socket"]
     said = run("systemd-analyze", "verify", *units)
     assert "flowd" not in said, said
 

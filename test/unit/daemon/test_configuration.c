@@ -208,7 +208,6 @@ static const struct {
     {"{\"plugins\": {\"pipe\": true}}", "plugins.pipe: "},
     {"{\"plugins\": {\"mark\": {}}}", "plugins.mark: "},
     {"{\"plugins\": {\"pipe\": {\"path\": \"\"}}}", "plugins.pipe.path: must not be empty"},
-    {"{\"plugins\": {\"firefly\": {}}}", "plugins.firefly: not in this version of flowd"},
     {"{\"enrichers\": {\"period\": 1}}", "enrichers.period: "},
     {"{\"enrichers\": {\"perod\": 100}}",
      "enrichers.perod: unknown; the nearest known one is \"period\""},

@@ -239,6 +239,38 @@ static void test_unix_and_fifo_by_what_they_are(void **state)
     flowd_listen_fds_free(fds);
 }
 
+/* Without a name a datagram socket is for fireflies if it is at their place. */
+static void test_datagram_socket(void **state)
+{
+    static const struct flowd_listen_wish wishes[] = {
+        {.use = FLOWD_LISTEN_FOR_FIREFLY, .kind = FLOWD_LISTEN_DATAGRAM, .address = "::1"},
+        {.use = FLOWD_LISTEN_FOR_FIREFLY, .kind = FLOWD_LISTEN_DATAGRAM, .address = "::2"},
+        {.use = FLOWD_LISTEN_FOR_FIREFLY, .kind = FLOWD_LISTEN_TCP, .address = "::1"},
+    };
+    struct sockaddr_in6 place = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t length = sizeof(place);
+    int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+    struct flowd_listen_fds *fds;
+
+    (void)state;
+    assert_int_equal(bind(fd, (struct sockaddr *)&place, sizeof(place)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&place, &length), 0);
+    hand_over(fd);
+    hand_over(socket(AF_UNIX, SOCK_DGRAM, 0));
+    set_environment("");
+    fds = flowd_listen_fds_new();
+    assert_non_null(fds);
+    for (int i = 2; i >= 0; i--) {
+        struct flowd_listen_wish wish = wishes[i];
+
+        wish.port = ntohs(place.sin6_port);
+        assert_int_equal(take(fds, &wish), i == 0 ? 3 : -1);
+        assert_int_equal(take(fds, &wish), -1);
+    }
+    flowd_listen_fds_free(fds);
+    close(3);
+}
+
 /* A socket that does not listen, a datagram socket, a fifo that would report its end, a file. */
 static void test_what_does_not_fit(void **state)
 {
@@ -288,9 +320,13 @@ static void test_counts_that_are_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        READY(test_nothing),           READY(test_by_name),
-        READY(test_by_what_it_is),     READY(test_unix_and_fifo_by_what_they_are),
-        READY(test_what_does_not_fit), READY(test_counts_that_are_wrong),
+        READY(test_nothing),
+        READY(test_by_name),
+        READY(test_by_what_it_is),
+        READY(test_unix_and_fifo_by_what_they_are),
+        READY(test_datagram_socket),
+        READY(test_what_does_not_fit),
+        READY(test_counts_that_are_wrong),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
