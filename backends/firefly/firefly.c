@@ -392,8 +392,9 @@ struct firefly_counts {
     uint64_t waiting, excluded;
 };
 
-static const struct flowd_metric waiting = {"flowd_fireflies_waiting", FLOWD_METRIC_GAUGE,
-                                            "Fireflies that the network has not taken yet."};
+static const struct flowd_metric waiting = {
+    "flowd_fireflies_waiting", FLOWD_METRIC_GAUGE,
+    "Fireflies that the network has not taken yet, or whose collector has no known address yet."};
 
 static const struct flowd_metric excluded = {
     "flowd_fireflies_excluded_total", FLOWD_METRIC_COUNTER,
