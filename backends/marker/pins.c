@@ -40,7 +40,8 @@ static void join_index(char out[static PATH_MAX], const struct marker_pins *pins
     snprintf(out, PATH_MAX, "%s/%s/%d", pins->path, directory, index);
 }
 
-bool marker_pins_possible(const char *path)
+/* Whether path would be on a bpffs. */
+static bool is_possible(const char *path)
 {
     char ancestor[PATH_MAX];
     struct statfs about;
@@ -354,7 +355,7 @@ int marker_pins_open(struct marker_pins *pins, const char *path, enum marker_pin
     int fd;
 
     *pins = (struct marker_pins){.directory = -1};
-    if (!marker_pins_possible(path))
+    if (!is_possible(path))
         return 0;
     if (mode == MARKER_PINS_EXISTING && access(path, F_OK) < 0)
         return errno == ENOENT ? 0 : flowd_fail_errno(err, errno, "%s", path);

@@ -40,8 +40,6 @@ int marker_pins_open(struct marker_pins *pins, const char *path, enum marker_pin
                      struct flowd_error *err);
 /* Releases the lock; what is pinned stays. */
 void marker_pins_close(struct marker_pins *pins);
-/* Whether path would be on a bpffs. */
-bool marker_pins_possible(const char *path);
 
 /* Whether the maps' pins are there; true without pins. */
 bool marker_pins_complete(const struct marker_pins *pins);

@@ -107,7 +107,8 @@ static int reserve_free(struct flowd_flow_table *table, size_t records)
     return flowd_vector_reserve(&table->free_records, &table->free_capacity, records);
 }
 
-int flowd_flow_table_reserve(struct flowd_flow_table *table)
+/* Makes sure that one more flow can be stored and entered, whatever is ended in between. */
+static int make_room(struct flowd_flow_table *table)
 {
     int result = flowd_flow_index_reserve(&table->index);
 
@@ -428,7 +429,7 @@ int flowd_flow_table_store(struct flowd_flow_table *table, const struct flowd_fl
     struct flowd_flow *flow;
     uint64_t generation;
     uint32_t number;
-    int result = flowd_flow_table_reserve(table);
+    int result = make_room(table);
 
     if (result < 0)
         return result;

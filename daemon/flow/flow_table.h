@@ -78,14 +78,9 @@ struct flowd_flow *flowd_flow_table_next_within(const struct flowd_flow_table *t
                                                 uint32_t *index, uint32_t *budget);
 
 /*
- * Makes sure that one more flow can be added, whatever is ended meanwhile. Returns 0, -ENOSPC at
- * FLOWD_FLOWS_LIMIT or on a full disk, or -ENOMEM.
- */
-int flowd_flow_table_reserve(struct flowd_flow_table *table);
-/*
  * Adds a live flow with prototype's key, times, tag, source and application; id, generation and
- * list are the table's. The key must not be live. Returns 0 and *out (borrowed), or -errno as
- * flowd_flow_table_reserve().
+ * list are the table's. The key must not be live. Returns 0 and *out (borrowed), -ENOSPC at
+ * FLOWD_FLOWS_LIMIT or on a full disk, or -ENOMEM.
  */
 int flowd_flow_table_add(struct flowd_flow_table *table, const struct flowd_flow *prototype,
                          struct flowd_flow **out);

@@ -42,9 +42,6 @@ struct flowd_hint {
     bool reused; /* found: another socket has its addresses and ports */
 };
 
-/* Whether the flow ends with its source's socket, and only where the flow's source says so. */
-bool flowd_liveness_is_followed(const struct flowd_liveness *liveness,
-                                const struct flowd_flow *flow);
 /*
  * How the flow fares as its source has it judged, asking for each end once at most: an enum
  * flowd_tcp_life, or -errno: the kernel did not say, or neither end is here (-EADDRNOTAVAIL).

@@ -59,8 +59,8 @@ static void on_turn(struct ev_loop *loop, struct ev_prepare *watcher, int events
 
 /* -- The judgement -------------------------------------------------------------------------- */
 
-bool flowd_liveness_is_followed(const struct flowd_liveness *liveness,
-                                const struct flowd_flow *flow)
+/* Whether the flow ends with its source's socket: whoever announced it has it so. */
+static bool is_followed(const struct flowd_liveness *liveness, const struct flowd_flow *flow)
 {
     const struct flowd_source *source = flowd_hub_source_of(liveness->context->hub, flow);
 
@@ -79,7 +79,7 @@ static void forget_former(const struct flowd_liveness *liveness, const struct fl
 
     if (known != NULL && known->at_destination != local_is_src &&
         flowd_tcp_cookies_differ(known->cookie, socket->sample.cookie) &&
-        !flowd_liveness_is_followed(liveness, flow))
+        !is_followed(liveness, flow))
         flowd_hub_forget_sample(hub, flow);
 }
 
@@ -139,9 +139,8 @@ static int judge_by_either(struct flowd_liveness *liveness, const struct flowd_f
 int flowd_liveness_judge(struct flowd_liveness *liveness, const struct flowd_flow *flow,
                          uint32_t interface, struct flowd_hint *hint)
 {
-    return flowd_liveness_is_followed(liveness, flow)
-               ? judge_by_source(liveness, flow, interface, hint)
-               : judge_by_either(liveness, flow, interface, hint);
+    return is_followed(liveness, flow) ? judge_by_source(liveness, flow, interface, hint)
+                                       : judge_by_either(liveness, flow, interface, hint);
 }
 
 int flowd_liveness_of(struct flowd_liveness *liveness, const struct flowd_flow *flow)
@@ -197,7 +196,7 @@ static void take_hint(struct flowd_liveness *liveness, struct flowd_source *sour
         flowd_hub_end_as(hub, source, flow, &ending);
         return;
     }
-    if (tells && (!hint->reused || flowd_liveness_is_followed(liveness, flow)))
+    if (tells && (!hint->reused || is_followed(liveness, flow)))
         flowd_hub_keep_sample(hub, flow, hint->sample);
     if (life == FLOWD_TCP_LINGERS)
         flowd_lingering_add(&liveness->lingering, source, flow, interface);
