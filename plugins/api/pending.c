@@ -174,18 +174,18 @@ static void write_failure(struct flowd_text *text, const struct api_pending *pen
     flowd_text_char(text, '}');
 }
 
-void api_item_write(struct flowd_text *text, const struct api_pending *pending,
-                    const struct api_item *item, bool with_status)
+int api_item_write(struct flowd_text *text, const struct api_pending *pending,
+                   const struct api_item *item, bool with_status)
 {
     int status = api_item_status(pending->api, item);
 
     if (item->status != 0) {
         write_refusal(text, pending, item);
-        return;
+        return status;
     }
     if (status == 503) {
         write_failure(text, pending, item);
-        return;
+        return status;
     }
     if (item->flow != NULL)
         api_flow_write(text, pending->api->context, item->flow, true);
@@ -199,4 +199,5 @@ void api_item_write(struct flowd_text *text, const struct api_pending *pending,
         flowd_text_u64(text, (uint64_t)status);
     }
     flowd_text_char(text, '}');
+    return status;
 }

@@ -35,6 +35,9 @@ void api_pending_drop(struct api_pending *pending);
 
 /* The HTTP status of an item, also of one that a backend failed with. */
 int api_item_status(const struct api *api, const struct api_item *item);
-/* Appends an item as the answer shows it; with_status: also a successful one says its status. */
-void api_item_write(struct flowd_text *text, const struct api_pending *pending,
-                    const struct api_item *item, bool with_status);
+/*
+ * Appends an item as the answer shows it; with_status: also a successful one says its status.
+ * Returns that status, as api_item_status().
+ */
+int api_item_write(struct flowd_text *text, const struct api_pending *pending,
+                   const struct api_item *item, bool with_status);

@@ -28,7 +28,7 @@ static void answer_one(struct api_pending *pending)
 {
     const struct api_item *item = &pending->items[0];
     struct flowd_text *body = flowd_http_body(pending->exchange);
-    int status = api_item_status(pending->api, item);
+    int status = api_item_write(body, pending, item, false);
     char location[64] = "";
 
     if (status == 201) {
@@ -37,7 +37,6 @@ static void answer_one(struct api_pending *pending)
         flowd_flow_id_format(item->flow->id, id);
         snprintf(location, sizeof(location), "Location: /v1/flows/%s\r\n", id);
     }
-    api_item_write(body, pending, item, false);
     flowd_http_answer(pending->exchange, status, type_of(status), location);
 }
 
