@@ -15,6 +15,7 @@ enum flowd_exit { FLOWD_EXIT_OK = 0, FLOWD_EXIT_FAILED = 1, FLOWD_EXIT_USAGE = 2
 struct flowd_command_line {
     const char *path; /* of the configuration; NULL: the default place */
     struct flowd_log_override log;
+    const char *operand;             /* of the command that has one; NULL: none */
     struct flowd_strings interfaces; /* borrowed strings; for clean */
     FILE *out;
     FILE *errors;
@@ -23,6 +24,8 @@ struct flowd_command_line {
 enum flowd_exit flowd_command_run(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_conf(const struct flowd_command_line *line);
+/* Another program's configuration, at line->operand, in flowd's words. */
+enum flowd_exit flowd_command_convert(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_clean(const struct flowd_command_line *line);
 /* Lists every option of every section, from the tables. */
 enum flowd_exit flowd_command_options(const struct flowd_command_line *line);

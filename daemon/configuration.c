@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/convert/source.h"
 #include "daemon/flow/flow_table.h"
 
 #define PATH_SIZE FLOWD_MODULE_PATH_SIZE
@@ -445,12 +446,17 @@ int flowd_configuration_read(const char *path, const struct flowd_module *const 
     json_error_t error;
     json_t *root = load_file(path, &error);
     struct stat status = {0};
+    const char *foreign;
     int result;
 
     if (root == NULL && stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         flowd_messages_add(&report->errors, "%s: is not a file", path);
     else if (root == NULL && error.line > 0 && status.st_size == 0)
         flowd_messages_add(&report->errors, "%s: is empty; {} is the least there can be", path);
+    else if (root == NULL && error.line > 0 && (foreign = flowd_source_foreign(path)) != NULL)
+        flowd_messages_add(&report->errors,
+                           "%s: this is %s: flowd convert %s > " FLOWD_CONFIGURATION_PATH, path,
+                           foreign, path);
     else if (root == NULL && error.line > 0)
         flowd_messages_add(&report->errors, "%s: line %d, column %d: %s", path, error.line,
                            error.column, error.text);

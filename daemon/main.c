@@ -31,6 +31,9 @@ static const char usage[] =
     "  check      read the configuration and print every mistake and warning\n"
     "  conf       print the effective configuration, defaults included\n"
     "  clean      remove all kernel state that flowd left; --interface IF: only there\n"
+    "  convert FILE\n"
+    "             print the configuration of flowd 1.1 or flowd-go in FILE (-: standard input) as\n"
+    "             flowd's own, and on the standard error what behaves differently\n"
     "  version    print the version\n"
     "  help       print this; \"help options\" lists every option of the configuration\n"
     "\n"
@@ -61,7 +64,7 @@ static const struct command {
 } commands[] = {
     {"run", flowd_command_run},         {"check", flowd_command_check},
     {"conf", flowd_command_conf},       {"clean", flowd_command_clean},
-    {"version", flowd_command_version},
+    {"convert", flowd_command_convert}, {"version", flowd_command_version},
 };
 
 static int index_of(const char *word, const char *const *names)
@@ -177,6 +180,8 @@ int main(int argc, char **argv)
     command = read_options(argc, argv, &line, &failed);
     if (command == NULL)
         command = optind < argc ? argv[optind++] : "run";
+    if (strcmp(command, "convert") == 0 && optind < argc)
+        line.operand = argv[optind++];
     if (failed != FLOWD_EXIT_OK)
         status = failed;
     else if (strcmp(command, "help") == 0 && optind + 1 == argc &&
@@ -184,6 +189,8 @@ int main(int argc, char **argv)
         status = (int)flowd_command_options(&line);
     else if (optind < argc)
         status = fail_usage("unexpected argument", argv[optind]);
+    else if (strcmp(command, "convert") == 0 && line.operand == NULL)
+        status = fail_usage("a FILE is missing behind", command);
     else if (line.interfaces.count > 0 && strcmp(command, "clean") != 0)
         status = fail_usage("--interface goes with clean, not with", command);
     else
