@@ -245,7 +245,7 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
     take_last_sample(hub, flow, ending);
     flowd_flow_table_end(hub->table, flow);
     flow->end_us = end_us < flow->start_us ? flow->start_us : end_us;
-    if (hub->recent != NULL)
+    if (hub->recent != NULL && !(ending->timed_out && flowd_firefly_announced(flow)))
         flowd_firefly_recent_note_end(hub->recent, flow, flowd_timestamp_boot_us());
     flowd_subscribers_end(&hub->subscribers, flow);
     hub->ended_total++;
@@ -479,7 +479,8 @@ static void on_expiry(struct ev_loop *loop, struct ev_timer *watcher, int events
 
         if (oldest == NULL || oldest->last_event_us > limit)
             break;
-        flowd_hub_end(hub, source, oldest);
+        flowd_hub_end_as(hub, source, oldest,
+                         &(struct flowd_ending){.last = FLOWD_LAST_ASK, .timed_out = true});
     }
     set_expiry(hub);
 }

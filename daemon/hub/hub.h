@@ -94,6 +94,7 @@ struct flowd_ending {
     enum flowd_last last;
     const struct flowd_tcp_sample *sample; /* FLOWD_LAST_GIVEN: borrowed */
     int64_t end_us;                        /* CLOCK_REALTIME; 0: now */
+    bool timed_out;                        /* nothing was heard of it: it may go on all the same */
 };
 
 /* The same for who knows more of the end. */

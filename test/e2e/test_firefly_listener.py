@@ -374,6 +374,21 @@ def test_late_ones(listening, single):
         key: 0 for key in daemon.api.status()["events"]["firefly"]["end"] if key not in ("ended", "unknown")}
 
 
+def test_one_that_timed_out(make_flowd, single, directory):
+    """Who is heard again after the time-out is alive."""
+    config = base_config(directory)
+    config["plugins"]["firefly"] = {}
+    config["flows"] = {"timeout": 1}
+    make_flowd(single, config).start()
+    api = Api(single)
+    with Sender(single) as send:
+        for number, state in enumerate(("start", "ongoing")):
+            send(bare(state=state, now=at(number)))
+            until(lambda: api.status()["flows"]["started"] == number + 1, "the flow")  # pylint: disable=cell-var-from-loop
+            until(lambda: api.live() == 0, "the time-out")
+    assert listener(api)["late"] == 0
+
+
 def test_a_flow_that_another_plugin_found(listening, single):
     """Its transfer tool knows another time and a better tag, which counts."""
     daemon = listening()
