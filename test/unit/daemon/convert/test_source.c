@@ -56,6 +56,7 @@ static void test_notes(void **state)
         {"plugins:\n  namedPipe: {}", "pipePath"},
         {"plugins:\n  namedPipe: {pipePath: /run/flowd-go/np}", "/run/flowd-go/np"},
         {"plugins:\n  perfsonar: {activityID: 5}", "activityID"},
+        {"plugins:\n  firefly: {fireflyReceivers: [{port: 5}]}", "entry 1 has no address"},
         {"pidPath: /run/flowd-go/pid", "pidPath"},
         {"workDir: .", "workDir"},
         {"PLUGIN='nobody'", "nobody"},
