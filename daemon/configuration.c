@@ -315,7 +315,8 @@ static void share_settings(struct flowd_configuration *configuration, enum flowd
     }
 }
 
-/* A plugin's tag for everything goes to the backends that mark. */
+/* A plugin's tag for everything goes to the backends that mark, and more collectors to the one that
+ * sends. */
 static void share_all_settings(struct flowd_configuration *configuration,
                                struct flowd_messages *errors)
 {
@@ -326,6 +327,11 @@ static void share_all_settings(struct flowd_configuration *configuration,
     if (shared.general_tag_plugin != NULL && !shared.general_tag_taken)
         flowd_messages_add(errors, "plugins.%s: needs backends.marker, which marks the packets",
                            shared.general_tag_plugin->name);
+    if (shared.firefly_receivers != NULL && shared.firefly_receivers->count > 0 &&
+        !shared.firefly_receivers_taken)
+        flowd_messages_add(errors,
+                           "plugins.firefly.fireflyReceivers: needs \"backends\": {\"firefly\": "
+                           "{\"sendToDestination\": false}}, which sends to them");
 }
 
 static bool has_modules(const char *section)

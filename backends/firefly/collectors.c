@@ -15,6 +15,7 @@ struct collectors {
     struct flowd_resolver *resolver; /* owned */
     struct collector **items;        /* owned, and what they point to */
     size_t count;
+    size_t first_of_more; /* from it on they get only what is relayed */
     unsigned last_id;
 };
 
@@ -90,7 +91,7 @@ static int add(struct collectors *collectors, const char *name, uint16_t default
     if (result < 0)
         return flowd_fail(err, -result, "collector \"%s\"", name);
     if (find(items, *count, &place) != NULL)
-        return 0; /* It is written twice. */
+        return 0; /* It is written twice, and the first list gets more. */
     found = find(collectors->items, collectors->count, &place);
     if (found == NULL)
         result =
@@ -104,36 +105,43 @@ static int add(struct collectors *collectors, const char *name, uint16_t default
 }
 
 int collectors_configure(struct collectors *collectors, const struct flowd_strings *names,
-                         uint16_t default_port, struct flowd_error *err)
+                         const struct flowd_strings *more, uint16_t default_port,
+                         struct flowd_error *err)
 {
-    struct collector **items = calloc(names->count + 1, sizeof(struct collector *));
-    size_t count = 0;
+    size_t total = names->count + (more != NULL ? more->count : 0);
+    struct collector **items = calloc(total + 1, sizeof(struct collector *));
+    size_t count = 0, first_of_more = 0;
 
     if (items == NULL)
         return flowd_fail_errno(err, ENOMEM, "collectors");
     flowd_resolver_refresh(collectors->resolver);
-    for (size_t i = 0; i < names->count; i++) {
-        int result = add(collectors, names->items[i], default_port, items, &count, err);
+    for (size_t i = 0; i < total; i++) {
+        const char *name = i < names->count ? names->items[i] : more->items[i - names->count];
+        int result = add(collectors, name, default_port, items, &count, err);
 
         if (result < 0) {
             free_others(items, count, collectors->items, collectors->count);
             return result;
         }
+        if (i < names->count)
+            first_of_more = count;
     }
     free_others(collectors->items, collectors->count, items, count);
     collectors->items = items;
     collectors->count = count;
+    collectors->first_of_more = first_of_more;
     return 0;
 }
 
-size_t collectors_number(const struct collectors *collectors)
+size_t collectors_number(const struct collectors *collectors, bool relayed)
 {
-    return collectors->count;
+    return relayed ? collectors->count : collectors->first_of_more;
 }
 
-void collectors_send(struct collectors *collectors, const char *data, size_t length, uint64_t tag)
+void collectors_send(struct collectors *collectors, bool relayed, const char *data, size_t length,
+                     uint64_t tag)
 {
-    for (size_t i = 0; i < collectors->count; i++)
+    for (size_t i = 0; i < collectors_number(collectors, relayed); i++)
         collector_send(collectors->items[i], data, length, tag);
 }
 

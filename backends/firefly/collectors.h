@@ -32,16 +32,19 @@ int collectors_new(struct ev_loop *loop, struct flowd_sender *sender, collector_
 void collectors_free(struct collectors *collectors);
 
 /*
- * Has those that names say, "host[:port]" each; one that was there before goes on with its state
- * and counts. All names are asked for again. Returns 0, or -errno with nothing changed.
+ * Has those that names say, "host[:port]" each, and those of more (NULL: none), which get only what
+ * is relayed; one that was there before goes on with its state and counts. All names are asked for
+ * again. Returns 0, or -errno with nothing changed.
  */
 int collectors_configure(struct collectors *collectors, const struct flowd_strings *names,
-                         uint16_t default_port, struct flowd_error *err);
+                         const struct flowd_strings *more, uint16_t default_port,
+                         struct flowd_error *err);
 
-/* How many there are. */
-size_t collectors_number(const struct collectors *collectors);
-/* Queues a firefly (copied) for each of them. tag is the sender's. */
-void collectors_send(struct collectors *collectors, const char *data, size_t length, uint64_t tag);
+/* How many there are: that get what is relayed, or else what flowd composes. */
+size_t collectors_number(const struct collectors *collectors, bool relayed);
+/* Queues a firefly (copied) for each that gets it. tag is the sender's. */
+void collectors_send(struct collectors *collectors, bool relayed, const char *data, size_t length,
+                     uint64_t tag);
 /* What became of one, as the sender says; receiver is not 0. */
 void collectors_done(struct collectors *collectors, unsigned receiver, enum flowd_sent result,
                      int error);

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -63,6 +64,42 @@ static void warn_of_doubles(const struct firefly_config *firefly, const char *pa
                                path, firefly->collectors.items[i]);
 }
 
+void firefly_share(void *config, const char *path, struct flowd_shared *shared,
+                   struct flowd_messages *errors)
+{
+    struct firefly_config *firefly = config;
+    const struct flowd_strings *receivers = shared->firefly_receivers;
+    struct flowd_host_port place;
+
+    (void)path;
+    firefly->receivers = receivers;
+    shared->firefly_receivers_taken = true;
+    for (size_t i = 0; receivers != NULL && i < receivers->count; i++)
+        if (flowd_host_port_parse(receivers->items[i], (uint16_t)firefly->destination_port,
+                                  &place) < 0)
+            flowd_messages_add(errors,
+                               "plugins.firefly.fireflyReceivers: found \"%s\", wants a host name "
+                               "or an address, with or without a port in 1-65535",
+                               receivers->items[i]);
+}
+
+static bool has_receivers(const struct firefly_config *firefly)
+{
+    return firefly->receivers != NULL && firefly->receivers->count > 0;
+}
+
+static void warn_of_places(const struct firefly_config *firefly, const char *path,
+                           struct flowd_messages *warnings)
+{
+    uint16_t port = (uint16_t)firefly->destination_port;
+    struct flowd_error list;
+
+    (void)flowd_fail(&list, EINVAL, "%s.collectors", path);
+    firefly_reach_warn(&firefly->collectors, port, list.message, warnings);
+    if (has_receivers(firefly))
+        firefly_reach_warn(firefly->receivers, port, "plugins.firefly.fireflyReceivers", warnings);
+}
+
 void firefly_warn(const void *config, const char *path, const struct flowd_environment *environment,
                   struct flowd_messages *warnings)
 {
@@ -74,7 +111,12 @@ void firefly_warn(const void *config, const char *path, const struct flowd_envir
                            "%s.enrich: does nothing without an enricher, which takes the samples: "
                            "\"enrichers\": {\"netlink\": {}}",
                            path);
-    if (!firefly->send_to_destination && firefly->collectors.count == 0)
+    if (has_receivers(firefly) && !firefly->relay)
+        flowd_messages_add(warnings,
+                           "%s.relay: is false, so that nothing is sent to "
+                           "plugins.firefly.fireflyReceivers",
+                           path);
+    if (!firefly->send_to_destination && firefly->collectors.count == 0 && !has_receivers(firefly))
         flowd_messages_add(warnings,
                            "%s: no firefly is sent: sendToDestination is false and there are no "
                            "collectors",
@@ -86,8 +128,7 @@ void firefly_warn(const void *config, const char *path, const struct flowd_envir
                            path);
     warn_of_doubles(firefly, path, warnings);
     if (environment->host != NULL)
-        firefly_reach_warn(&firefly->collectors, (uint16_t)firefly->destination_port, path,
-                           warnings);
+        warn_of_places(firefly, path, warnings);
 }
 
 static bool is_port(const json_t *value, json_int_t least)

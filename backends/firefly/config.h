@@ -23,12 +23,16 @@ struct firefly_config {
     bool relay;
     bool enrich;
     int enrichment_mode; /* enum firefly_mode */
+    /* More collectors, for what is relayed; NULL: none. Good while it is started or reloaded. */
+    const struct flowd_strings *receivers;
 };
 
 extern const struct flowd_option firefly_options[];
 
 /* The functions of struct flowd_module of these names. */
 void firefly_check(const void *config, const char *path, struct flowd_messages *errors);
+void firefly_share(void *config, const char *path, struct flowd_shared *shared,
+                   struct flowd_messages *errors);
 void firefly_warn(const void *config, const char *path, const struct flowd_environment *environment,
                   struct flowd_messages *warnings);
 void firefly_translate(json_t *object, const char *path, struct flowd_options_report *report);

@@ -143,9 +143,11 @@ static void on_dropped(void *context, uint64_t id)
     set_status(context, id, DROPPED);
 }
 
-static bool has_receiver(const struct firefly *firefly)
+/* Whether anybody gets what is relayed, or else what flowd composes. */
+static bool has_receiver(const struct firefly *firefly, bool relayed)
 {
-    return firefly->config->send_to_destination || collectors_number(firefly->collectors) > 0;
+    return firefly->config->send_to_destination ||
+           collectors_number(firefly->collectors, relayed) > 0;
 }
 
 static void want_last(struct firefly *firefly, bool wanted)
@@ -164,7 +166,7 @@ static int configure(struct firefly *firefly, const struct firefly_config *confi
 
     if (result < 0)
         return result;
-    result = collectors_configure(firefly->collectors, &config->collectors,
+    result = collectors_configure(firefly->collectors, &config->collectors, config->receivers,
                                   (uint16_t)config->destination_port, err);
     if (result < 0) {
         firefly_excluded_fini(&excluded);
@@ -175,8 +177,8 @@ static int configure(struct firefly *firefly, const struct firefly_config *confi
     return 0;
 }
 
-static bool send_noted(void *context, const struct flowd_flow_key *key, uint64_t tag,
-                       const char *text, size_t length);
+static bool send_relayed(void *context, const struct flowd_flow_key *key, uint64_t tag,
+                         const char *text, size_t length);
 static void firefly_commit(void *instance);
 
 static int firefly_start(const struct flowd_context *context, const void *config, void **instance,
@@ -197,8 +199,8 @@ static int firefly_start(const struct flowd_context *context, const void *config
                                 &firefly->collectors, err);
     if (result == 0)
         result = configure(firefly, config, err);
-    if (result == 0 &&
-        firefly_relay_init(&firefly->relay, context->loop, send_noted, firefly_commit, firefly) < 0)
+    if (result == 0 && firefly_relay_init(&firefly->relay, context->loop, send_relayed,
+                                          firefly_commit, firefly) < 0)
         result = flowd_fail_errno(err, ENOMEM, "relay");
     if (result < 0) {
         firefly_excluded_fini(&firefly->excluded);
@@ -209,7 +211,7 @@ static int firefly_start(const struct flowd_context *context, const void *config
     }
     if (flowd_liveness_open(context->liveness, err) < 0)
         flowd_debug("firefly", "no final counts of flows that are ended by name: %s", err->message);
-    want_last(firefly, has_receiver(firefly));
+    want_last(firefly, has_receiver(firefly, true));
     *instance = firefly;
     return 0;
 }
@@ -222,7 +224,7 @@ static int firefly_reload(void *instance, const void *config, struct flowd_error
     if (result < 0)
         return result;
     firefly->config = config;
-    want_last(firefly, has_receiver(firefly));
+    want_last(firefly, has_receiver(firefly, true));
     if (!firefly->config->relay)
         firefly_relay_release(&firefly->relay);
     return 0;
@@ -265,13 +267,12 @@ static int compose(struct firefly *firefly, const struct flowd_flow *flow,
 }
 
 /*
- * Queues a firefly to everybody who gets those of the flow with this key. Returns whether that is
- * anybody.
+ * Queues a firefly to everybody who gets those of the flow with this key, which is relayed or not.
+ * Returns whether that is anybody.
  */
-static bool queue_copies(void *context, const struct flowd_flow_key *key, uint64_t tag,
-                         const char *text, size_t length)
+static bool queue_copies(struct firefly *firefly, bool relayed, const struct flowd_flow_key *key,
+                         uint64_t tag, const char *text, size_t length)
 {
-    struct firefly *firefly = context;
     struct sockaddr_storage destination;
 
     if (firefly_excluded_holds(&firefly->excluded, key)) {
@@ -284,18 +285,17 @@ static bool queue_copies(void *context, const struct flowd_flow_key *key, uint64
                             &destination);
         flowd_sender_queue(firefly->sender, &destination, text, length, tag, TO_DESTINATION);
     }
-    collectors_send(firefly->collectors, text, length, tag);
+    collectors_send(firefly->collectors, relayed, text, length, tag);
     return true;
 }
 
 /*
- * The same with a firefly of a flow that others told of, which may come back by way of another
- * flowd: nothing but its bytes tells it from theirs.
+ * The same with a firefly that may come back by way of another flowd: nothing but its bytes tells
+ * it from those of others.
  */
-static bool send_noted(void *context, const struct flowd_flow_key *key, uint64_t tag,
-                       const char *text, size_t length)
+static bool send_noted(struct firefly *firefly, bool relayed, const struct flowd_flow_key *key,
+                       uint64_t tag, const char *text, size_t length)
 {
-    struct firefly *firefly = context;
     struct flowd_firefly_recent *recent = flowd_hub_recent(firefly->context->hub);
     struct flowd_firefly_message message = {.text = text, .length = length};
 
@@ -303,7 +303,13 @@ static bool send_noted(void *context, const struct flowd_flow_key *key, uint64_t
         (void)flowd_firefly_recent_message(recent, text + message.object.offset,
                                            length - message.object.offset,
                                            flowd_timestamp_boot_us());
-    return queue_copies(context, key, tag, text, length);
+    return queue_copies(firefly, relayed, key, tag, text, length);
+}
+
+static bool send_relayed(void *context, const struct flowd_flow_key *key, uint64_t tag,
+                         const char *text, size_t length)
+{
+    return send_noted(context, true, key, tag, text, length);
 }
 
 static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
@@ -311,21 +317,23 @@ static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_e
     const struct flowd_tcp_sample *sample = flowd_hub_sample_of(firefly->context->hub, flow);
 
     flow->backend[firefly->slot] = NOT_SENT;
-    if (!has_receiver(firefly))
+    if (!has_receiver(firefly, false))
         return;
     flow->backend[firefly->slot] = QUEUED;
     if (compose(firefly, flow, state, sample) < 0)
         flow->backend[firefly->slot] = DROPPED;
     else
-        (void)queue_copies(firefly, &flow->key, flow->id, firefly->text.data, firefly->text.length);
+        (void)queue_copies(firefly, false, &flow->key, flow->id, firefly->text.data,
+                           firefly->text.length);
 }
 
 /* flowd found the end of a flow whose sender may still tell of it. */
 static void hold_end(struct firefly *firefly, struct flowd_flow *flow)
 {
     flow->backend[firefly->slot] = NOT_SENT;
-    if (has_receiver(firefly) && compose(firefly, flow, FLOWD_EVENT_END,
-                                         flowd_hub_sample_of(firefly->context->hub, flow)) == 0)
+    if (has_receiver(firefly, true) &&
+        compose(firefly, flow, FLOWD_EVENT_END, flowd_hub_sample_of(firefly->context->hub, flow)) ==
+            0)
         firefly_relay_hold(&firefly->relay, flow, &firefly->text);
 }
 
@@ -337,7 +345,7 @@ static void firefly_flow_start(void *instance, struct flowd_flow *flow, bool res
     if (restored)
         flow->backend[firefly->slot] = RESTORED;
     else if (is_relayed(firefly, flow))
-        flow->backend[firefly->slot] = has_receiver(firefly) ? QUEUED : NOT_SENT;
+        flow->backend[firefly->slot] = has_receiver(firefly, true) ? QUEUED : NOT_SENT;
     else
         queue(firefly, flow, FLOWD_EVENT_START);
 }
@@ -363,7 +371,7 @@ static void take_firefly(void *instance, const struct flowd_event *event, struct
                                                 .now_us = flowd_timestamp_now_us(),
                                                 .start_us = flow != NULL ? flow->start_us : 0};
 
-    if (firefly->config->relay && has_receiver(firefly))
+    if (firefly->config->relay && has_receiver(firefly, true))
         firefly_relay_pass_on(&firefly->relay, event, flow, result, &additions);
 }
 
@@ -372,11 +380,13 @@ static void flow_sample(void *instance, struct flowd_flow *flow,
 {
     struct firefly *firefly = instance;
 
-    if (!firefly->config->enrich || !has_receiver(firefly))
+    bool relayed = is_relayed(firefly, flow);
+
+    if (!firefly->config->enrich || !has_receiver(firefly, relayed))
         return;
     /* Without memory the next one tells more anyway. */
     if (compose(firefly, flow, FLOWD_EVENT_ONGOING, sample) == 0)
-        (void)send_noted(firefly, &flow->key, TAG_OF_NO_EVENT, firefly->text.data,
+        (void)send_noted(firefly, relayed, &flow->key, TAG_OF_NO_EVENT, firefly->text.data,
                          firefly->text.length);
 }
 
@@ -458,6 +468,7 @@ const struct flowd_module flowd_backend_firefly = {
     .options = firefly_options,
     .config_size = sizeof(struct firefly_config),
     .check = firefly_check,
+    .share = firefly_share,
     .warn = firefly_warn,
     .translate = firefly_translate,
     .start = firefly_start,

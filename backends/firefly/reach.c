@@ -113,19 +113,18 @@ static void report(const struct look *look, const char *path, struct flowd_messa
 
     switch (flowd_name_state(look->name)) {
     case FLOWD_NAME_WAITING:
-        flowd_messages_add(warnings,
-                           "%s.collectors: \"%s\" can't be resolved: no answer within %d s", path,
+        flowd_messages_add(warnings, "%s: \"%s\" can't be resolved: no answer within %d s", path,
                            look->text, FIREFLY_REACH_WAIT_S);
         break;
     case FLOWD_NAME_UNKNOWN:
-        flowd_messages_add(warnings, "%s.collectors: \"%s\" can't be resolved: %s", path,
-                           look->text, flowd_name_failure(look->name));
+        flowd_messages_add(warnings, "%s: \"%s\" can't be resolved: %s", path, look->text,
+                           flowd_name_failure(look->name));
         break;
     case FLOWD_NAME_KNOWN:
         result = find_any_route(look);
         if (result < 0)
-            flowd_messages_add(warnings, "%s.collectors: \"%s\" can't be reached: %s", path,
-                               look->text, strerror(-result));
+            flowd_messages_add(warnings, "%s: \"%s\" can't be reached: %s", path, look->text,
+                               strerror(-result));
         break;
     }
 }

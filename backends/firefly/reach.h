@@ -11,7 +11,8 @@
 
 /*
  * Warns of each of collectors ("host[:port]") whose name has no address or that there is no route
- * to. It waits for the answers, for FIREFLY_REACH_WAIT_S at most: not for a daemon.
+ * to; path is that of their list. It waits for the answers, for FIREFLY_REACH_WAIT_S at most: not
+ * for a daemon.
  */
 void firefly_reach_warn(const struct flowd_strings *collectors, uint16_t default_port,
                         const char *path, struct flowd_messages *warnings);

@@ -59,6 +59,9 @@ struct flowd_shared {
     const struct flowd_module *general_tag_plugin; /* who names it; NULL: nobody */
     struct flowd_tag general_tag;
     bool general_tag_taken; /* by a backend, which marks packets with it */
+    /* More collectors of what is relayed, "host[:port]"; NULL: no plugin names any. */
+    const struct flowd_strings *firefly_receivers;
+    bool firefly_receivers_taken; /* by a backend, which sends to them */
 };
 
 /* What a configuration is judged by, beside itself. */

@@ -17,6 +17,7 @@
 #include "daemon/hub/module.h"
 #include "judge.h"
 #include "listener.h"
+#include "receivers.h"
 #include "senders.h"
 
 /* Clocks of two hosts differ a little; a flow that began further ahead begins now. */
@@ -29,6 +30,7 @@ struct firefly_config {
     char *address;
     int64_t port;
     int64_t sender_rate;
+    struct flowd_strings receivers; /* for the backend that relays */
 };
 
 struct firefly {
@@ -231,6 +233,16 @@ static void firefly_check(const void *config, const char *path, struct flowd_mes
 
 #define IGNORED "Accepted from flowd-go, no effect."
 
+static void firefly_share(void *config, const char *path, struct flowd_shared *shared,
+                          struct flowd_messages *errors)
+{
+    const struct firefly_config *firefly = config;
+
+    (void)path;
+    (void)errors;
+    shared->firefly_receivers = &firefly->receivers;
+}
+
 static const struct flowd_option options[] = {
     {.key = "bindAddress",
      .type = FLOWD_OPTION_STRING,
@@ -254,8 +266,11 @@ static const struct flowd_option options[] = {
      .doc = "Most fireflies that are taken of one sender (address); 0: no limit.",
      .reload = true},
     {.key = "fireflyReceivers",
-     .type = FLOWD_OPTION_LATER,
-     .doc = "More collectors of what is relayed."},
+     .type = FLOWD_OPTION_STRINGS,
+     .offset = offsetof(struct firefly_config, receivers),
+     .default_json = "[]",
+     .doc = "More collectors, which get what backends.firefly relays and nothing else.",
+     .reload = true},
     {.key = "bufferSize", .type = FLOWD_OPTION_IGNORED, .doc = IGNORED},
     {.key = "deadline", .type = FLOWD_OPTION_IGNORED, .doc = IGNORED},
     {.key = "hasSyslogHeader",
@@ -271,7 +286,9 @@ const struct flowd_module flowd_plugin_firefly = {
     .summary = "takes flow events that come as fireflies, by UDP",
     .options = options,
     .config_size = sizeof(struct firefly_config),
+    .translate = firefly_receivers_translate,
     .check = firefly_check,
+    .share = firefly_share,
     .start = firefly_start,
     .reload = firefly_reload,
     .stop = firefly_stop,

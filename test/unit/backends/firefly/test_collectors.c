@@ -77,7 +77,7 @@ static int configure(char **names, size_t count)
 {
     const struct flowd_strings strings = {.items = names, .count = count};
 
-    return collectors_configure(collectors, &strings, PORT, NULL);
+    return collectors_configure(collectors, &strings, NULL, PORT, NULL);
 }
 
 /* A collector in the status; json_decref() it. */
@@ -160,9 +160,9 @@ static void test_another_configuration(void **state)
     collectors_done(collectors, 1, FLOWD_SENT_OK, 0);
     collectors_done(collectors, 2, FLOWD_SENT_OK, 0);
     assert_int_equal(configure(wrong, 2), -EINVAL);
-    assert_int_equal(collectors_number(collectors), 2);
+    assert_int_equal(collectors_number(collectors, true), 2);
     assert_int_equal(configure(after, 4), 0);
-    assert_int_equal(collectors_number(collectors), 2);
+    assert_int_equal(collectors_number(collectors, true), 2);
     assert_shown(FIRST, "up", "sent", 1);
     assert_shown(UNKNOWN ":10514", "unresolved", "sent", 0);
     assert_null(show(SECOND));
@@ -170,6 +170,26 @@ static void test_another_configuration(void **state)
     assert_int_equal(configure(before, 2), 0);
     collectors_done(collectors, 2, FLOWD_SENT_OK, 0);
     assert_shown(SECOND, "up", "sent", 0);
+}
+
+/* Those of the second list get what is relayed only; in both lists is in the first. */
+static void test_more_for_what_is_relayed(void **state)
+{
+    char *names[] = {FIRST}, *more[] = {UNKNOWN, FIRST};
+    const struct flowd_strings first = {.items = names, .count = 1};
+    const struct flowd_strings second = {.items = more, .count = 2};
+
+    (void)state;
+    assert_int_equal(collectors_configure(collectors, &first, &second, PORT, NULL), 0);
+    assert_int_equal(collectors_number(collectors, true), 2);
+    assert_int_equal(collectors_number(collectors, false), 1);
+    /* Only the unknown one has something to wait for. */
+    collectors_send(collectors, false, "firefly", 7, 1);
+    assert_int_equal(collectors_waiting(collectors), 0);
+    collectors_send(collectors, true, "firefly", 7, 1);
+    assert_int_equal(collectors_waiting(collectors), 1);
+    assert_int_equal(configure(more, 2), 0);
+    assert_int_equal(collectors_number(collectors, false), 2);
 }
 
 static void test_bounded_waiting(void **state)
@@ -180,10 +200,10 @@ static void test_bounded_waiting(void **state)
     (void)state;
     assert_int_equal(configure(names, 1), 0);
     for (uint64_t tag = 1; tag <= WAITING_MAX; tag++)
-        collectors_send(collectors, "firefly", 7, tag);
+        collectors_send(collectors, true, "firefly", 7, tag);
     assert_int_equal(collectors_waiting(collectors), WAITING_MAX);
     assert_int_equal(dropped, 0);
-    collectors_send(collectors, "firefly", 7, 1);
+    collectors_send(collectors, true, "firefly", 7, 1);
     assert_int_equal(collectors_waiting(collectors), WAITING_MAX);
     assert_int_equal(dropped, 1);
     assert_shown(UNKNOWN ":10514", "unresolved", "dropped", 1);
@@ -191,7 +211,7 @@ static void test_bounded_waiting(void **state)
     assert_int_equal(dropped, 1 + WAITING_MAX);
     assert_int_equal(configure(names, 1), 0);
     for (uint64_t tag = 1; tag <= 5; tag++)
-        collectors_send(collectors, large, sizeof(large), tag);
+        collectors_send(collectors, true, large, sizeof(large), tag);
     assert_int_equal(collectors_waiting(collectors), 4);
     assert_shown(UNKNOWN ":10514", "unresolved", "dropped", 1);
 }
@@ -201,9 +221,8 @@ static void test_bounded_waiting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_COLLECTORS(test_errors_are_of_one),
-        WITH_COLLECTORS(test_a_refused_datagram),
-        WITH_COLLECTORS(test_another_configuration),
+        WITH_COLLECTORS(test_errors_are_of_one),     WITH_COLLECTORS(test_a_refused_datagram),
+        WITH_COLLECTORS(test_another_configuration), WITH_COLLECTORS(test_more_for_what_is_relayed),
         WITH_COLLECTORS(test_bounded_waiting),
     };
 

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * flowd-go's spelling of the places that get what is relayed.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "daemon/options/option.h"
+
+/*
+ * Rewrites "fireflyReceivers" of the section: each {"address": ..., "port": ...} becomes
+ * "address:port". What is a string already stays.
+ */
+void firefly_receivers_translate(json_t *object, const char *path,
+                                 struct flowd_options_report *report);
