@@ -29,8 +29,7 @@ static void report_fini(struct flowd_options_report *report)
     flowd_messages_fini(&report->deprecations);
 }
 
-/* Reads the configuration and prints every mistake. Returns owned, or NULL. */
-static struct flowd_configuration *read_configuration(const struct flowd_command_line *line)
+struct flowd_configuration *flowd_command_configuration(const struct flowd_command_line *line)
 {
     struct flowd_options_report report = {0};
     struct flowd_configuration *configuration = NULL;
@@ -50,7 +49,7 @@ static struct flowd_configuration *read_configuration(const struct flowd_command
 
 enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
 {
-    struct flowd_configuration *configuration = read_configuration(line);
+    struct flowd_configuration *configuration = flowd_command_configuration(line);
     struct flowd_error err;
 
     if (configuration == NULL) {
@@ -98,7 +97,7 @@ static void find_warnings(const struct flowd_configuration *configuration,
 
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 {
-    struct flowd_configuration *configuration = read_configuration(line);
+    struct flowd_configuration *configuration = flowd_command_configuration(line);
     struct flowd_messages warnings = {0};
 
     if (configuration == NULL)
@@ -117,7 +116,7 @@ enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 
 enum flowd_exit flowd_command_conf(const struct flowd_command_line *line)
 {
-    struct flowd_configuration *configuration = read_configuration(line);
+    struct flowd_configuration *configuration = flowd_command_configuration(line);
     json_t *root;
     bool written;
 
@@ -138,7 +137,7 @@ static struct flowd_configuration *cleaning_configuration(const struct flowd_com
     json_t *root;
 
     if (line->path != NULL || access(FLOWD_CONFIGURATION_PATH, F_OK) == 0)
-        return read_configuration(line);
+        return flowd_command_configuration(line);
     root = json_object();
     (void)flowd_configuration_from_json(root, flowd_modules, &configuration, &report);
     json_decref(root);
@@ -209,10 +208,20 @@ static void print_option(FILE *out, const struct flowd_option *option)
             option->alias != NULL ? option->alias : "", option->alias != NULL ? "." : "");
 }
 
+static void print_rows(FILE *out, const struct flowd_option *table)
+{
+    for (; table->key != NULL; table++) {
+        print_option(out, table);
+        if (table->type != FLOWD_OPTION_SECTION)
+            continue;
+        fprintf(out, "  in %s:\n", table->key);
+        print_rows(out, table->section);
+    }
+}
+
 static void print_options(FILE *out, const struct flowd_option *table)
 {
-    for (; table->key != NULL; table++)
-        print_option(out, table);
+    print_rows(out, table);
     fputc('\n', out);
 }
 

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "daemon/options/option_lists.h"
+
 #define FOUND_SIZE 64
 #define NAMES_MAX 64
 
@@ -25,20 +27,6 @@ static const void *const_place_of(const struct flowd_option *option, const void 
     return (const char *)values + option->offset;
 }
 
-static void strings_fini(struct flowd_strings *strings)
-{
-    for (size_t i = 0; i < strings->count; i++)
-        free(strings->items[i]);
-    free(strings->items);
-    *strings = (struct flowd_strings){0};
-}
-
-static void integers_fini(struct flowd_integers *integers)
-{
-    free(integers->items);
-    *integers = (struct flowd_integers){0};
-}
-
 void flowd_options_fini(const struct flowd_option *table, void *values)
 {
     for (const struct flowd_option *option = table; option->key != NULL; option++) {
@@ -48,9 +36,13 @@ void flowd_options_fini(const struct flowd_option *table, void *values)
             free(*string);
             *string = NULL;
         } else if (option->type == FLOWD_OPTION_STRINGS) {
-            strings_fini(place_of(option, values));
+            option_strings_fini(place_of(option, values));
         } else if (option->type == FLOWD_OPTION_INTEGERS) {
-            integers_fini(place_of(option, values));
+            option_integers_fini(place_of(option, values));
+        } else if (option->type == FLOWD_OPTION_PAIRS) {
+            option_pairs_fini(place_of(option, values));
+        } else if (option->type == FLOWD_OPTION_SECTION) {
+            flowd_options_fini(option->section, place_of(option, values));
         }
     }
 }
@@ -168,7 +160,7 @@ static int read_strings(const struct flowd_option *option, const char *path, jso
         const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
 
         if (!json_is_string(item)) {
-            strings_fini(&strings);
+            option_strings_fini(&strings);
             mistake(errors, path, option->key, value, "an array of strings");
             return -EINVAL;
         }
@@ -178,7 +170,7 @@ static int read_strings(const struct flowd_option *option, const char *path, jso
         strings.count++;
     }
     if (strings.count != count) {
-        strings_fini(&strings);
+        option_strings_fini(&strings);
         errors->out_of_memory = true;
         return -ENOMEM;
     }
@@ -204,7 +196,7 @@ static int read_integers(const struct flowd_option *option, const char *path, js
     for (size_t i = 0; i < integers.count && result == 0; i++)
         result = read_integer(option, path, json_array_get(value, i), &integers.items[i], errors);
     if (result < 0)
-        integers_fini(&integers);
+        option_integers_fini(&integers);
     else
         *out = integers;
     return result;
@@ -222,6 +214,51 @@ static int read_string(const struct flowd_option *option, const char *path, json
         errors->out_of_memory = true;
         return -ENOMEM;
     }
+    return 0;
+}
+
+static int read_pairs(const struct flowd_option *option, const char *path, json_t *value,
+                      struct flowd_pairs *out, struct flowd_messages *errors)
+{
+    struct flowd_pairs pairs = {0};
+    const char *name;
+    json_t *member;
+    bool strings = json_is_object(value);
+
+    json_object_foreach (value, name, member)
+        strings = strings && json_is_string(member);
+    if (!strings) {
+        mistake(errors, path, option->key, value, "an object whose members are strings");
+        return -EINVAL;
+    }
+    pairs.items = calloc(json_object_size(value) + 1, sizeof(*pairs.items));
+    json_object_foreach (value, name, member) {
+        struct flowd_pair pair = {.name = strdup(name), .value = strdup(json_string_value(member))};
+
+        if (pairs.items == NULL || pair.name == NULL || pair.value == NULL) {
+            free(pair.name);
+            free(pair.value);
+            option_pairs_fini(&pairs);
+            errors->out_of_memory = true;
+            return -ENOMEM;
+        }
+        pairs.items[pairs.count++] = pair;
+    }
+    *out = pairs;
+    return 0;
+}
+
+static int read_section(const struct flowd_option *option, const char *path, json_t *value,
+                        void *place, struct flowd_options_report *report)
+{
+    char full[256];
+
+    if (!json_is_object(value)) {
+        mistake(&report->errors, path, option->key, value, "an object");
+        return -EINVAL;
+    }
+    path_of(path, option->key, full, sizeof(full));
+    flowd_options_read(option->section, full, value, NULL, place, report);
     return 0;
 }
 
@@ -280,6 +317,10 @@ static int read_value(const struct flowd_option *option, const char *path, json_
         return read_integers(option, path, value, place, &report->errors);
     case FLOWD_OPTION_MODE:
         return read_mode(option, path, value, place, &report->errors);
+    case FLOWD_OPTION_PAIRS:
+        return read_pairs(option, path, value, place, &report->errors);
+    case FLOWD_OPTION_SECTION:
+        return read_section(option, path, value, place, report);
     case FLOWD_OPTION_IGNORED:
     case FLOWD_OPTION_EMPTY:
         return read_needless(option, path, value, report);
@@ -386,24 +427,6 @@ void flowd_options_read(const struct flowd_option *table, const char *path, json
     }
 }
 
-static json_t *strings_json(const struct flowd_strings *strings)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < strings->count; i++)
-        json_array_append_new(array, json_string(strings->items[i]));
-    return array;
-}
-
-static json_t *integers_json(const struct flowd_integers *integers)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < integers->count; i++)
-        json_array_append_new(array, json_integer(integers->items[i]));
-    return array;
-}
-
 static json_t *value_json(const struct flowd_option *option, const void *place)
 {
     char mode[8];
@@ -418,12 +441,16 @@ static json_t *value_json(const struct flowd_option *option, const void *place)
     case FLOWD_OPTION_CHOICE:
         return json_string(option->choices[*(const int *)place]);
     case FLOWD_OPTION_STRINGS:
-        return strings_json(place);
+        return option_strings_json(place);
     case FLOWD_OPTION_INTEGERS:
-        return integers_json(place);
+        return option_integers_json(place);
     case FLOWD_OPTION_MODE:
         snprintf(mode, sizeof(mode), "%04o", (unsigned)*(const int64_t *)place & 0777u);
         return json_string(mode);
+    case FLOWD_OPTION_PAIRS:
+        return option_pairs_json(place);
+    case FLOWD_OPTION_SECTION:
+        return flowd_options_json(option->section, place);
     case FLOWD_OPTION_IGNORED:
     case FLOWD_OPTION_EMPTY:
     case FLOWD_OPTION_LATER:
@@ -477,12 +504,24 @@ static size_t value_size(const struct flowd_option *option)
         return sizeof(struct flowd_strings);
     case FLOWD_OPTION_INTEGERS:
         return sizeof(struct flowd_integers);
+    case FLOWD_OPTION_PAIRS:
+        return sizeof(struct flowd_pairs);
+    case FLOWD_OPTION_SECTION: /* copied option by option */
     case FLOWD_OPTION_IGNORED:
     case FLOWD_OPTION_EMPTY:
     case FLOWD_OPTION_LATER:
         break;
     }
     return 0;
+}
+
+static int copy_section(const struct flowd_option *option, const void *from, void *to)
+{
+    int result = 0;
+
+    for (const struct flowd_option *row = option->section; row->key != NULL && result == 0; row++)
+        result = flowd_option_copy(row, const_place_of(option, from), place_of(option, to));
+    return result;
 }
 
 int flowd_option_copy(const struct flowd_option *option, const void *from, void *to)
@@ -495,8 +534,14 @@ int flowd_option_copy(const struct flowd_option *option, const void *from, void 
     json_t *value = value_json(option, const_place_of(option, from));
     int result = -ENOMEM;
 
-    if (!has_value(option))
+    if (option->type == FLOWD_OPTION_SECTION) {
+        json_decref(value);
+        return copy_section(option, from, to);
+    }
+    if (!has_value(option)) {
+        json_decref(value);
         return 0;
+    }
     alone.offset = 0;
     if (value != NULL)
         result = read_value(&alone, "", value, &place, &report);

@@ -23,6 +23,8 @@ enum flowd_option_type {
     FLOWD_OPTION_CHOICE,   /* int: index into choices (in any case) */
     FLOWD_OPTION_STRINGS,  /* struct flowd_strings */
     FLOWD_OPTION_INTEGERS, /* struct flowd_integers, each in min..max */
+    FLOWD_OPTION_PAIRS,    /* struct flowd_pairs: an object whose members are strings */
+    FLOWD_OPTION_SECTION,  /* an object with a table of its own, in a struct inside of this one */
     FLOWD_OPTION_MODE,     /* int64_t: permission bits, written as an octal string such as "0660" */
     FLOWD_OPTION_IGNORED,  /* accepted from another program's configuration, without effect */
     FLOWD_OPTION_EMPTY,    /* the same of a string, which must be empty */
@@ -32,6 +34,16 @@ enum flowd_option_type {
 /* A list of strings; both levels are owned by the struct that holds it. */
 struct flowd_strings {
     char **items;
+    size_t count;
+};
+
+/* Names and their values, owned by the struct that holds them. */
+struct flowd_pair {
+    char *name;
+    char *value;
+};
+struct flowd_pairs {
+    struct flowd_pair *items;
     size_t count;
 };
 
@@ -51,11 +63,13 @@ struct flowd_option {
     const char *key; /* NULL ends a table */
     enum flowd_option_type type;
     size_t offset;
-    const char *default_json;   /* the default, as JSON text */
-    int64_t min, max;           /* FLOWD_OPTION_INTEGER; max 0 with min 0: no limits */
-    const char *unit;           /* "ms", "s", ...; NULL: none */
-    const char *doc;            /* one line */
-    const char *const *choices; /* FLOWD_OPTION_CHOICE: NULL-terminated */
+    const char *default_json;           /* the default, as JSON text */
+    int64_t min, max;                   /* FLOWD_OPTION_INTEGER; max 0 with min 0: no limits */
+    const char *unit;                   /* "ms", "s", ...; NULL: none */
+    const char *doc;                    /* one line */
+    const char *const *choices;         /* FLOWD_OPTION_CHOICE: NULL-terminated */
+    const struct flowd_option *section; /* FLOWD_OPTION_SECTION: offsets in the struct at offset;
+                                           the default is "{}" */
     const struct flowd_choice_alias *aliases; /* FLOWD_OPTION_CHOICE: ends with a NULL name */
     const char *alias;   /* another spelling of the key that still works; NULL: none. For a list of
                             strings the value there is one string */

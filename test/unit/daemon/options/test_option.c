@@ -22,6 +22,11 @@ struct values {
     struct flowd_strings list;
     struct flowd_integers ids;
     int64_t mode;
+    struct flowd_pairs pairs;
+    struct part {
+        int64_t inner;
+        struct flowd_strings names;
+    } part;
 };
 
 enum { RED, GREEN, NOTHING };
@@ -29,6 +34,20 @@ static const char *const colours[] = {[RED] = "red", [GREEN] = "green", [NOTHING
 static const struct flowd_choice_alias old_colours[] = {{"crimson", RED}, {NULL, 0}};
 
 #define AT(field) offsetof(struct values, field)
+
+static const struct flowd_option part_table[] = {
+    {.key = "inner",
+     .type = FLOWD_OPTION_INTEGER,
+     .offset = offsetof(struct part, inner),
+     .default_json = "3",
+     .min = 1,
+     .max = 5},
+    {.key = "names",
+     .type = FLOWD_OPTION_STRINGS,
+     .offset = offsetof(struct part, names),
+     .default_json = "[]"},
+    {.key = NULL},
+};
 
 static const struct flowd_option table[] = {
     {.key = "flag", .type = FLOWD_OPTION_BOOL, .offset = AT(flag), .default_json = "true"},
@@ -60,6 +79,12 @@ static const struct flowd_option table[] = {
      .min = 0,
      .max = 9},
     {.key = "mode", .type = FLOWD_OPTION_MODE, .offset = AT(mode), .default_json = "\"0660\""},
+    {.key = "pairs", .type = FLOWD_OPTION_PAIRS, .offset = AT(pairs), .default_json = "{}"},
+    {.key = "part",
+     .type = FLOWD_OPTION_SECTION,
+     .offset = AT(part),
+     .section = part_table,
+     .default_json = "{}"},
     {.key = "ignored", .type = FLOWD_OPTION_IGNORED, .instead = "\"word\" does it"},
     {.key = "empty", .type = FLOWD_OPTION_EMPTY, .instead = "it is built in"},
     {.key = "tomorrow", .type = FLOWD_OPTION_LATER},
@@ -100,6 +125,9 @@ static void assert_defaults(const struct values *values)
     assert_int_equal(values->ids.count, 2);
     assert_int_equal(values->ids.items[1], 7);
     assert_int_equal(values->mode, 0660);
+    assert_int_equal(values->pairs.count, 0);
+    assert_int_equal(values->part.inner, 3);
+    assert_int_equal(values->part.names.count, 0);
 }
 
 static void test_defaults(void **state)
@@ -153,6 +181,14 @@ static const struct {
      "section.mode: found \"00660\", wants permission bits as an octal string such as \"0660\""},
     {"{\"mode\": \"66\"}",
      "section.mode: found \"66\", wants permission bits as an octal string such as \"0660\""},
+    {"{\"pairs\": {\"a\": 1}}",
+     "section.pairs: found {\"a\":1}, wants an object whose members are strings"},
+    {"{\"pairs\": [\"a\"]}",
+     "section.pairs: found [\"a\"], wants an object whose members are strings"},
+    {"{\"part\": 1}", "section.part: found 1, wants an object"},
+    {"{\"part\": {\"inner\": 6}}", "section.part.inner: found 6, wants an integer in 1-5"},
+    {"{\"part\": {\"iner\": 4}}",
+     "section.part.iner: unknown key; the nearest known one is \"inner\""},
     {"{\"tomorrow\": 1}", "section.tomorrow: not in this version of flowd"},
     {"{\"Flag\": true}", "section.Flag: unknown key; the nearest known one is \"flag\""},
     {"{\"nubmer\": 1}", "section.nubmer: unknown key; the nearest known one is \"number\""},
@@ -239,7 +275,8 @@ static void test_json_and_back(void **state)
 {
     static const char text[] =
         "{\"flag\": false, \"number\": 10, \"any\": -9000000000, \"word\": "
-        "\"caf\xc3\xa9\", \"choice\": \"\", \"list\": [], \"ids\": [9, 0, 9], \"mode\": \"0007\"}";
+        "\"caf\xc3\xa9\", \"choice\": \"\", \"list\": [], \"ids\": [9, 0, 9], \"mode\": \"0007\", "
+        "\"pairs\": {\"a\": \"b\", \"c\": \"\"}, \"part\": {\"inner\": 5, \"names\": [\"x\"]}}";
     struct flowd_options_report report;
     struct values values, copy;
     json_t *first, *second, *wanted = json_loads(text, 0, NULL);
@@ -277,10 +314,10 @@ static void test_compare_and_copy(void **state)
     (void)state;
     read_text("{}", &values, &report);
     read_text("{\"flag\": false, \"word\": \"v\", \"list\": [\"b\", \"a\"], \"ids\": [7, 0], "
-              "\"mode\": \"0600\"}",
+              "\"mode\": \"0600\", \"pairs\": {\"a\": \"b\"}, \"part\": {\"names\": [\"x\"]}}",
               &other, &other_report);
     flowd_options_compare(table, &values, &other, count_change, keys);
-    assert_string_equal(keys, "flag word list ids mode ");
+    assert_string_equal(keys, "flag word list ids mode pairs part ");
     for (const struct flowd_option *option = table; option->type != FLOWD_OPTION_IGNORED; option++)
         assert_int_equal(flowd_option_copy(option, &values, &other), 0);
     keys[0] = '\0';
