@@ -13,6 +13,7 @@ pkg_check_modules(LIBCAPNG REQUIRED IMPORTED_TARGET libcap-ng)
 # The first whose ares_getaddrinfo() tells how long an answer holds.
 pkg_check_modules(CARES REQUIRED IMPORTED_TARGET libcares>=1.16)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl>=7.61)
+pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 if(FLOWD_STATIC)
   # An archive does not say what it stands on itself.

@@ -21,6 +21,11 @@ struct flowd_command_line {
     FILE *errors;
 };
 
+struct flowd_configuration;
+
+/* Reads the configuration and prints every mistake. Returns owned, or NULL. */
+struct flowd_configuration *flowd_command_configuration(const struct flowd_command_line *line);
+
 enum flowd_exit flowd_command_run(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_conf(const struct flowd_command_line *line);
@@ -29,4 +34,6 @@ enum flowd_exit flowd_command_convert(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_clean(const struct flowd_command_line *line);
 /* Lists every option of every section, from the tables. */
 enum flowd_exit flowd_command_options(const struct flowd_command_line *line);
+/* Asks STUN servers and http services; FLOWD_EXIT_FAILED if one address stays unknown. */
+enum flowd_exit flowd_command_public_ip(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_version(const struct flowd_command_line *line);

@@ -61,6 +61,11 @@ int flowd_configuration_read(const char *path, const struct flowd_module *const 
 int flowd_configuration_from_json(json_t *root, const struct flowd_module *const *modules,
                                   struct flowd_configuration **out,
                                   struct flowd_options_report *report);
+/*
+ * Rewrites members at the top that other programs' configurations have, as struct flowd_module's
+ * translate() does in a section; the functions above do so themselves.
+ */
+void flowd_configuration_translate(json_t *root, struct flowd_options_report *report);
 void flowd_configuration_free(struct flowd_configuration *configuration);
 
 /* The effective configuration with every default. Returns owned, NULL: no memory. */

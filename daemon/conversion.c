@@ -5,6 +5,7 @@
  */
 #include "daemon/conversion.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct flowd_option *find_option(const struct flowd_option *table, const char *key)
@@ -47,8 +48,16 @@ static void fit_options(json_t *object, const char *path, const struct flowd_opt
     {
         const struct flowd_option *option = find_option(table, key);
 
-        if (!fit_member(object, path, key, value, option, notes) && option == NULL)
+        if (fit_member(object, path, key, value, option, notes))
+            continue;
+        if (option == NULL) {
             leave_out(object, path, key, "has no equivalent", notes);
+        } else if (option->type == FLOWD_OPTION_SECTION) {
+            char inner[FLOWD_MODULE_PATH_SIZE];
+
+            snprintf(inner, sizeof(inner), "%s.%s", path, key);
+            fit_options(value, inner, option->section, notes);
+        }
     }
 }
 
@@ -123,6 +132,7 @@ void flowd_conversion_fit(json_t *root, const struct flowd_module *const *module
     json_t *value;
     void *next;
 
+    flowd_configuration_translate(root, report);
     json_object_foreach_safe(root, next, key, value)
     {
         const struct flowd_option *option = find_option(top, key);
@@ -146,6 +156,8 @@ static void drop_defaults(json_t *object, const struct flowd_option *table)
                             ? json_loads(table->default_json, JSON_DECODE_ANY, NULL)
                             : NULL;
 
+        if (table->type == FLOWD_OPTION_SECTION)
+            drop_defaults(json_object_get(object, table->key), table->section);
         if (value != NULL && json_equal(value, json_object_get(object, table->key)))
             json_object_del(object, table->key);
         json_decref(value);

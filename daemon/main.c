@@ -34,6 +34,7 @@ static const char usage[] =
     "  convert FILE\n"
     "             print the configuration of flowd 1.1 or flowd-go in FILE (-: standard input) as\n"
     "             flowd's own, and on the standard error what behaves differently\n"
+    "  public-ip  show how each address of this host is seen from outside\n"
     "  version    print the version\n"
     "  help       print this; \"help options\" lists every option of the configuration\n"
     "\n"
@@ -62,9 +63,13 @@ static const struct command {
     const char *name;
     enum flowd_exit (*run)(const struct flowd_command_line *line);
 } commands[] = {
-    {"run", flowd_command_run},         {"check", flowd_command_check},
-    {"conf", flowd_command_conf},       {"clean", flowd_command_clean},
-    {"convert", flowd_command_convert}, {"version", flowd_command_version},
+    {"run", flowd_command_run},
+    {"check", flowd_command_check},
+    {"conf", flowd_command_conf},
+    {"clean", flowd_command_clean},
+    {"convert", flowd_command_convert},
+    {"version", flowd_command_version},
+    {"public-ip", flowd_command_public_ip},
 };
 
 static int index_of(const char *word, const char *const *names)
@@ -86,10 +91,6 @@ static int run_command(const struct flowd_command_line *line, const char *name)
     if (strcmp(name, "help") == 0) {
         fputs(usage, stdout);
         return FLOWD_EXIT_OK;
-    }
-    if (strcmp(name, "public-ip") == 0) {
-        fputs("flowd: public-ip is not in this version of flowd\n", stderr);
-        return FLOWD_EXIT_USAGE;
     }
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(commands[i].name, name) == 0)

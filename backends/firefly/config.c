@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -22,6 +23,7 @@ void firefly_check(const void *config, const char *path, struct flowd_messages *
     struct flowd_host_port place;
     struct flowd_network network;
     struct flowd_error error;
+    char section[128];
 
     for (size_t i = 0; i < firefly->collectors.count; i++)
         if (flowd_host_port_parse(firefly->collectors.items[i], (uint16_t)firefly->destination_port,
@@ -36,6 +38,8 @@ void firefly_check(const void *config, const char *path, struct flowd_messages *
         if (flowd_network_parse(text, strlen(text), &network, &error) < 0)
             flowd_messages_add(errors, "%s.excludeNetworks: \"%s\": %s", path, text, error.message);
     }
+    snprintf(section, sizeof(section), "%s.stun", path);
+    flowd_public_check(&firefly->stun, section, errors);
 }
 
 /* Another spelling of one collector, such as with the standard port, is the same. */
@@ -242,7 +246,13 @@ const struct flowd_option firefly_options[] = {
             "flowd-go "
             "under their names, or (\"\") all.",
      .reload = true},
-    {.key = "stun", .type = FLOWD_OPTION_LATER, .doc = "Public addresses of private ones."},
+    {.key = "stun",
+     .type = FLOWD_OPTION_SECTION,
+     .offset = AT(stun),
+     .section = flowd_public_options,
+     .default_json = "{}",
+     .doc = "Public addresses that stand in fireflies in place of private ones.",
+     .reload = true},
     {.key = "addNetlinkContext",
      .type = FLOWD_OPTION_IGNORED,
      .instead = ENRICHER_INSTEAD,

@@ -10,6 +10,7 @@
 
 #include "daemon/hub/module.h"
 #include "daemon/options/option.h"
+#include "daemon/stun/public_addresses.h"
 
 /* Which TCP statistics stand in a firefly: firefly_config.enrichment_mode. */
 enum firefly_mode { FIREFLY_LEAN, FIREFLY_COMPATIBLE, FIREFLY_ALL };
@@ -23,6 +24,7 @@ struct firefly_config {
     bool relay;
     bool enrich;
     int enrichment_mode; /* enum firefly_mode */
+    struct flowd_public_settings stun;
     /* More collectors, for what is relayed; NULL: none. Good while it is started or reloaded. */
     const struct flowd_strings *receivers;
 };

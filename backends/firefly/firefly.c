@@ -62,6 +62,7 @@ struct firefly {
     struct flowd_sender *sender;
     struct collectors *collectors; /* owned; they use the sender */
     struct firefly_excluded excluded;
+    struct flowd_public_addresses *public_addresses; /* owned */
     bool wants_last;        /* the counts of flows whose end is announced are asked for */
     struct flowd_text text; /* the firefly that is being composed */
     struct firefly_relay relay;
@@ -199,10 +200,17 @@ static int firefly_start(const struct flowd_context *context, const void *config
                                 &firefly->collectors, err);
     if (result == 0)
         result = configure(firefly, config, err);
+    if (result == 0)
+        result = flowd_public_addresses_new(context->loop, context->host, context->fetcher,
+                                            &firefly->public_addresses, err);
+    if (result == 0)
+        result = flowd_public_addresses_configure(firefly->public_addresses, &firefly->config->stun,
+                                                  err);
     if (result == 0 && firefly_relay_init(&firefly->relay, context->loop, send_relayed,
                                           firefly_commit, firefly) < 0)
         result = flowd_fail_errno(err, ENOMEM, "relay");
     if (result < 0) {
+        flowd_public_addresses_free(firefly->public_addresses);
         firefly_excluded_fini(&firefly->excluded);
         collectors_free(firefly->collectors);
         flowd_sender_free(firefly->sender);
@@ -219,11 +227,14 @@ static int firefly_start(const struct flowd_context *context, const void *config
 static int firefly_reload(void *instance, const void *config, struct flowd_error *err)
 {
     struct firefly *firefly = instance;
-    int result = configure(firefly, config, err);
+    const struct firefly_config *fresh = config;
+    int result = configure(firefly, fresh, err);
 
+    if (result == 0)
+        result = flowd_public_addresses_configure(firefly->public_addresses, &fresh->stun, err);
     if (result < 0)
         return result;
-    firefly->config = config;
+    firefly->config = fresh;
     want_last(firefly, has_receiver(firefly, true));
     if (!firefly->config->relay)
         firefly_relay_release(&firefly->relay);
@@ -243,10 +254,31 @@ static void firefly_stop(void *instance)
     want_last(firefly, false);
     flowd_sender_free(firefly->sender);
     collectors_free(firefly->collectors);
+    flowd_public_addresses_free(firefly->public_addresses);
     firefly_relay_fini(&firefly->relay);
     firefly_excluded_fini(&firefly->excluded);
     flowd_text_fini(&firefly->text);
     free(firefly);
+}
+
+/* The address as it stands in fireflies. */
+static const struct in6_addr *show(const struct firefly *firefly, const struct flowd_flow_key *key,
+                                   const struct in6_addr *address)
+{
+    return flowd_public_address_of(firefly->public_addresses, key->family, address);
+}
+
+/* The text of the address in place of its sender's; NULL: that stays. */
+static const char *show_instead(const struct firefly *firefly, const struct flowd_flow_key *key,
+                                const struct in6_addr *address,
+                                char buffer[static FLOWD_ADDRESS_SIZE])
+{
+    const struct in6_addr *shown = show(firefly, key, address);
+
+    if (shown == address)
+        return NULL;
+    flowd_address_format(key->family, shown, buffer);
+    return buffer;
 }
 
 /* Writes the firefly into firefly->text. Returns 0 or -ENOMEM. sample is NULL where none is known.
@@ -259,10 +291,13 @@ static int compose(struct firefly *firefly, const struct flowd_flow *flow,
                                                 .hostname = firefly->hostname};
     const struct flowd_firefly_statistics statistics = {
         .sample = sample, .set = mode->set, .size_max = mode->size_max};
+    struct flowd_flow shown = *flow;
 
+    shown.key.src = *show(firefly, &flow->key, &flow->key.src);
+    shown.key.dst = *show(firefly, &flow->key, &flow->key.dst);
     flowd_text_clear(&firefly->text);
-    flowd_firefly_encode(&firefly->text, &header, flow, state, sample != NULL ? &statistics : NULL,
-                         flowd_timestamp_now_us());
+    flowd_firefly_encode(&firefly->text, &header, &shown, state,
+                         sample != NULL ? &statistics : NULL, flowd_timestamp_now_us());
     return flowd_text_failed(&firefly->text) ? -ENOMEM : 0;
 }
 
@@ -312,6 +347,21 @@ static bool send_relayed(void *context, const struct flowd_flow_key *key, uint64
     return send_noted(context, true, key, tag, text, length);
 }
 
+/*
+ * Queues firefly->text, flowd's own of a flow whose announcer is no sender of fireflies. It is
+ * known by its addresses when it comes back, or where others stand in it by its bytes.
+ */
+static void send_own(struct firefly *firefly, const struct flowd_flow *flow, uint64_t tag)
+{
+    const struct flowd_flow_key *key = &flow->key;
+    bool shows_others =
+        show(firefly, key, &key->src) != &key->src || show(firefly, key, &key->dst) != &key->dst;
+    bool (*send)(struct firefly *, bool, const struct flowd_flow_key *, uint64_t, const char *,
+                 size_t) = shows_others ? send_noted : queue_copies;
+
+    (void)send(firefly, false, key, tag, firefly->text.data, firefly->text.length);
+}
+
 static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)
 {
     const struct flowd_tcp_sample *sample = flowd_hub_sample_of(firefly->context->hub, flow);
@@ -323,8 +373,7 @@ static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_e
     if (compose(firefly, flow, state, sample) < 0)
         flow->backend[firefly->slot] = DROPPED;
     else
-        (void)queue_copies(firefly, false, &flow->key, flow->id, firefly->text.data,
-                           firefly->text.length);
+        send_own(firefly, flow, flow->id);
 }
 
 /* flowd found the end of a flow whose sender may still tell of it. */
@@ -366,10 +415,15 @@ static void take_firefly(void *instance, const struct flowd_event *event, struct
                          enum flowd_result result)
 {
     struct firefly *firefly = instance;
-    const struct firefly_additions additions = {.syslog = firefly->config->prepend_syslog,
-                                                .hostname = firefly->hostname,
-                                                .now_us = flowd_timestamp_now_us(),
-                                                .start_us = flow != NULL ? flow->start_us : 0};
+    const struct flowd_flow_key *key = &event->key;
+    char src[FLOWD_ADDRESS_SIZE], dst[FLOWD_ADDRESS_SIZE];
+    const struct firefly_additions additions = {
+        .syslog = firefly->config->prepend_syslog,
+        .hostname = firefly->hostname,
+        .now_us = flowd_timestamp_now_us(),
+        .start_us = flow != NULL ? flow->start_us : 0,
+        .src_ip = show_instead(firefly, key, &key->src, src),
+        .dst_ip = show_instead(firefly, key, &key->dst, dst)};
 
     if (firefly->config->relay && has_receiver(firefly, true))
         firefly_relay_pass_on(&firefly->relay, event, flow, result, &additions);
@@ -432,6 +486,14 @@ static const struct flowd_counter counters[] = {
     {.key = NULL},
 };
 
+static void firefly_status(const void *instance, json_t *object)
+{
+    const struct firefly *firefly = instance;
+
+    json_object_set_new(object, "publicAddresses",
+                        flowd_public_addresses_json(firefly->public_addresses));
+}
+
 static void firefly_count(const void *instance, const struct flowd_counter_sink *sink)
 {
     const struct firefly *firefly = instance;
@@ -443,6 +505,7 @@ static void firefly_count(const void *instance, const struct flowd_counter_sink 
     flowd_counters_put(sink, counters, &counts, NULL);
     collectors_count(firefly->collectors, sink);
     firefly_relay_count(&firefly->relay, sink);
+    flowd_public_addresses_count(firefly->public_addresses, sink);
 }
 
 static const struct flowd_backend_status statuses[] = {
@@ -474,6 +537,7 @@ const struct flowd_module flowd_backend_firefly = {
     .start = firefly_start,
     .reload = firefly_reload,
     .stop = firefly_stop,
+    .status = firefly_status,
     .count = firefly_count,
     .backend = &ops,
 };

@@ -41,6 +41,7 @@ struct flowd_fetch_request {
     const char *etag;           /* for If-None-Match; NULL or "": none */
     const char *last_modified;  /* for If-Modified-Since; NULL or "": none */
     int family;                 /* AF_INET or AF_INET6: by this family alone; AF_UNSPEC: either */
+    const char *local_address;  /* numeric; it leaves from there; NULL: from any */
     size_t size_max;            /* bytes of a body */
     int64_t timeout_ms;         /* for the whole of it */
     int64_t connect_timeout_ms; /* until the connection, with its TLS, is there */

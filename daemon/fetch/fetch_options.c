@@ -167,6 +167,17 @@ static void set_transport(const struct flowd_fetch *fetch,
     (void)curl->f_curl_easy_setopt(fetch->easy, QUICK_EXIT, 1L);
 }
 
+/* "host!" says that it is no interface's name. libcurl copies the text. */
+static void set_local_address(const struct flowd_fetch *fetch, const char *address)
+{
+    char interface[64];
+
+    if (address == NULL)
+        return;
+    snprintf(interface, sizeof(interface), "host!%s", address);
+    (void)fetch->fetcher->curl.f_curl_easy_setopt(fetch->easy, CURLOPT_INTERFACE, interface);
+}
+
 /*
  * A libcurl that was built with a file of certificates (Debian's) does not look at the variables
  * that the curl program and OpenSSL have for others.
@@ -214,6 +225,7 @@ int fetch_options_set(struct flowd_fetch *fetch, const struct flowd_fetch_reques
         curl->f_curl_easy_setopt(fetch->easy, CURLOPT_URL, request->url) != CURLE_OK)
         return flowd_fail_errno(err, ENOMEM, "%.200s", request->url);
     set_transport(fetch, request);
+    set_local_address(fetch, request->local_address);
     set_certificates(fetch);
     set_callbacks(fetch);
     (void)curl->f_curl_easy_setopt(fetch->easy, CURLOPT_HTTPHEADER, fetch->headers);

@@ -115,18 +115,17 @@ def test_mistakes_are_named(flowd_command, directory, text, words):
         assert word in done.stdout + done.stderr, (word, done.stdout + done.stderr)
 
 
-@pytest.mark.parametrize("key,value", [
-    ("stunServers", ["stun.example.org"]),
-])
-def test_what_is_not_in_this_version_is_said(flowd_command, directory, key, value):
-    """A key of the contract that is not served is never silently accepted."""
-    config = value
-    for part in reversed(key.split(".")):
-        config = {part: config}
-    done = flowd_command("-c", write(directory, config), "check")
-    assert done.returncode == 2, done
-    about = done.stdout + done.stderr
-    assert key in about and "not in this version of flowd" in about, about
+def test_stun_servers_at_the_top(flowd_command, directory):
+    """Where flowd-go had them up to 2.2: taken where the firefly backend is, named where it is not."""
+    servers = ["stun:stun.example.org:3478"]
+    done = flowd_command("-c", write(directory, {"stunServers": servers, "backends": {"firefly": {}}}), "conf")
+    assert done.returncode == 0 and "stunServers" in done.stderr, done
+    assert json.loads(done.stdout)["backends"]["firefly"]["stun"]["stunServers"] == servers
+    done = flowd_command("-c", write(directory, {"stunServers": servers}), "check")
+    assert done.returncode == 0 and "no effect" in done.stderr, done
+    both = {"stunServers": servers, "backends": {"firefly": {"stun": {"stunServers": servers}}}}
+    done = flowd_command("-c", write(directory, both), "check")
+    assert done.returncode == 2 and "is there too" in done.stderr, done
 
 
 def test_no_configuration_file(flowd_command, directory):

@@ -88,6 +88,20 @@ def test_mistakes(flowd_command, directory, text, words):
     assert words in done.stderr
 
 
+def test_public_addresses(flowd_command, directory):
+    """Servers at the top (flowd-go 2.0) and in their section (2.3), with what flowd-go alone has there."""
+    path = directory / "conf"
+    for text in (json.dumps({"stunServers": ["stun:stun.example.org:3478"], "backends": {"firefly": {}}}),
+                 "backends:\n  firefly:\n    stun:\n      httpResolution: true\n"
+                 "      stunServers: [stun.example.org:3478]\n"):
+        path.write_text(text)
+        result, _ = converted(flowd_command, path)
+        assert result["backends"]["firefly"]["stun"] == {"stunServers": ["stun.example.org:3478"]}
+    path.write_text("PLUGIN='np_api'\nIP_DISCOVERY_ENABLED=True\n")
+    result, _ = converted(flowd_command, path)
+    assert len(result["backends"]["firefly"]["stun"]["stunServers"]) == 2
+
+
 def test_usage(flowd_command, directory):
     for arguments in (("convert",), ("convert", "a", "b"), ("convert", directory / "nothing")):
         done = flowd_command(*arguments)

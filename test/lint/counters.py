@@ -28,6 +28,7 @@ PLACES = {
     "ebpf/sockops/": Place("Plugin `iperf3` and enricher `skops`",
                            [("modules", "plugin", "iperf3"), ("modules", "enricher", "skops")], "module"),
     "plugins/fifo/": Place("Plugin `namedPipe`", [("modules", "plugin", "namedPipe")], None),
+    "daemon/stun/": Place("Backend `firefly`", [("modules", "backend", "firefly")], None),
     "backends/firefly/collectors.c":
         Place("Each collector, in `collectors` of backend `firefly`", [("modules", "backend", "firefly", "collectors")],
               "destination"),

@@ -90,9 +90,10 @@ class Api(http.client.HTTPConnection):
     def status(self):
         return self.get("/v1/status").expect(200).json
 
-    def module(self, name):
-        """What the status says of one module."""
-        return next(one for one in self.status()["modules"] if one["name"] == name)
+    def module(self, name, kind=None):
+        """What the status says of one module; kind tells those apart that have one name."""
+        return next(one for one in self.status()["modules"]
+                    if one["name"] == name and kind in (None, one["kind"]))
 
     def live(self):
         return self.status()["flows"]["live"]

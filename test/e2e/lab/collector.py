@@ -55,6 +55,7 @@ class Firefly:
         assert len(datagram) <= size_max, f"{len(datagram)} bytes"
         header = _HEADER.match(datagram)
         assert header, f"not a firefly's header: {datagram!r}"
+        self.datagram = datagram
         self.sender = sender
         self.hostname = header[2].decode()
         self.header_time = parse_time(header[1].decode().replace("Z", "+00:00"))
