@@ -18,6 +18,8 @@
 
 /* A page of `list`: enough for one answer, small enough to be quick. */
 #define PAGE "10000"
+/* PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY */
+#define EVENT_WORDS 7
 
 static void print_json(const struct flowctl *flowctl, const json_t *json)
 {
@@ -25,23 +27,66 @@ static void print_json(const struct flowctl *flowctl, const json_t *json)
     fputc('\n', flowctl->out);
 }
 
+enum flowctl_exit flowctl_exit_of(int result)
+{
+    switch (result) {
+    case 0:
+        return FLOWCTL_OK;
+    case -EREMOTEIO:
+        return FLOWCTL_FAILED;
+    case -EACCES:
+        return FLOWCTL_DENIED;
+    case -EINVAL:
+        return FLOWCTL_USAGE;
+    default:
+        return FLOWCTL_UNREACHABLE;
+    }
+}
+
+/* What may be done about it; NULL: the message says it all. */
+static const char *remedy_of(const struct flowctl *flowctl, int result)
+{
+    switch (flowctl_exit_of(result)) {
+    case FLOWCTL_DENIED:
+        return flowctl->endpoint.token != NULL ? "the token is none of plugins.api.tokenFile"
+                                               : "name a token with --token-file";
+    case FLOWCTL_UNREACHABLE:
+        return flowctl->endpoint.unix_path != NULL
+                   ? "does flowd run, with plugins.api.socketPath in its configuration?"
+                   : "does flowd run, with plugins.api in its configuration? --url or FLOWD_URL "
+                     "name another address, --unix a socket";
+    default:
+        return NULL;
+    }
+}
+
+void flowctl_explain(const struct flowctl *flowctl, int result, const struct flowd_error *err)
+{
+    const char *remedy = remedy_of(flowctl, result);
+
+    fprintf(flowctl->errors, "flowctl: %s\n", err->message);
+    if (remedy != NULL)
+        fprintf(flowctl->errors, "flowctl: %s\n", remedy);
+}
+
 /*
- * Makes one request. Returns the answer (owned) if its status is a success; else NULL, after saying
- * what went wrong.
+ * Makes one request. Returns FLOWCTL_OK with the answer in *out (owned; NULL: it has none); else
+ * *out is NULL, and what went wrong has been said.
  */
-static json_t *request(const struct flowctl *flowctl, const char *method, const char *path,
-                       const char *body)
+static enum flowctl_exit request(const struct flowctl *flowctl, const char *method,
+                                 const char *path, const char *body, json_t **out)
 {
     struct flowd_error err;
-    json_t *answer;
+    int result = request_json(&flowctl->endpoint, method, path, body, out, &err);
 
-    if (request_json(&flowctl->endpoint, method, path, body, &answer, &err) == 0)
-        return answer;
-    if (answer != NULL && flowctl->json)
-        print_json(flowctl, answer);
-    fprintf(flowctl->errors, "flowctl: %s\n", err.message);
-    json_decref(answer);
-    return NULL;
+    if (result == 0)
+        return FLOWCTL_OK;
+    if (*out != NULL && flowctl->json)
+        print_json(flowctl, *out);
+    flowctl_explain(flowctl, result, &err);
+    json_decref(*out);
+    *out = NULL;
+    return flowctl_exit_of(result);
 }
 
 /* A number as a number, a name as a string: the API takes both for experiment and activity. */
@@ -85,21 +130,72 @@ static enum flowctl_exit submit(const struct flowctl *flowctl, const char *name,
 {
     json_t *event = event_of(name, arguments);
     char *body = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
-    json_t *answer = NULL;
+    enum flowctl_exit status;
+    json_t *answer;
 
     json_decref(event);
     if (body == NULL) {
         fprintf(flowctl->errors, "flowctl: the arguments are not UTF-8\n");
         return FLOWCTL_USAGE;
     }
-    answer = request(flowctl, "POST", "/v1/flows", body);
+    status = request(flowctl, "POST", "/v1/flows", body, &answer);
     free(body);
-    if (answer == NULL)
-        return FLOWCTL_FAILED;
+    if (status != FLOWCTL_OK)
+        return status;
     if (flowctl->json)
         print_json(flowctl, answer);
     else
         print_result(flowctl, answer);
+    json_decref(answer);
+    return FLOWCTL_OK;
+}
+
+/* Makes the path of a flow. Returns FLOWCTL_USAGE after saying that id is none. */
+static enum flowctl_exit flow_path(const struct flowctl *flowctl, const char *id, char *path,
+                                   size_t size)
+{
+    uint64_t number;
+
+    if (flowd_flow_id_parse(id, strlen(id), &number) < 0) {
+        fprintf(flowctl->errors, "flowctl: \"%s\" is no flow id: 16 hexadecimal digits\n", id);
+        return FLOWCTL_USAGE;
+    }
+    snprintf(path, size, "/v1/flows/%s", id);
+    return FLOWCTL_OK;
+}
+
+static size_t count_of(char *const *arguments)
+{
+    size_t count = 0;
+
+    while (arguments[count] != NULL)
+        count++;
+    return count;
+}
+
+/* By its id, or as an event. */
+static enum flowctl_exit end(const struct flowctl *flowctl, const char *name, char **arguments)
+{
+    char path[64];
+    enum flowctl_exit status;
+    json_t *answer;
+
+    if (count_of(arguments) == EVENT_WORDS)
+        return submit(flowctl, name, arguments);
+    if (count_of(arguments) != 1) {
+        fprintf(flowctl->errors, "usage: flowctl end ID, or PROTO SRC SPORT DST DPORT EXPERIMENT "
+                                 "ACTIVITY\n");
+        return FLOWCTL_USAGE;
+    }
+    status = flow_path(flowctl, arguments[0], path, sizeof(path));
+    if (status == FLOWCTL_OK)
+        status = request(flowctl, "DELETE", path, NULL, &answer);
+    if (status != FLOWCTL_OK)
+        return status;
+    if (answer != NULL && flowctl->json)
+        print_json(flowctl, answer);
+    else if (!flowctl->json)
+        fprintf(flowctl->out, "ended %s\n", arguments[0]);
     json_decref(answer);
     return FLOWCTL_OK;
 }
@@ -134,11 +230,12 @@ static enum flowctl_exit list(const struct flowctl *flowctl, const char *name, c
     if (!flowctl->json)
         table_head(flowctl->out);
     while (more) {
-        json_t *page = request(flowctl, "GET", path, NULL);
+        json_t *page;
+        enum flowctl_exit status = request(flowctl, "GET", path, NULL, &page);
 
-        if (page == NULL) {
+        if (status != FLOWCTL_OK) {
             json_decref(all);
-            return FLOWCTL_FAILED;
+            return status;
         }
         more = print_page(flowctl, page, all, path, sizeof(path));
         json_decref(page);
@@ -157,19 +254,14 @@ static enum flowctl_exit commands_show(const struct flowctl *flowctl, const char
                                        char **arguments)
 {
     char path[64];
-    uint64_t id;
+    enum flowctl_exit status = flow_path(flowctl, arguments[0], path, sizeof(path));
     json_t *flow;
 
     (void)name;
-    if (flowd_flow_id_parse(arguments[0], strlen(arguments[0]), &id) < 0) {
-        fprintf(flowctl->errors, "flowctl: \"%s\" is no flow id: 16 hexadecimal digits\n",
-                arguments[0]);
-        return FLOWCTL_USAGE;
-    }
-    snprintf(path, sizeof(path), "/v1/flows/%s", arguments[0]);
-    flow = request(flowctl, "GET", path, NULL);
-    if (flow == NULL)
-        return FLOWCTL_FAILED;
+    if (status == FLOWCTL_OK)
+        status = request(flowctl, "GET", path, NULL, &flow);
+    if (status != FLOWCTL_OK)
+        return status;
     if (flowctl->json)
         print_json(flowctl, flow);
     else
@@ -181,12 +273,13 @@ static enum flowctl_exit commands_show(const struct flowctl *flowctl, const char
 static enum flowctl_exit commands_status(const struct flowctl *flowctl, const char *name,
                                          char **arguments)
 {
-    json_t *answer = request(flowctl, "GET", "/v1/status", NULL);
+    json_t *answer;
+    enum flowctl_exit status = request(flowctl, "GET", "/v1/status", NULL, &answer);
 
     (void)name;
     (void)arguments;
-    if (answer == NULL)
-        return FLOWCTL_FAILED;
+    if (status != FLOWCTL_OK)
+        return status;
     if (flowctl->json)
         print_json(flowctl, answer);
     else
@@ -195,12 +288,58 @@ static enum flowctl_exit commands_status(const struct flowctl *flowctl, const ch
     return FLOWCTL_OK;
 }
 
+/* Appends text as a query wants it (RFC 3986, 2.1). */
+static void append_escaped(struct flowd_text *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+
+        if ((byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+            (byte >= 'a' && byte <= 'z') || strchr("-._~", byte) != NULL)
+            flowd_text_char(out, (char)byte);
+        else
+            flowd_text_printf(out, "%%%02X", byte);
+    }
+}
+
+static enum flowctl_exit commands_registry(const struct flowctl *flowctl, const char *name,
+                                           char **arguments)
+{
+    struct flowd_text path = {0};
+    enum flowctl_exit status = FLOWCTL_FAILED;
+    json_t *answer = NULL;
+
+    (void)name;
+    flowd_text_puts(&path, "/v1/registry");
+    if (arguments[0] != NULL) {
+        flowd_text_puts(&path, "?name=");
+        append_escaped(&path, arguments[0]);
+    }
+    flowd_text_char(&path, '\0');
+    if (!flowd_text_failed(&path))
+        status = request(flowctl, "GET", path.data, NULL, &answer);
+    flowd_text_fini(&path);
+    if (status != FLOWCTL_OK)
+        return status;
+    if (flowctl->json)
+        print_json(flowctl, answer);
+    else
+        table_registry(flowctl->out, answer);
+    json_decref(answer);
+    return FLOWCTL_OK;
+}
+
 const struct flowctl_command flowctl_commands[] = {
-    {"start", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, false, submit},
-    {"end", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 7, false, submit},
-    {"list", "", 0, false, list},
-    {"show", "ID", 1, false, commands_show},
-    {"status", "", 0, false, commands_status},
-    {"top", "[--interval SECONDS] [--count N] [--sort KEY]", 0, true, top_run},
-    {NULL, NULL, 0, false, NULL},
+    {"start", "PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", EVENT_WORDS, EVENT_WORDS, false,
+     submit, "begin a flow; experiment and activity by number or name"},
+    {"end", "ID | PROTO SRC SPORT DST DPORT EXPERIMENT ACTIVITY", 1, EVENT_WORDS, false, end,
+     "end a flow"},
+    {"list", "", 0, 0, false, list, "list the live flows"},
+    {"show", "ID", 1, 1, false, commands_show, "show a flow with its last sample"},
+    {"status", "", 0, 0, false, commands_status, "show modules, interfaces and counters"},
+    {"registry", "[NAME]", 0, 1, false, commands_registry,
+     "list experiments and their activities, or those of one"},
+    {"top", "[--interval SECONDS] [--count N] [--sort KEY]", 0, 0, true, top_run,
+     "show the flows' rates, refreshed"},
+    {NULL, NULL, 0, 0, false, NULL, NULL},
 };

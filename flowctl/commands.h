@@ -11,7 +11,14 @@
 #include "client.h"
 #include "top_rows.h"
 
-enum flowctl_exit { FLOWCTL_OK = 0, FLOWCTL_FAILED = 1, FLOWCTL_USAGE = 2 };
+/* What scripts go by; the manual has the same list. */
+enum flowctl_exit {
+    FLOWCTL_OK = 0,
+    FLOWCTL_FAILED = 1,      /* refused, or not there */
+    FLOWCTL_USAGE = 2,       /* nothing was asked for */
+    FLOWCTL_UNREACHABLE = 3, /* nobody answers, or not as flowd does */
+    FLOWCTL_DENIED = 4,      /* flowd wants a token, or another one */
+};
 
 /* How a live view goes on. */
 struct flowctl_refresh {
@@ -32,10 +39,17 @@ struct flowctl {
 struct flowctl_command {
     const char *name;
     const char *arguments; /* for the usage */
-    int argument_count;
+    int least_arguments, most_arguments;
     bool refreshes; /* it takes the options of a live view */
+    /* arguments ends with NULL. */
     enum flowctl_exit (*run)(const struct flowctl *flowctl, const char *name, char **arguments);
+    const char *summary; /* one line */
 };
+
+/* What a request that failed (request_json) means for the exit status. */
+enum flowctl_exit flowctl_exit_of(int result);
+/* Says on the standard error why a request failed, and what may help. */
+void flowctl_explain(const struct flowctl *flowctl, int result, const struct flowd_error *err);
 
 /* Ends with a NULL name. */
 extern const struct flowctl_command flowctl_commands[];

@@ -50,7 +50,7 @@ static void print_usage(FILE *out)
 {
     fputs("usage: flowctl [OPTION]... COMMAND [ARGUMENT]...\n\ncommands:\n", out);
     for (const struct flowctl_command *command = flowctl_commands; command->name != NULL; command++)
-        fprintf(out, "  %s %s\n", command->name, command->arguments);
+        fprintf(out, "  %s %s\n      %s\n", command->name, command->arguments, command->summary);
     fputs("\noptions:\n"
           "  --url URL           where flowd is (" URL_STANDARD ", or $FLOWD_URL)\n"
           "  --unix PATH         flowd's unix socket\n"
@@ -60,7 +60,10 @@ static void print_usage(FILE *out)
           "\noptions of top:\n"
           "  --interval SECONDS  between two refreshes (1; 0.1 to 3600)\n"
           "  --count N           end after so many refreshes\n"
-          "  --sort KEY          rate, rtt or retransmissions\n",
+          "  --sort KEY          rate, rtt or retransmissions\n"
+          "\nexit status: 0 done; 1 refused or not there; 2 not understood; 3 flowd can't be "
+          "reached;\n"
+          "4 flowd wants a token, or another one\n",
           out);
 }
 
@@ -145,7 +148,7 @@ static int run(const struct flowctl *flowctl, int count, char **words)
          command++) {
         if (strcmp(command->name, words[0]) != 0)
             continue;
-        if (count - 1 != command->argument_count) {
+        if (count - 1 < command->least_arguments || count - 1 > command->most_arguments) {
             fprintf(stderr, "usage: flowctl %s %s\n", command->name, command->arguments);
             return FLOWCTL_USAGE;
         }

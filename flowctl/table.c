@@ -12,7 +12,9 @@
 #include "printable.h"
 
 #define END_SIZE 64
-#define FLOW_FORMAT "%-16s %-5s %-46s %-46s %10s %8s  %s\n"
+#define TAG_SIZE 64
+#define FLOW_FORMAT "%-16s %-5s %-46s %-46s %-20s %-24s  %s\n"
+#define REGISTRY_FORMAT "%10lld  %-20s %8lld  %s\n"
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -35,6 +37,27 @@ static void format_end(const json_t *flow, const char *address_key, const char *
              number_of(flow, port_key));
 }
 
+/* What somebody else wrote gives the terminal no orders. */
+static void make_printable(const char *string, char *buffer, size_t size)
+{
+    struct flowd_text text = {0};
+
+    printable_append(&text, string, SIZE_MAX);
+    snprintf(buffer, size, "%.*s", (int)text.length, text.length > 0 ? text.data : "");
+    flowd_text_fini(&text);
+}
+
+/* "2 (atlas)", or the number alone where the registry has no name for it. */
+static void format_id(const json_t *flow, const char *key, const char *name_key,
+                      char buffer[static TAG_SIZE])
+{
+    const char *given = json_string_value(json_object_get(flow, name_key));
+    char name[TAG_SIZE - 24];
+
+    make_printable(given != NULL ? given : "", name, sizeof(name));
+    snprintf(buffer, TAG_SIZE, given != NULL ? "%lld (%s)" : "%lld", number_of(flow, key), name);
+}
+
 void table_head(FILE *out)
 {
     fprintf(out, FLOW_FORMAT, "ID", "PROTO", "SRC", "DST", "EXPERIMENT", "ACTIVITY", "START");
@@ -42,12 +65,12 @@ void table_head(FILE *out)
 
 void table_flow(FILE *out, const json_t *flow)
 {
-    char src[END_SIZE], dst[END_SIZE], experiment[24], activity[24];
+    char src[END_SIZE], dst[END_SIZE], experiment[TAG_SIZE], activity[TAG_SIZE];
 
     format_end(flow, "src", "srcPort", src);
     format_end(flow, "dst", "dstPort", dst);
-    snprintf(experiment, sizeof(experiment), "%lld", number_of(flow, "experiment"));
-    snprintf(activity, sizeof(activity), "%lld", number_of(flow, "activity"));
+    format_id(flow, "experiment", "experimentName", experiment);
+    format_id(flow, "activity", "activityName", activity);
     fprintf(out, FLOW_FORMAT, text_of(flow, "id"), text_of(flow, "protocol"), src, dst, experiment,
             activity, text_of(flow, "startTime"));
 }
@@ -127,6 +150,24 @@ void table_details(FILE *out, const json_t *flow)
         print_sample(out, sample);
     json_decref(others);
     json_decref(sample);
+}
+
+void table_registry(FILE *out, const json_t *registry)
+{
+    json_t *experiment, *activity;
+    size_t i, j;
+
+    fprintf(out, "%10s  %-20s %8s  %s\n", "EXPERIMENT", "NAME", "ACTIVITY", "NAME");
+    json_array_foreach (json_object_get(registry, "experiments"), i, experiment) {
+        char name[TAG_SIZE], other[TAG_SIZE];
+
+        make_printable(text_of(experiment, "experimentName"), name, sizeof(name));
+        json_array_foreach (json_object_get(experiment, "activities"), j, activity) {
+            make_printable(text_of(activity, "activityName"), other, sizeof(other));
+            fprintf(out, REGISTRY_FORMAT, number_of(experiment, "experiment"), name,
+                    number_of(activity, "activity"), other);
+        }
+    }
 }
 
 static bool is_list_of_objects(const json_t *value)

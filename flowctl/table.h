@@ -13,5 +13,7 @@ void table_head(FILE *out);
 void table_flow(FILE *out, const json_t *flow);
 /* One flow with everything that the API says of it, a line for each member. */
 void table_details(FILE *out, const json_t *flow);
+/* The registry: a line for each activity. */
+void table_registry(FILE *out, const json_t *registry);
 /* The status. */
 void table_status(FILE *out, const json_t *status);

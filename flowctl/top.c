@@ -207,8 +207,8 @@ enum flowctl_exit top_run(const struct flowctl *flowctl, const char *name, char 
             flowd_fail_errno(&top.problem, -result, "output");
     }
     if (result < 0)
-        fprintf(flowctl->errors, "flowctl: %s\n", top.problem.message);
+        flowctl_explain(flowctl, result, &top.problem);
     flowd_text_fini(&top.text);
     top_rows_fini(&top.rows);
-    return result == 0 ? FLOWCTL_OK : FLOWCTL_FAILED;
+    return flowctl_exit_of(result);
 }

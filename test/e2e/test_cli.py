@@ -252,23 +252,64 @@ def test_flowctl_long_list(plain, flowctl):
 
 
 def test_flowctl_errors(plain, flowctl):
-    """2 for a wrong command line, 1 for what the daemon refuses or where there is none."""
+    """2 for a wrong command line, 1 for what the daemon refuses, 3 where there is none."""
     daemon = plain()
     for arguments in ([], ["nonsense"], ["start"], ["start", *FLOW[:-1]], ["start", *FLOW, "x"],
-                      ["show"], ["--nonsense", "list"]):
+                      ["show"], ["--nonsense", "list"],
+                      ["end", *FLOW[:3]], ["end", "0123"], ["registry", "a", "b"]):
         done = flowctl(*arguments)
         assert done.returncode == 2, (arguments, done)
         assert done.stderr
     refused = flowctl("start", *FLOW[:4], "70000", "2", "17")
-    assert refused.returncode in (1, 2) and refused.stderr
+    assert refused.returncode == 1 and refused.stderr
     assert flowctl("show", "0123456789abcdef").returncode == 1
+    assert flowctl("end", "0123456789abcdef").returncode == 1
     assert daemon.api.live() == 0
     daemon.stop()
     done = flowctl("status")
-    assert done.returncode == 1 and "127.0.0.1:7777" in done.stderr, done
+    assert done.returncode == 3 and "127.0.0.1:7777" in done.stderr and "plugins.api" in done.stderr, done
+    done = flowctl("--unix", "/run/nobody", "top", "--count", "1", "--json")
+    assert done.returncode == 3 and "plugins.api.socketPath" in done.stderr, done
+
+
+def test_flowctl_tokens(plain, flowctl, directory):
+    """4 where a token is missing or wrong, with what to do about it."""
+    (directory / "tokens").write_text("right\n")
+    (directory / "wrong").write_text("wrong\n")
+    config = base_config(directory)
+    config["plugins"]["api"]["tokenFile"] = str(directory / "tokens")
+    plain(**config)
+    done = flowctl("list")
+    assert done.returncode == 4 and "--token-file" in done.stderr, done
+    done = flowctl("--token-file", directory / "wrong", "list")
+    assert done.returncode == 4 and "plugins.api.tokenFile" in done.stderr, done
+    assert flowctl("--token-file", directory / "tokens", "list").returncode == 0
+
+
+def test_flowctl_ends_by_id(plain, flowctl):
+    daemon = plain()
+    for arguments in ([], ["--json"]):
+        flowctl("start", *FLOW)
+        flow = daemon.api.flows()[0]["id"]
+        done = flowctl(*arguments, "end", flow)
+        assert done.returncode == 0 and (arguments or done.stdout == f"ended {flow}\n"), done
+        assert daemon.api.live() == 0
+
+
+def test_flowctl_registry(plain, flowctl):
+    plain(registry={"path": str(DATA / "registry.json")})
+    everything = flowctl("registry").stdout.splitlines()
+    assert [line.split() for line in everything if "production" in line.lower() and "atlas" in line.lower()]
+    one = flowctl("registry", "ATLAS").stdout.splitlines()
+    assert 2 < len(one) < len(everything) and all(line.split()[0] == "2" for line in one[1:])
+    named = json.loads(flowctl("--json", "registry", "2").stdout)["experiments"]
+    assert [experiment["experimentName"] for experiment in named] == ["atlas"]
+    unknown = flowctl("registry", "a b&c=d")
+    assert unknown.returncode == 1 and "a b&c=d" in unknown.stderr, unknown
 
 
 def test_flowctl_names(plain, flowctl):
     daemon = plain(registry={"path": str(DATA / "registry.json")})
     assert flowctl("start", *FLOW[:5], "atlas", "production_output").returncode == 0
     assert daemon.api.flows()[0]["scitag"] == 2 * 64 + 16
+    assert "2 (atlas)" in flowctl("list").stdout
