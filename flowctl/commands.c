@@ -33,10 +33,13 @@ enum flowctl_exit flowctl_exit_of(int result)
     case 0:
         return FLOWCTL_OK;
     case -EREMOTEIO:
+    case -ENOMEM:
         return FLOWCTL_FAILED;
-    case -EACCES:
+    case -EPERM:  /* by flowd */
+    case -EACCES: /* by the socket's mode */
         return FLOWCTL_DENIED;
     case -EINVAL:
+    case -ENAMETOOLONG:
         return FLOWCTL_USAGE;
     default:
         return FLOWCTL_UNREACHABLE;
@@ -48,6 +51,8 @@ static const char *remedy_of(const struct flowctl *flowctl, int result)
 {
     switch (flowctl_exit_of(result)) {
     case FLOWCTL_DENIED:
+        if (result == -EACCES)
+            return "plugins.api.socketMode and socketGroup say who may use the socket";
         return flowctl->endpoint.token != NULL ? "the token is none of plugins.api.tokenFile"
                                                : "name a token with --token-file";
     case FLOWCTL_UNREACHABLE:

@@ -63,7 +63,7 @@ static void print_usage(FILE *out)
           "  --sort KEY          rate, rtt or retransmissions\n"
           "\nexit status: 0 done; 1 refused or not there; 2 not understood; 3 flowd can't be "
           "reached;\n"
-          "4 flowd wants a token, or another one\n",
+          "4 flowd wants a token, or another one, or the socket is for others\n",
           out);
 }
 

@@ -31,7 +31,7 @@ int request_json(const struct client_endpoint *endpoint, const char *method, con
         if (*out == NULL && (status != 204 || answer.length > 0))
             result = flowd_fail(err, EPROTO, "status %d and no JSON: not flowd's API?", status);
         else if (status < 200 || status > 299)
-            result = flowd_fail(err, status == 401 ? EACCES : EREMOTEIO, "%s", reason_of(*out));
+            result = flowd_fail(err, status == 401 ? EPERM : EREMOTEIO, "%s", reason_of(*out));
     }
     flowd_text_fini(&answer);
     return result;

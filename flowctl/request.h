@@ -11,7 +11,7 @@
 /*
  * Makes one request; body may be NULL. Returns 0 with the answer in *out (owned; NULL where there
  * is none: 204), or -errno with the reason: no answer (-ECONNREFUSED, -ETIMEDOUT, ...), one that is
- * no JSON (-EPROTO), or a refusal (-EREMOTEIO, for want of a token -EACCES), whose problem document
+ * no JSON (-EPROTO), or a refusal (-EREMOTEIO, for want of a token -EPERM), whose problem document
  * is in *out then (owned); else *out is NULL.
  */
 int request_json(const struct client_endpoint *endpoint, const char *method, const char *path,

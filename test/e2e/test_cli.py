@@ -286,6 +286,18 @@ def test_flowctl_tokens(plain, flowctl, directory):
     assert flowctl("--token-file", directory / "tokens", "list").returncode == 0
 
 
+def test_flowctl_socket_of_others(plain, single, directory):
+    """4 where the socket's mode keeps one out, which no token would change; 2 for no path at all."""
+    path = directory / "api.sock"
+    plain(api={"socketPath": str(path)})
+    denied = one_shot(directory, "--unix", path, "list", program=FLOWCTL,
+                      prefix=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+    assert denied.returncode == 4 and "plugins.api.socketMode" in denied.stderr, denied
+    assert "--token-file" not in denied.stderr
+    assert one_shot(directory, "--unix", path, "list", program=FLOWCTL).returncode == 0
+    assert one_shot(directory, "--unix", "/" + "x" * 200, "list", program=FLOWCTL).returncode == 2
+
+
 def test_flowctl_ends_by_id(plain, flowctl):
     daemon = plain()
     for arguments in ([], ["--json"]):
