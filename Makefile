@@ -11,9 +11,10 @@ TEST_PRESET ?= $(if $(CI),ci,test)
 ROOT := $(filter 0,$(shell id -u))
 # Sanitizer builds and tests are kept to the cores that there are.
 JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -31,6 +32,7 @@ help:
 	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network)"
 	@echo "make test-kernels flowd on Debian's kernels, in virtual machines (root, network; KERNELS=\"5.10 6.1\" picks)"
 	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
+	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
 	@echo "make bench        measure, and compare with what is to be reached"
 	@echo "make format       format the C sources"
 	@echo "make deps         install what building needs (as root, on Debian)"
@@ -105,6 +107,13 @@ test-systemd:
 	@packaging/dependencies/install vm || echo "Going on with what is there."
 	@$(MAKE) build-test
 	@test/vm/systemd.py
+
+# FUZZ_SECONDS for each target.
+fuzz:
+	@packaging/dependencies/install test || echo "Going on with what is there."
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz --parallel $(JOBS) --target fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) test/fuzz/run
 
 bench:
 	@packaging/dependencies/install test || echo "Going on with what is there."

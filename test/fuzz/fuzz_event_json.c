@@ -37,7 +37,7 @@ static void check(read_event read, const uint8_t *data, size_t size)
         REQUIRE(result == -EBADMSG && json.error != NULL && json.error_column > 0);
     } else {
         if (item.status == 0 && flowd_event_check(&item.event, &err) < 0)
-            api_item_refuse_message(&item, &reasons, 422, err.message);
+            api_item_refuse_error(&item, &reasons, 422, &err);
         REQUIRE(item.status == 0 ||
                 (item.detail.length > 0 && item.detail.at + item.detail.length <= reasons.length &&
                  item.field.at + item.field.length <= reasons.length));
