@@ -122,7 +122,7 @@ static const struct flowd_metric unchanged = {
     "flowd_fireflies_relayed_unchanged_total", FLOWD_METRIC_COUNTER,
     "Fireflies that were passed on without what was missing: with it they do not fit a datagram."};
 static const struct flowd_metric held = {
-    "flowd_firefly_ends_held", FLOWD_METRIC_GAUGE,
+    "flowd_firefly_held_ends", FLOWD_METRIC_GAUGE,
     "Fireflies of ends that flowd found and that wait for their sender's own."};
 static const struct flowd_metric held_ends = {
     "flowd_firefly_ends_held_total", FLOWD_METRIC_COUNTER,
