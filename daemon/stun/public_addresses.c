@@ -293,13 +293,20 @@ static void forget_servers(struct public_server *servers, size_t count)
     free(servers);
 }
 
-static void forget_asked(struct flowd_public_addresses *addresses)
+/* Forgets those that were asked for, but where some are still what is known of them. */
+static void forget_asked(struct flowd_public_addresses *addresses, bool some)
 {
     struct public_address *address, *next;
 
     LL_FOREACH_SAFE(addresses->asked, address, next)
-    public_address_free(address);
-    addresses->asked = NULL;
+    {
+        if (some && !is_manual(addresses, &address->local)) {
+            public_address_restart(address);
+            continue;
+        }
+        LL_DELETE(addresses->asked, address);
+        public_address_free(address);
+    }
 }
 
 int flowd_public_addresses_new(struct ev_loop *loop, struct flowd_host *host,
@@ -336,7 +343,7 @@ void flowd_public_addresses_free(struct flowd_public_addresses *addresses)
     if (addresses->host != NULL)
         flowd_host_unobserve(addresses->host, &addresses->observer);
     ev_timer_stop(addresses->loop, &addresses->look);
-    forget_asked(addresses);
+    forget_asked(addresses, false);
     forget_servers(addresses->askers.servers, addresses->askers.server_count);
     flowd_resolver_free(addresses->resolver);
     free(addresses->mappings);
@@ -360,7 +367,7 @@ static int make_servers(struct flowd_public_addresses *addresses, const struct f
         servers[i].port = place.port;
     }
     if (result < 0)
-        forget_servers(servers, texts->count);
+        forget_servers(servers, servers != NULL ? texts->count : 0);
     else
         *out = servers;
     return result;
@@ -370,19 +377,21 @@ int flowd_public_addresses_configure(struct flowd_public_addresses *addresses,
                                      const struct flowd_public_settings *settings,
                                      struct flowd_error *err)
 {
+    const bool asks = settings->servers.count + settings->services.count > 0;
     struct public_server *servers;
     int result = make_servers(addresses, &settings->servers, &servers, err);
 
     if (result < 0)
         return result;
-    forget_asked(addresses);
+    addresses->settings = settings;
+    /* Before the names go that they may wait for. */
+    forget_asked(addresses, asks);
     forget_servers(addresses->askers.servers, addresses->askers.server_count);
     addresses->askers.servers = servers;
     addresses->askers.server_count = settings->servers.count;
     addresses->askers.services = &settings->services;
-    addresses->settings = settings;
     on_changed(addresses);
-    if (settings->servers.count + settings->services.count > 0)
+    if (asks)
         look_after(addresses, 0);
     else
         ev_timer_stop(addresses->loop, &addresses->look);

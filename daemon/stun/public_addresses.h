@@ -47,8 +47,9 @@ int flowd_public_addresses_new(struct ev_loop *loop, struct flowd_host *host,
 void flowd_public_addresses_free(struct flowd_public_addresses *addresses);
 
 /*
- * Takes settings (borrowed until the next call) that were checked, and asks anew. Returns 0, or
- * -errno with the former ones in place.
+ * Takes settings (borrowed until the next call) that were checked, and asks anew; what is known
+ * stays until there are answers, unless nobody is asked any more. Returns 0, or -errno with the
+ * former ones in place.
  */
 int flowd_public_addresses_configure(struct flowd_public_addresses *addresses,
                                      const struct flowd_public_settings *settings,

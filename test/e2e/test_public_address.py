@@ -213,6 +213,24 @@ def test_reload(nat, behind):
     assert wait_public(daemon, INSIDE4, "192.0.2.78")
 
 
+def test_reload_keeps_what_is_known(nat, behind, directory):
+    """Nobody answers after it, and fireflies go on with the public address; by hand goes before."""
+    with stun_servers.coturn(nat.server, directory):
+        daemon = behind({"stunServers": [SERVER4]})
+        wait_public(daemon, INSIDE4, ROUTER4)
+    daemon.reload(daemon.config)
+    with Collector(nat.server, SERVER4) as collector:
+        assert shown(daemon, collector, INSIDE4, "198.51.100.1", 1)["src-ip"] == ROUTER4
+    assert known(daemon)[INSIDE4]["by"] == "stun"
+    daemon.config["backends"]["firefly"]["stun"]["manualMapping"] = {INSIDE4: "192.0.2.78"}
+    daemon.reload(daemon.config)
+    assert wait_public(daemon, INSIDE4, "192.0.2.78")["by"] == "manualMapping"
+    daemon.config["backends"]["firefly"]["stun"] = {}
+    daemon.reload(daemon.config)
+    with Collector(nat.server, SERVER4) as collector:
+        assert shown(daemon, collector, INSIDE4, "198.51.100.1", 2)["src-ip"] == INSIDE4
+
+
 def test_relayed_fireflies(nat, behind):
     """Only the addresses that are mapped change; every other byte is the sender's."""
     daemon = behind({"manualMapping": {INSIDE6: "2001:db8::77"}}, plugins={"firefly": {}})
