@@ -573,6 +573,14 @@ static void merge_section(const char *path, const struct flowd_option *options, 
     flowd_options_compare(options, running, fresh, merge_option, &merge);
 }
 
+void flowd_configuration_share(struct flowd_configuration *configuration)
+{
+    struct flowd_messages ignored = {0};
+
+    share_all_settings(configuration, &ignored);
+    flowd_messages_fini(&ignored);
+}
+
 void flowd_configuration_merge(const struct flowd_configuration *running,
                                struct flowd_configuration *fresh, struct flowd_messages *refused)
 {
@@ -597,4 +605,5 @@ void flowd_configuration_merge(const struct flowd_configuration *running,
             merge_section(path, old->module->options, old->values, new->values, refused);
         }
     }
+    flowd_configuration_share(fresh);
 }

@@ -78,6 +78,11 @@ const char *flowd_module_section(const struct flowd_module *module);
 void flowd_module_path(const struct flowd_module *module, char path[static FLOWD_MODULE_PATH_SIZE]);
 
 /*
+ * Gives modules anew what they take from others. Whoever puts values of another configuration into
+ * this one calls it: they may point to that.
+ */
+void flowd_configuration_share(struct flowd_configuration *configuration);
+/*
  * Prepares a reload: what differs between running and fresh and may change while flowd runs stays
  * in fresh; what may not is put back to running's value, with a line in refused ("plugins.api.
  * bindPort: can't change while flowd runs; ..."). A module that was switched on or off is

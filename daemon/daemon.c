@@ -286,6 +286,8 @@ static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
     const struct flowd_hub_limits limits = limits_of(fresh);
 
     reload_modules(daemon, fresh);
+    /* Those that a module goes on with were of the one that goes. */
+    flowd_configuration_share(fresh);
     flowd_configuration_free(daemon->configuration);
     daemon->configuration = fresh;
     apply_log(daemon);

@@ -357,6 +357,23 @@ static void test_merge(void **state)
     flowd_configuration_free(running);
 }
 
+/* A plugin that can't be switched off goes on, and so does what it gives to others. */
+static void test_merge_what_is_shared(void **state)
+{
+    struct flowd_configuration *running =
+        read_good("{\"plugins\": {\"all\": {\"port\": 100}}, \"backends\": {\"mark\": {}}}");
+    struct flowd_configuration *fresh = read_good("{\"backends\": {\"mark\": {}}}");
+    struct flowd_messages refused = {0};
+
+    (void)state;
+    flowd_configuration_merge(running, fresh, &refused);
+    assert_int_equal(refused.count, 1);
+    assert_int_equal(module_values(fresh, "mark")->general.experiment, 100);
+    flowd_messages_fini(&refused);
+    flowd_configuration_free(fresh);
+    flowd_configuration_free(running);
+}
+
 static void test_files(void **state)
 {
     static const struct {
@@ -401,7 +418,8 @@ int main(void)
         cmocka_unit_test(test_defaults),      cmocka_unit_test(test_five_mistakes),
         cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_general_tag),
         cmocka_unit_test(test_old_spellings), cmocka_unit_test(test_json_and_back),
-        cmocka_unit_test(test_merge),         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_merge),         cmocka_unit_test(test_merge_what_is_shared),
+        cmocka_unit_test(test_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
