@@ -251,56 +251,53 @@ static void convert_sampling(json_t *root, struct flowd_messages *notes)
 }
 
 /* "address:port" of one of plugins.firefly.fireflyReceivers; NULL: it is none. Returns owned. */
-static json_t *receiver_of(const json_t *object)
+static json_t *receiver_of(json_t *one)
 {
-    const char *address = json_string_value(json_object_get(object, "address"));
-    const json_t *port = json_object_get(object, "port");
+    const char *address = json_string_value(json_object_get(one, "address"));
+    const json_t *port = json_object_get(one, "port");
 
+    if (json_is_string(one))
+        return json_incref(one);
     if (address == NULL || !json_is_integer(port))
         return NULL;
     return json_sprintf(strchr(address, ':') != NULL ? "[%s]:%lld" : "%s:%lld", address,
                         (long long)json_integer_value(port));
 }
 
-/* The backend's object; one that is made for passing on alone sends nothing else. Borrowed. */
-static json_t *forwarder_of(json_t *root)
+/* The plugin's receivers need the backend, which sends; one that is made for it sends nothing else.
+ */
+static void need_sender(json_t *root)
 {
     if (!json_is_object(json_object_get(root, "backends")))
         json_object_set_new(root, "backends", json_object());
     if (!json_is_object(module_of(root, "backends", "firefly")))
         json_object_set_new(json_object_get(root, "backends"), "firefly",
                             json_pack("{s:b}", "sendToDestination", 0));
-    return module_of(root, "backends", "firefly");
 }
 
-/* Whom flowd-go sends what it has heard, as it came: collectors, which get every firefly. */
+/* Whom flowd-go sends what it has heard, as it came; written as all other places are. */
 static void convert_receivers(json_t *root, struct flowd_messages *notes)
 {
-    json_t *listener = module_of(root, "plugins", "firefly");
-    json_t *receivers = json_object_get(listener, "fireflyReceivers"), *one;
-    json_t *collectors, *firefly;
-    size_t index;
+    static const char *const names[] = {"firefly", "fireflyp"};
 
-    if (json_array_size(receivers) == 0) {
-        json_object_del(listener, "fireflyReceivers");
-        return;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        json_t *listener = module_of(root, "plugins", names[i]);
+        json_t *receivers = json_object_get(listener, "fireflyReceivers"), *one;
+        json_t *places = json_array();
+        size_t index;
+
+        json_array_foreach (receivers, index, one)
+            if (json_array_append_new(places, receiver_of(one)) < 0)
+                flowd_messages_add(notes,
+                                   "plugins.firefly.fireflyReceivers: entry %zu has no address "
+                                   "and port, left out",
+                                   index + 1);
+        if (receivers != NULL)
+            json_object_set(listener, "fireflyReceivers", places);
+        if (json_array_size(places) > 0)
+            need_sender(root);
+        json_decref(places);
     }
-    firefly = forwarder_of(root);
-    collectors = json_object_get(firefly, "collectors");
-    if (!json_is_array(collectors)) {
-        collectors = json_array();
-        json_object_set_new(firefly, "collectors", collectors);
-    }
-    json_array_foreach (receivers, index, one)
-        if (json_array_append_new(collectors, receiver_of(one)) < 0)
-            flowd_messages_add(notes,
-                               "plugins.firefly.fireflyReceivers: entry %zu has no address and "
-                               "port, left out",
-                               index + 1);
-    flowd_messages_add(notes, "plugins.firefly.fireflyReceivers: became backends.firefly."
-                              "collectors, which get every firefly, also of flows that were not "
-                              "announced by one");
-    json_object_del(listener, "fireflyReceivers");
 }
 
 void flowd_go_convert(json_t *root, struct flowd_messages *notes)
