@@ -312,9 +312,7 @@ static void share_settings(struct flowd_configuration *configuration, enum flowd
     }
 }
 
-/* A plugin's tag for everything goes to the backends that mark, and more collectors to the one that
- * sends. */
-static void share_all_settings(struct flowd_configuration *configuration,
+void flowd_configuration_share(struct flowd_configuration *configuration,
                                struct flowd_messages *errors)
 {
     struct flowd_shared shared = {0};
@@ -432,7 +430,7 @@ int flowd_configuration_from_json(json_t *root, const struct flowd_module *const
     for (const struct flowd_module *const *module = modules;
          *module != NULL && configuration->module_count < FLOWD_MODULES_MAX; module++)
         read_module(configuration, root, *module, report);
-    share_all_settings(configuration, &report->errors);
+    flowd_configuration_share(configuration, &report->errors);
     if (flowd_messages_any(&report->errors)) {
         flowd_configuration_free(configuration);
         return -EINVAL;
@@ -573,14 +571,6 @@ static void merge_section(const char *path, const struct flowd_option *options, 
     flowd_options_compare(options, running, fresh, merge_option, &merge);
 }
 
-void flowd_configuration_share(struct flowd_configuration *configuration)
-{
-    struct flowd_messages ignored = {0};
-
-    share_all_settings(configuration, &ignored);
-    flowd_messages_fini(&ignored);
-}
-
 void flowd_configuration_merge(const struct flowd_configuration *running,
                                struct flowd_configuration *fresh, struct flowd_messages *refused)
 {
@@ -605,5 +595,5 @@ void flowd_configuration_merge(const struct flowd_configuration *running,
             merge_section(path, old->module->options, old->values, new->values, refused);
         }
     }
-    flowd_configuration_share(fresh);
+    flowd_configuration_share(fresh, refused);
 }

@@ -79,9 +79,10 @@ void flowd_module_path(const struct flowd_module *module, char path[static FLOWD
 
 /*
  * Gives modules anew what they take from others. Whoever puts values of another configuration into
- * this one calls it: they may point to that.
+ * this one calls it: they may point to that. What can't be taken is in errors.
  */
-void flowd_configuration_share(struct flowd_configuration *configuration);
+void flowd_configuration_share(struct flowd_configuration *configuration,
+                               struct flowd_messages *errors);
 /*
  * Prepares a reload: what differs between running and fresh and may change while flowd runs stays
  * in fresh; what may not is put back to running's value, with a line in refused ("plugins.api.

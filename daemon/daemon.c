@@ -284,10 +284,12 @@ static void follow_destroy_notifications(struct daemon *daemon)
 static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
 {
     const struct flowd_hub_limits limits = limits_of(fresh);
+    struct flowd_messages ignored = {0};
 
     reload_modules(daemon, fresh);
     /* Those that a module goes on with were of the one that goes. */
-    flowd_configuration_share(fresh);
+    flowd_configuration_share(fresh, &ignored);
+    flowd_messages_fini(&ignored);
     flowd_configuration_free(daemon->configuration);
     daemon->configuration = fresh;
     apply_log(daemon);
