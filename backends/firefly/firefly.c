@@ -236,8 +236,10 @@ static int firefly_reload(void *instance, const void *config, struct flowd_error
         return result;
     firefly->config = fresh;
     want_last(firefly, has_receiver(firefly, true));
-    if (!firefly->config->relay)
+    if (!firefly->config->relay) {
         firefly_relay_release(&firefly->relay);
+        flowd_sender_flush(firefly->sender);
+    }
     return 0;
 }
 

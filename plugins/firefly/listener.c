@@ -18,6 +18,8 @@
 
 #define BATCH 64
 #define BATCHES_PER_WAKEUP 8
+/* After a batch of so many bytes others get to run: fireflies have some 500. */
+#define BYTES_PER_WAKEUP (256 << 10)
 /* The last read before flowd stops: as many as a buffer may hold. */
 #define BATCHES_AT_STOP 1024
 #define DATAGRAM_MAX 65536
@@ -72,8 +74,8 @@ static void prepare(struct firefly_batch *batch)
     }
 }
 
-/* Returns whether there may be more. */
-static bool read_batch(struct firefly_socket *one)
+/* Returns whether there may be more, and lowers *budget by the bytes that were read, down to 0. */
+static bool read_batch(struct firefly_socket *one, size_t *budget)
 {
     struct firefly_listener *listener = one->listener;
     struct firefly_batch *batch = listener->batch;
@@ -82,15 +84,16 @@ static bool read_batch(struct firefly_socket *one)
     for (int i = 0; i < count; i++) {
         listener->take(listener->context, &batch->senders[i], batch->bytes[i],
                        batch->messages[i].msg_len);
+        *budget -= batch->messages[i].msg_len < *budget ? batch->messages[i].msg_len : *budget;
         batch->messages[i].msg_hdr.msg_namelen = sizeof(batch->senders[i]);
     }
     /* An error is of a datagram that this socket never sent; the next read goes on. */
     return count == BATCH;
 }
 
-static void read_batches(struct firefly_socket *one, unsigned batches)
+static void read_batches(struct firefly_socket *one, unsigned batches, size_t budget)
 {
-    while (batches-- > 0 && read_batch(one))
+    while (batches-- > 0 && read_batch(one, &budget) && budget > 0)
         ;
 }
 
@@ -98,7 +101,7 @@ static void listener_on_readable(struct ev_loop *loop, struct ev_io *watcher, in
 {
     (void)loop;
     (void)events;
-    read_batches(watcher->data, BATCHES_PER_WAKEUP);
+    read_batches(watcher->data, BATCHES_PER_WAKEUP, BYTES_PER_WAKEUP);
 }
 
 static void add_socket(struct firefly_listener *listener, int fd, bool handed)
@@ -196,7 +199,7 @@ void firefly_listener_close(struct firefly_listener *listener)
         struct firefly_socket *one = &listener->sockets[i];
 
         if (!one->handed)
-            read_batches(one, BATCHES_AT_STOP);
+            read_batches(one, BATCHES_AT_STOP, SIZE_MAX);
         ev_io_stop(listener->loop, &one->readable);
         close(one->fd);
     }
