@@ -15,6 +15,7 @@
 
 #define AGAIN_S 3600.0
 #define RETRY_S 60.0
+#define REFRESH_LEAST_S 10.0
 #define RETRY_DOUBLINGS_MAX 6
 #define BODY_MAX 256
 #define FETCH_TIMEOUT_MS 10000
@@ -273,6 +274,7 @@ static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)events;
     stop_asking(address);
     address->step = 0;
+    address->asked_at = ev_now(loop);
     ask_next(address);
 }
 
@@ -281,6 +283,15 @@ void public_address_restart(struct public_address *address)
     stop_asking(address);
     address->failures = 0;
     ask_again_after(address, 0);
+}
+
+void public_address_refresh(struct public_address *address)
+{
+    double age_s = ev_now(address->askers->loop) - address->asked_at;
+
+    if (address->query.is_under_way || address->fetch != NULL || address->waits_for != NULL)
+        return;
+    ask_again_after(address, age_s < REFRESH_LEAST_S && age_s >= 0 ? REFRESH_LEAST_S - age_s : 0);
 }
 
 void public_address_name_changed(struct public_address *address, const struct flowd_name *name)

@@ -54,6 +54,7 @@ struct public_address {
     struct flowd_stun_query query;
     struct flowd_fetch *fetch;
     struct ev_timer again;
+    double asked_at;   /* when the last round began, by the loop's clock */
     unsigned failures; /* rounds in a row in which nobody knew */
     struct public_address *next;
 };
@@ -64,6 +65,9 @@ struct public_address *public_address_new(struct public_askers *askers,
 void public_address_free(struct public_address *address);
 /* Asks from the first one on; what is known stays until somebody says something else. */
 void public_address_restart(struct public_address *address);
+/* The same when something else has changed: not while it is asked, nor more often than each 10 s,
+ * however often interfaces come and go. */
+void public_address_refresh(struct public_address *address);
 /* The server's name has an answer: goes on if it was waited for. */
 void public_address_name_changed(struct public_address *address, const struct flowd_name *name);
 

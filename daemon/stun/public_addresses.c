@@ -223,7 +223,7 @@ static void take_interfaces(struct flowd_public_addresses *addresses,
             break;
         if (address != NULL) {
             LL_DELETE(old, address);
-            public_address_restart(address);
+            public_address_refresh(address);
         } else {
             address = public_address_new(&addresses->askers, &local);
         }
