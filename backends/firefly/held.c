@@ -9,16 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/timestamp.h"
 #include "daemon/base/vector.h"
 
 /* What one turn of the loop sends; the rest waits for the next. */
 #define SENT_PER_TURN 4096
+#define US_PER_S 1000000
 
 struct firefly_held_end {
     struct flowd_flow_key key; /* the index wants it first */
     char *text;                /* owned */
     size_t length;
-    ev_tstamp due;         /* of ev_now() */
+    int64_t due_us;        /* CLOCK_BOOTTIME: no clock that is set */
     uint32_t older, newer; /* number + 1, 0: none; newer is the next of the unused ones, too */
 };
 
@@ -48,7 +50,8 @@ static void set_timer(struct firefly_held *held)
     if (held->oldest == 0) {
         ev_timer_stop(held->loop, &held->timer);
     } else if (!ev_is_active(&held->timer)) {
-        ev_tstamp wait_s = held->ends[held->oldest - 1].due - ev_now(held->loop);
+        ev_tstamp wait_s =
+            (double)(held->ends[held->oldest - 1].due_us - flowd_timestamp_boot_us()) / US_PER_S;
 
         ev_timer_set(&held->timer, wait_s > 0 ? wait_s : 0, 0);
         ev_timer_start(held->loop, &held->timer);
@@ -134,7 +137,8 @@ void firefly_held_add(struct firefly_held *held, const struct flowd_flow_key *ke
     held->ends[number - 1] = (struct firefly_held_end){.key = *key,
                                                        .text = copy,
                                                        .length = length,
-                                                       .due = ev_now(held->loop) + held->hold_s,
+                                                       .due_us = flowd_timestamp_boot_us() +
+                                                                 (int64_t)(held->hold_s * US_PER_S),
                                                        .older = held->newest};
     *link_to_newer(held, held->newest) = number;
     held->newest = number;
@@ -174,10 +178,12 @@ void firefly_held_release_all(struct firefly_held *held)
 static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct firefly_held *held = watcher->data;
+    int64_t now_us = flowd_timestamp_boot_us();
 
+    (void)loop;
     (void)events;
     for (int i = 0;
-         i < SENT_PER_TURN && held->oldest != 0 && held->ends[held->oldest - 1].due <= ev_now(loop);
+         i < SENT_PER_TURN && held->oldest != 0 && held->ends[held->oldest - 1].due_us <= now_us;
          i++)
         send_out(held, held->oldest);
     held->flush(held->context);

@@ -6,13 +6,19 @@
 #include "daemon/firefly/recent.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #define US_PER_MS 1000
 #define WAYS 4
-#define BUCKETS_ORDER 15
+#define ENDS_ORDER 15
+/*
+ * A message that comes back must still be known, however long flowd's own queues and the kernel's
+ * are: they hold some 200,000, and with fewer entries than a few times that a circle would feed
+ * itself after a flood. Untouched parts take no memory.
+ */
+#define MESSAGES_ORDER 18
 
 struct entry {
     uint64_t hash;
@@ -24,20 +30,20 @@ struct bucket {
 };
 
 struct flowd_firefly_recent {
-    struct bucket ends[1u << BUCKETS_ORDER];
-    struct bucket messages[1u << BUCKETS_ORDER];
+    struct bucket ends[1u << ENDS_ORDER];
+    struct bucket messages[1u << MESSAGES_ORDER];
     uint64_t seed;
 };
 
 int flowd_firefly_recent_new(struct flowd_firefly_recent **out)
 {
-    struct flowd_firefly_recent *recent = aligned_alloc(_Alignof(struct bucket), sizeof(*recent));
+    struct flowd_firefly_recent *recent =
+        mmap(NULL, sizeof(*recent), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (recent == NULL)
+    if (recent == MAP_FAILED)
         return -ENOMEM;
-    memset(recent, 0, sizeof(*recent));
     if (getrandom(&recent->seed, sizeof(recent->seed), 0) != sizeof(recent->seed)) {
-        free(recent);
+        flowd_firefly_recent_free(recent);
         return -EIO;
     }
     *out = recent;
@@ -46,7 +52,8 @@ int flowd_firefly_recent_new(struct flowd_firefly_recent **out)
 
 void flowd_firefly_recent_free(struct flowd_firefly_recent *recent)
 {
-    free(recent);
+    if (recent != NULL)
+        munmap(recent, sizeof(*recent));
 }
 
 bool flowd_firefly_announced(const struct flowd_flow *flow)
@@ -59,9 +66,9 @@ bool flowd_firefly_same_start(int64_t start_us, int64_t other_us)
     return start_us / US_PER_MS == other_us / US_PER_MS;
 }
 
-static struct bucket *bucket_of(struct bucket *buckets, uint64_t hash)
+static size_t number_of(uint64_t hash, unsigned order)
 {
-    return &buckets[hash >> (64 - BUCKETS_ORDER)];
+    return hash >> (64 - order);
 }
 
 static const struct entry *find(const struct bucket *bucket, uint64_t hash, int64_t now_us)
@@ -96,7 +103,7 @@ void flowd_firefly_recent_note_end(struct flowd_firefly_recent *recent,
 {
     uint64_t hash = end_hash(recent, &flow->key, flow->start_us, !flowd_firefly_announced(flow));
 
-    note(bucket_of(recent->ends, hash), hash, now_us);
+    note(&recent->ends[number_of(hash, ENDS_ORDER)], hash, now_us);
 }
 
 enum flowd_firefly_end flowd_firefly_recent_end(const struct flowd_firefly_recent *recent,
@@ -104,7 +111,7 @@ enum flowd_firefly_end flowd_firefly_recent_end(const struct flowd_firefly_recen
                                                 int64_t now_us)
 {
     uint64_t hash = end_hash(recent, key, start_us, true);
-    const struct bucket *bucket = &recent->ends[hash >> (64 - BUCKETS_ORDER)];
+    const struct bucket *bucket = &recent->ends[number_of(hash, ENDS_ORDER)];
 
     if (find(bucket, hash, now_us) != NULL)
         return FLOWD_FIREFLY_END_OURS;
@@ -136,7 +143,7 @@ bool flowd_firefly_recent_message(struct flowd_firefly_recent *recent, const cha
                                   size_t length, int64_t now_us)
 {
     uint64_t hash = message_hash(recent->seed, object, length);
-    struct bucket *bucket = bucket_of(recent->messages, hash);
+    struct bucket *bucket = &recent->messages[number_of(hash, MESSAGES_ORDER)];
     bool known = find(bucket, hash, now_us) != NULL;
 
     note(bucket, hash, now_us);

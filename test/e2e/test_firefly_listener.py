@@ -425,3 +425,21 @@ def test_marks(make_flowd, pair, directory, pin_path, client_is_source):
         until(lambda: len(labels()) >= 5, "packets")
         assert all(label & TAG_MASK == tag_bits(2, 17) for label in labels())
     until(lambda: api.live() == 0, "the end with the socket")
+
+
+def test_circle_after_a_flood(listening, single):
+    """Its own listener twice among the collectors, and more at once than queues hold: it comes to an end."""
+    daemon = listening(backends={"firefly": {
+        "sendToDestination": False, "collectors": ["127.0.0.1:10514", "[::1]:10514", "127.0.0.1:10601"]}},
+        firefly={"bindAddress": "::"})
+    with Sender(single) as send:
+        for number in range(300_000):
+            send(bare(sport=number % 60_000 + 1, dport=number // 60_000 + 1))
+
+    def rests():
+        before = listener(daemon.api)["received"]
+        until(lambda: daemon.api.get("/healthz").status == 200, "an answer")
+        again = listener(daemon.api)["received"]
+        return again == before and listener(daemon.api)["received"] == before
+
+    until(rests, lambda: f"{listener(daemon.api)}")
