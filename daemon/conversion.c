@@ -44,8 +44,7 @@ static void fit_options(json_t *object, const char *path, const struct flowd_opt
     json_t *value;
     void *next;
 
-    json_object_foreach_safe(object, next, key, value)
-    {
+    json_object_foreach_safe (object, next, key, value) {
         const struct flowd_option *option = find_option(table, key);
 
         if (fit_member(object, path, key, value, option, notes))
@@ -110,8 +109,7 @@ static void fit_modules(json_t *object, const char *section,
     json_t *value;
     void *next;
 
-    json_object_foreach_safe(object, next, key, value)
-    {
+    json_object_foreach_safe (object, next, key, value) {
         const struct flowd_option *option = find_option(beside, key);
         const struct flowd_module *module = find_module(modules, section, key);
 
@@ -133,8 +131,7 @@ void flowd_conversion_fit(json_t *root, const struct flowd_module *const *module
     void *next;
 
     flowd_configuration_translate(root, report);
-    json_object_foreach_safe(root, next, key, value)
-    {
+    json_object_foreach_safe (root, next, key, value) {
         const struct flowd_option *option = find_option(top, key);
         const struct flowd_option *table = key[0] != '\0' ? find_section(key) : NULL;
 
@@ -184,8 +181,8 @@ json_t *flowd_conversion_json(const struct flowd_configuration *configuration)
             json_object_get(json_object_get(root, flowd_module_section(module)), module->name),
             module->options);
     }
-    json_object_foreach_safe(root, next, key,
-                             value) if (json_is_object(value) && json_object_size(value) == 0)
-        json_object_del(root, key);
+    json_object_foreach_safe (root, next, key, value)
+        if (json_is_object(value) && json_object_size(value) == 0)
+            json_object_del(root, key);
     return root;
 }

@@ -358,10 +358,12 @@ static void send_own(struct firefly *firefly, const struct flowd_flow *flow, uin
     const struct flowd_flow_key *key = &flow->key;
     bool shows_others =
         show(firefly, key, &key->src) != &key->src || show(firefly, key, &key->dst) != &key->dst;
-    bool (*send)(struct firefly *, bool, const struct flowd_flow_key *, uint64_t, const char *,
-                 size_t) = shows_others ? send_noted : queue_copies;
+    const struct flowd_text *text = &firefly->text;
 
-    (void)send(firefly, false, key, tag, firefly->text.data, firefly->text.length);
+    if (shows_others)
+        (void)send_noted(firefly, false, key, tag, text->data, text->length);
+    else
+        (void)queue_copies(firefly, false, key, tag, text->data, text->length);
 }
 
 static void queue(struct firefly *firefly, struct flowd_flow *flow, enum flowd_event_state state)

@@ -22,8 +22,7 @@ static void drop_nulls(json_t *object, const char *path, struct flowd_messages *
     json_t *value;
     void *next;
 
-    json_object_foreach_safe(object, next, key, value)
-    {
+    json_object_foreach_safe (object, next, key, value) {
         if (!json_is_null(value))
             continue;
         flowd_messages_add(notes, "%s%s%s: has no value, which means that it is not there", path,

@@ -49,6 +49,9 @@ bool public_address_is_public(const struct flowd_address *address)
                                            "224.0.0.0/3", "::/127",      "fe80::/10",
                                            "ff00::/8",    NULL};
 
+    /* An IPv6 socket's spelling of IPv4 is no address of a host. */
+    if (address->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address->addr))
+        return false;
     return !public_address_is_private(address) && !lies_in(address, networks);
 }
 

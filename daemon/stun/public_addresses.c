@@ -15,14 +15,11 @@
 #include "daemon/net/host.h"
 #include "daemon/resolver/host_port.h"
 #include "public_address.h"
+#include "public_mapping.h"
+#include "public_server.h"
 
 #define ASKED_MAX 64
-#define MANUAL_MAX 1024
 #define CHANGE_WAIT_S 2.0
-
-struct mapping {
-    struct flowd_address local, public;
-};
 
 struct flowd_public_addresses {
     struct ev_loop *loop;
@@ -30,109 +27,21 @@ struct flowd_public_addresses {
     struct flowd_resolver *resolver;
     const struct flowd_public_settings *settings; /* NULL: not yet */
     struct public_askers askers;
-    struct public_address *asked; /* the private addresses of interfaces */
-    struct mapping *mappings;     /* sorted by the local address */
-    size_t mapping_count;
+    struct public_address *asked;  /* the private addresses of interfaces */
+    struct public_mappings manual; /* what the configuration says */
+    struct public_mappings all;    /* the same, and what was found out */
     struct flowd_host_observer observer;
     struct ev_timer look; /* at the interfaces */
     bool has_looked;
+    bool has_told; /* that there are more addresses than are asked for */
 };
-
-#define AT(field) offsetof(struct flowd_public_settings, field)
-
-const struct flowd_option flowd_public_options[] = {
-    {.key = "manualMapping",
-     .type = FLOWD_OPTION_PAIRS,
-     .offset = AT(manual),
-     .default_json = "{}",
-     .doc = "Public addresses by address: {\"10.0.0.1\": \"192.0.2.1\"}; nobody is asked for them.",
-     .reload = true},
-    {.key = "stunServers",
-     .type = FLOWD_OPTION_STRINGS,
-     .offset = AT(servers),
-     .default_json = "[]",
-     .doc = "STUN servers, \"host:port\" (3478), that are asked for the others in this order.",
-     .reload = true},
-    {.key = "httpServices",
-     .type = FLOWD_OPTION_STRINGS,
-     .offset = AT(services),
-     .default_json = "[]",
-     .doc = "URLs that answer with the address they are asked from; asked after the STUN servers.",
-     .reload = true},
-    {.key = NULL},
-};
-
-/* "host[:port]", or a stun URI (RFC 7064), as flowd-go had them. */
-static int parse_server(const char *text, struct flowd_host_port *place)
-{
-    static const char scheme[] = "stun:";
-
-    if (strncmp(text, scheme, sizeof(scheme) - 1) == 0)
-        text += sizeof(scheme) - 1;
-    return flowd_host_port_parse(text, FLOWD_STUN_PORT, place);
-}
-
-static int parse_pair(const struct flowd_pair *pair, struct mapping *mapping)
-{
-    if (flowd_address_parse(pair->name, strlen(pair->name), &mapping->local) < 0 ||
-        flowd_address_parse(pair->value, strlen(pair->value), &mapping->public) < 0 ||
-        mapping->local.family != mapping->public.family)
-        return -EINVAL;
-    return 0;
-}
-
-void flowd_public_check(const struct flowd_public_settings *settings, const char *path,
-                        struct flowd_messages *errors)
-{
-    struct flowd_host_port place;
-    struct mapping mapping;
-
-    for (size_t i = 0; i < settings->manual.count; i++)
-        if (parse_pair(&settings->manual.items[i], &mapping) < 0)
-            flowd_messages_add(errors,
-                               "%s.manualMapping: found \"%s\": \"%s\", wants two addresses of one "
-                               "family",
-                               path, settings->manual.items[i].name,
-                               settings->manual.items[i].value);
-    if (settings->manual.count > MANUAL_MAX)
-        flowd_messages_add(errors, "%s.manualMapping: has %zu members, at most %d are allowed",
-                           path, settings->manual.count, MANUAL_MAX);
-    for (size_t i = 0; i < settings->servers.count; i++)
-        if (parse_server(settings->servers.items[i], &place) < 0)
-            flowd_messages_add(errors,
-                               "%s.stunServers: found \"%s\", wants a host name or an address, "
-                               "with or without a port in 1-65535",
-                               path, settings->servers.items[i]);
-    for (size_t i = 0; i < settings->services.count; i++)
-        if (strncmp(settings->services.items[i], "http://", 7) != 0 &&
-            strncmp(settings->services.items[i], "https://", 8) != 0)
-            flowd_messages_add(errors, "%s.httpServices: found \"%s\", wants a http or https URL",
-                               path, settings->services.items[i]);
-}
-
-static int compare_addresses(const struct flowd_address *a, const struct flowd_address *b)
-{
-    if (a->family != b->family)
-        return a->family < b->family ? -1 : 1;
-    return memcmp(&a->addr, &b->addr, sizeof(a->addr));
-}
-
-static int compare_mappings(const void *a, const void *b)
-{
-    return compare_addresses(&((const struct mapping *)a)->local,
-                             &((const struct mapping *)b)->local);
-}
 
 const struct in6_addr *flowd_public_address_of(const struct flowd_public_addresses *addresses,
                                                uint8_t family, const struct in6_addr *addr)
 {
-    const struct mapping key = {.local = {.addr = *addr, .family = family}};
-    const struct mapping *found;
+    const struct flowd_address local = {.addr = *addr, .family = family};
+    const struct public_mapping *found = public_mappings_find(&addresses->all, &local);
 
-    if (addresses->mapping_count == 0)
-        return addr;
-    found = bsearch(&key, addresses->mappings, addresses->mapping_count,
-                    sizeof(*addresses->mappings), compare_mappings);
     return found != NULL ? &found->public.addr : addr;
 }
 
@@ -148,24 +57,21 @@ static size_t count_asked(const struct flowd_public_addresses *addresses)
 /* Makes the table anew from the configuration and what was found out. */
 static int make_table(struct flowd_public_addresses *addresses)
 {
-    const struct flowd_pairs *manual = &addresses->settings->manual;
-    struct mapping *mappings =
-        calloc(manual->count + count_asked(addresses) + 1, sizeof(*mappings));
+    struct public_mappings all = {0};
     const struct public_address *address;
-    size_t count = 0;
+    int result = public_mappings_reserve(&all, addresses->manual.count + count_asked(addresses));
 
-    if (mappings == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < manual->count; i++)
-        if (parse_pair(&manual->items[i], &mappings[count]) == 0)
-            count++;
-    LL_FOREACH(addresses->asked, address)
-    if (address->seen.family != 0)
-        mappings[count++] = (struct mapping){.local = address->local, .public = address->seen};
-    qsort(mappings, count, sizeof(*mappings), compare_mappings);
-    free(addresses->mappings);
-    addresses->mappings = mappings;
-    addresses->mapping_count = count;
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < addresses->manual.count; i++)
+        all.items[all.count++] = addresses->manual.items[i];
+    LL_FOREACH (addresses->asked, address)
+        if (address->seen.family != 0)
+            all.items[all.count++] =
+                (struct public_mapping){.local = address->local, .public = address->seen};
+    public_mappings_sort(&all);
+    public_mappings_fini(&addresses->all);
+    addresses->all = all;
     return 0;
 }
 
@@ -178,13 +84,7 @@ static void on_changed(void *context)
 static bool is_manual(const struct flowd_public_addresses *addresses,
                       const struct flowd_address *local)
 {
-    struct mapping mapping;
-
-    for (size_t i = 0; i < addresses->settings->manual.count; i++)
-        if (parse_pair(&addresses->settings->manual.items[i], &mapping) == 0 &&
-            compare_addresses(&mapping.local, local) == 0)
-            return true;
-    return false;
+    return public_mappings_find(&addresses->manual, local) != NULL;
 }
 
 /* The interface's address if it is one that is asked for. */
@@ -200,9 +100,9 @@ static struct public_address *find_asked(const struct flowd_public_addresses *ad
 {
     struct public_address *address;
 
-    LL_FOREACH(addresses->asked, address)
-    if (compare_addresses(&address->local, local) == 0)
-        break;
+    LL_FOREACH (addresses->asked, address)
+        if (public_mapping_compare(&address->local, local) == 0)
+            break;
     return address;
 }
 
@@ -218,9 +118,9 @@ static void take_interfaces(struct flowd_public_addresses *addresses,
 
         if (!read_address(addresses, interfaces, &local) || find_asked(addresses, &local) != NULL)
             continue;
-        LL_FOREACH(old, address)
-        if (compare_addresses(&address->local, &local) == 0)
-            break;
+        LL_FOREACH (old, address)
+            if (public_mapping_compare(&address->local, &local) == 0)
+                break;
         if (address != NULL) {
             LL_DELETE(old, address);
             public_address_refresh(address);
@@ -232,10 +132,11 @@ static void take_interfaces(struct flowd_public_addresses *addresses,
         LL_APPEND(addresses->asked, address);
         count++;
     }
-    LL_FOREACH_SAFE(old, address, next)
-    public_address_free(address);
-    if (count == ASKED_MAX)
+    LL_FOREACH_SAFE (old, address, next)
+        public_address_free(address);
+    if (interfaces != NULL && count == ASKED_MAX && !addresses->has_told)
         flowd_warning("stun", "the first %d private addresses are asked for, no more", ASKED_MAX);
+    addresses->has_told |= interfaces != NULL && count == ASKED_MAX;
 }
 
 static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -282,8 +183,8 @@ static void on_name(void *context, struct flowd_name *name)
     struct flowd_public_addresses *addresses = context;
     struct public_address *address, *next;
 
-    LL_FOREACH_SAFE(addresses->asked, address, next)
-    public_address_name_changed(address, name);
+    LL_FOREACH_SAFE (addresses->asked, address, next)
+        public_address_name_changed(address, name);
 }
 
 static void forget_servers(struct public_server *servers, size_t count)
@@ -298,8 +199,7 @@ static void forget_asked(struct flowd_public_addresses *addresses, bool some)
 {
     struct public_address *address, *next;
 
-    LL_FOREACH_SAFE(addresses->asked, address, next)
-    {
+    LL_FOREACH_SAFE (addresses->asked, address, next) {
         if (some && !is_manual(addresses, &address->local)) {
             public_address_restart(address);
             continue;
@@ -346,7 +246,8 @@ void flowd_public_addresses_free(struct flowd_public_addresses *addresses)
     forget_asked(addresses, false);
     forget_servers(addresses->askers.servers, addresses->askers.server_count);
     flowd_resolver_free(addresses->resolver);
-    free(addresses->mappings);
+    public_mappings_fini(&addresses->manual);
+    public_mappings_fini(&addresses->all);
     free(addresses);
 }
 
@@ -358,7 +259,7 @@ static int make_servers(struct flowd_public_addresses *addresses, const struct f
     struct flowd_host_port place;
 
     for (size_t i = 0; i < texts->count && result == 0; i++) {
-        if (parse_server(texts->items[i], &place) < 0)
+        if (public_server_parse(texts->items[i], &place) < 0)
             result = flowd_fail(err, EINVAL, "STUN server \"%s\"", texts->items[i]);
         else
             result = flowd_name_new(addresses->resolver, place.host, AF_UNSPEC, on_name, addresses,
@@ -378,12 +279,20 @@ int flowd_public_addresses_configure(struct flowd_public_addresses *addresses,
                                      struct flowd_error *err)
 {
     const bool asks = settings->servers.count + settings->services.count > 0;
+    struct public_mappings manual;
     struct public_server *servers;
     int result = make_servers(addresses, &settings->servers, &servers, err);
 
     if (result < 0)
         return result;
+    result = public_mappings_read(&manual, &settings->manual);
+    if (result < 0) {
+        forget_servers(servers, settings->servers.count);
+        return flowd_fail_errno(err, -result, "public addresses");
+    }
     addresses->settings = settings;
+    public_mappings_fini(&addresses->manual);
+    addresses->manual = manual;
     /* Before the names go that they may wait for. */
     forget_asked(addresses, asks);
     forget_servers(addresses->askers.servers, addresses->askers.server_count);
@@ -402,9 +311,9 @@ bool flowd_public_addresses_are_settled(const struct flowd_public_addresses *add
 {
     const struct public_address *address;
 
-    LL_FOREACH(addresses->asked, address)
-    if (!address->settled)
-        return false;
+    LL_FOREACH (addresses->asked, address)
+        if (!address->settled)
+            return false;
     return addresses->has_looked || !ev_is_active(&addresses->look);
 }
 
@@ -435,23 +344,19 @@ static json_t *asked_json(const struct public_address *address)
 
 json_t *flowd_public_addresses_json(const struct flowd_public_addresses *addresses)
 {
-    const struct flowd_pairs *manual = &addresses->settings->manual;
     const struct public_address *address;
     json_t *array = json_array();
-    struct mapping mapping;
 
-    for (size_t i = 0; i < manual->count; i++) {
+    for (size_t i = 0; i < addresses->manual.count; i++) {
         json_t *object = json_object();
 
-        if (parse_pair(&manual->items[i], &mapping) == 0) {
-            put_address(object, "address", &mapping.local);
-            put_address(object, "public", &mapping.public);
-        }
+        put_address(object, "address", &addresses->manual.items[i].local);
+        put_address(object, "public", &addresses->manual.items[i].public);
         json_object_set_new(object, "by", json_string("manualMapping"));
         json_array_append_new(array, object);
     }
-    LL_FOREACH(addresses->asked, address)
-    json_array_append_new(array, asked_json(address));
+    LL_FOREACH (addresses->asked, address)
+        json_array_append_new(array, asked_json(address));
     return array;
 }
 

@@ -79,7 +79,8 @@ struct attribute {
 
 /* What the attributes say. */
 struct findings {
-    bool has_address, is_xored; /* an XOR-MAPPED-ADDRESS goes before a MAPPED-ADDRESS */
+    bool has_address, is_xored; /* an XOR-MAPPED-ADDRESS goes before a MAPPED-ADDRESS, and of two
+                                   the first counts (RFC 8489, 14) */
     struct flowd_address address;
     uint16_t port;
     int error_code;
@@ -112,10 +113,18 @@ static bool read_address(const struct attribute *attribute, const uint8_t *mask,
 
 static void read_error(const struct attribute *attribute, struct findings *findings)
 {
-    if (attribute->length < 4)
+    unsigned class, number;
+
+    if (attribute->length < 4) {
+        findings->is_damaged = true;
+        return;
+    }
+    class = attribute->value[2] & 7;
+    number = attribute->value[3];
+    if (class < 3 || class > 6 || number > 99)
         findings->is_damaged = true;
     else
-        findings->error_code = (attribute->value[2] & 7) * 100 + attribute->value[3];
+        findings->error_code = (int)(class * 100 + number);
 }
 
 /* The checksum covers the message up to the attribute, whose length counts already. */
@@ -133,10 +142,11 @@ static void read_attribute(const struct attribute *attribute, const uint8_t *mes
 {
     switch (attribute->type) {
     case XOR_MAPPED_ADDRESS:
-        findings->is_damaged |= !read_address(attribute, message + 4, findings);
+        if (!findings->is_xored)
+            findings->is_damaged |= !read_address(attribute, message + 4, findings);
         break;
     case MAPPED_ADDRESS:
-        if (!findings->is_xored)
+        if (!findings->has_address)
             findings->is_damaged |= !read_address(attribute, NULL, findings);
         break;
     case ERROR_CODE:

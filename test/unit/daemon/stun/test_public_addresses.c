@@ -95,6 +95,8 @@ static void test_settings(void **state)
     check_errors("{\"manualMapping\": {\"10.0.0.1\": \"2001:db8::1\", \"x\": \"192.0.2.1\", "
                  "\"10.0.0.2\": \"\"}}",
                  3);
+    check_errors(
+        "{\"manualMapping\": {\"fd00::1\": \"2001:db8::1\", \"fd00:0::1\": \"2001:db8::2\"}}", 1);
 }
 
 static void test_which_are_private(void **state)

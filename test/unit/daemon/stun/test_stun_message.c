@@ -122,6 +122,24 @@ static const struct row rows[] = {
      {XOR_IPV4, 0x00, 0x01, 0x00, 0x08, 0x00, 0x01, 0x80, 0x55, 10, 0, 0, 1},
      FLOWD_STUN_ADDRESS,
      0},
+    {"of two addresses the first",
+     SUCCESS,
+     24,
+     {XOR_IPV4, 0x00, 0x20, 0x00, 0x08, 0x00, 0x01, 0xa1, 0x47, 0x2b, 0x12, 0xa4, 0x43},
+     FLOWD_STUN_ADDRESS,
+     0},
+    {"an error of no class",
+     ERROR,
+     8,
+     {0x00, 0x09, 0x00, 0x04, 0x00, 0x00, 0x01, 0x14},
+     FLOWD_STUN_FOREIGN,
+     0},
+    {"an error's number past 99",
+     ERROR,
+     8,
+     {0x00, 0x09, 0x00, 0x04, 0x00, 0x00, 0x04, 0x64},
+     FLOWD_STUN_FOREIGN,
+     0},
     {"no address", SUCCESS, 0, {0}, FLOWD_STUN_UNUSABLE, 0},
     {"an attribute that must be understood",
      SUCCESS,
@@ -186,6 +204,8 @@ static void test_answers(void **state)
 
         if (flowd_stun_read(message, length, &id, &answer) != rows[i].verdict)
             fail_msg("%s", rows[i].what);
+        if (rows[i].verdict == FLOWD_STUN_ADDRESS)
+            assert_int_equal(answer.mapped.addr.s6_addr[0], 192);
         assert_int_equal(answer.error_code, rows[i].error_code);
     }
 }
