@@ -26,6 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 from lab.api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
 from connections import Connections  # noqa: E402  pylint: disable=wrong-import-position
 from lab.netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
+import relay  # noqa: E402  pylint: disable=wrong-import-position
 import turns  # noqa: E402  pylint: disable=wrong-import-position
 from lab.waiting import until  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -33,7 +34,6 @@ DEADLINE_S = 60
 RESULTS = {}
 SOURCE, DESTINATION = "fd00::1", "2001:db8::1"
 SINK_PORT = 10600
-FIREFLY_PORT = 10514
 STRATEGIES = ("label", "hopByHop", "destination", "hopByHopDestination")
 ROOM = 16  # bytes that are left free for marks in a segment
 
@@ -89,6 +89,11 @@ class Daemon:
         self.log.close()
         if status != 0:
             raise SystemExit(f"flowd ended with status {status}:\n{(self.place / 'log').read_text()}")
+
+    def cpu_used(self):
+        """Seconds of processor time that it has taken."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
@@ -220,46 +225,7 @@ def measure_fireflies(bench, case, arguments, target):
 
 
 def bench_relay(bench):
-    """Fireflies in, each passed on to two collectors: how fast, and what was lost at which place."""
-    count, rate, rounds = 200_000, 100_000, []
-    ports = (SINK_PORT, SINK_PORT + 1)
-    backends = {"firefly": {"sendToDestination": False, "collectors": [f"[::1]:{port}" for port in ports]}}
-    plugins = {"firefly": {"bindAddress": "::1", "bindPort": FIREFLY_PORT}}
-    with bench.daemon(marker=False, backends=backends, plugins=plugins) as daemon:
-        api = Api(bench.namespace)
-        for turn, state in itertools.product(range(3), ("start", "end")):
-            rounds.append(relay_round(bench, api, ports, count, rate, state, turn))
-        report("a firefly in and out, twice", cpu_used(daemon) / relay_numbers(api)[0] * 1e6, "us of CPU")
-        api.close()
-    for name in ("load_rate", "out_rate"):
-        figure = {"load_rate": "sent", "out_rate": "passed on, each to two collectors"}[name]
-        report(f"fireflies {figure}", statistics.median(one[name] for one in rounds), "/s", rate * 0.99)
-    for name, copies, where in (("not_received", 1, "before flowd: its socket's buffer was full"),
-                                ("within", 2, "within flowd"),
-                                ("on_the_way", 2, "behind flowd: the collectors' buffers")):
-        report(f"fireflies lost {where}", sum(one[name] for one in rounds), f"of {6 * count * copies}",
-               0 if name == "within" else None, at_least=False)
-
-
-def relay_numbers(api):
-    """Fireflies that came in, and copies that went out."""
-    modules = {one["kind"]: one for one in api.status()["modules"] if one["name"] == "firefly"}
-    return modules["plugin"]["received"], sum(one["sent"] for one in modules["backend"]["collectors"])
-
-
-def relay_round(bench, api, ports, count, rate, state, turn):
-    sinks = [subprocess.Popen(bench.namespace.command([bench.tools / "firefly_sink", str(port), str(count)]),
-                              stdout=subprocess.PIPE, text=True) for port in ports]
-    for sink in sinks:
-        assert sink.stdout.readline() == "ready\n"
-    before = relay_numbers(api)
-    load = json.loads(bench.namespace.run(bench.tools / "firefly_load", FIREFLY_PORT, count, rate, state, turn).stdout)
-    seen = [json.loads(sink.communicate(timeout=DEADLINE_S)[0]) for sink in sinks]
-    taken, sent = (late - early for late, early in zip(relay_numbers(api), before))
-    return {"load_rate": load["sent"] / load["seconds"],
-            "out_rate": min(one["received"] / one["seconds"] for one in seen),
-            "not_received": load["sent"] - taken, "within": 2 * taken - sent,
-            "on_the_way": sent - sum(one["received"] for one in seen)}
+    relay.measure(bench, report)
 
 
 def bench_memory(bench):
@@ -274,17 +240,11 @@ def bench_memory(bench):
                    resident_MiB=used / 2**20)
 
 
-def cpu_used(daemon):
-    """Seconds of processor time that the daemon has taken."""
-    fields = pathlib.Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def cpu_share(daemon, seconds):
     """Which part of one core the daemon takes."""
-    begin, before = time.monotonic(), cpu_used(daemon)
+    begin, before = time.monotonic(), daemon.cpu_used()
     time.sleep(seconds)
-    return (cpu_used(daemon) - before) / (time.monotonic() - begin)
+    return (daemon.cpu_used() - before) / (time.monotonic() - begin)
 
 
 def watch(bench, pair, watched, sampled=True):
@@ -599,8 +559,7 @@ def bench_turns(bench):
 
 PARTS = {
     "marker": bench_marker, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
-    "relay": bench_relay,
-    "memory": bench_memory, "sampling": bench_sampling, "scanning": bench_scanning,
+    "relay": bench_relay, "memory": bench_memory, "sampling": bench_sampling, "scanning": bench_scanning,
     "sockops": bench_sockops, "start": bench_start, "throughput": bench_throughput,
     "interface": bench_interface, "turns": bench_turns,
 }

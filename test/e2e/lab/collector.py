@@ -7,10 +7,10 @@ import json
 import pathlib
 import re
 import socket
-import threading
 
 import jsonschema
 
+from lab.udp_server import UdpServer
 from lab.waiting import until
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
@@ -86,7 +86,7 @@ def _unique(pairs):
     return members
 
 
-class Collector:
+class Collector(UdpServer):
     """
     Listens inside a namespace from the moment it is made until the end of the `with` block. With
     `only`, datagrams that do not hold these bytes are not looked at: checking one takes its time.
@@ -94,43 +94,20 @@ class Collector:
 
     def __init__(self, namespace, address, port=10514, only=b"", size_max=1400):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._socket = namespace.socket(family, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
-        self._socket.bind((address, port))
-        self._socket.settimeout(0.05)
+        bound = namespace.socket(family, socket.SOCK_DGRAM)
+        bound.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
+        bound.bind((address, port))
         self._only = only
         self._size_max = size_max
         self._fireflies = []
-        self._failure = None
-        self._ending = False
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        super().__init__(bound)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self._ending = True
-        self._thread.join()
-        self._socket.close()
-        if self._failure is not None and kind is None:
-            raise self._failure
-
-    def _read(self):
-        try:
-            while not self._ending:
-                try:
-                    datagram, sender = self._socket.recvfrom(65536)
-                except TimeoutError:
-                    continue
-                if self._only in datagram:
-                    self._fireflies.append(Firefly(datagram, sender, self._size_max))
-        except BaseException as failure:  # pylint: disable=broad-except
-            self._failure = failure
+    def take(self, datagram, sender):
+        if self._only in datagram:
+            self._fireflies.append(Firefly(datagram, sender, self._size_max))
 
     def fireflies(self):
-        if self._failure is not None:
-            raise self._failure
+        self.check()
         return list(self._fireflies)
 
     def wait(self, count, state=None):

@@ -6,7 +6,8 @@ file of their own, mounted for one program.
 
 import socket
 import struct
-import threading
+
+from lab.udp_server import UdpServer
 
 NXDOMAIN = 3
 _A, _AAAA = 1, 28
@@ -23,7 +24,7 @@ def prefix(directory, hosts=""):
     return ["unshare", "--mount", "sh", "-c", script, str(directory)]
 
 
-class DnsServer:
+class DnsServer(UdpServer):
     """
     Answers from `names`, {name: [addresses]}, which may be changed at any time; a name that is not there
     does not exist. One whose value is None is not answered at all.
@@ -33,36 +34,14 @@ class DnsServer:
         self.names = dict(names or {})
         self.ttl = ttl
         self.asked = []
-        self._failure = None
-        self._ending = False
-        self._socket = namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, 53))
-        self._socket.settimeout(0.05)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        bound = namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        bound.bind((address, 53))
+        super().__init__(bound)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self._ending = True
-        self._thread.join()
-        self._socket.close()
-        if self._failure is not None and kind is None:
-            raise self._failure
-
-    def _serve(self):
-        try:
-            while not self._ending:
-                try:
-                    question, sender = self._socket.recvfrom(4096)
-                except TimeoutError:
-                    continue
-                answer = self._answer(question)
-                if answer is not None:
-                    self._socket.sendto(answer, sender)
-        except BaseException as failure:  # pylint: disable=broad-except
-            self._failure = failure
+    def take(self, datagram, sender):
+        answer = self._answer(datagram)
+        if answer is not None:
+            self.socket.sendto(answer, sender)
 
     def _answer(self, question):
         labels, at = [], 12

@@ -7,10 +7,10 @@ import shutil
 import socket
 import struct
 import subprocess
-import threading
 
 from lab import natted
 from lab.netns import run
+from lab.udp_server import UdpServer
 from lab.waiting import until
 
 PORT = 3478
@@ -59,33 +59,17 @@ def answer(request, address, port, identity=None):
         struct.pack("!HH", 0x20, len(value)) + value
 
 
-class Server:
-    """Answers each request by `reply(server, request, peer)`, and counts requests."""
+class Server(UdpServer):
+    """Answers each request by `reply(server, request, peer)`, and keeps requests."""
 
-    def __init__(self, space, reply, address="::", port=PORT):
-        self.space, self.reply = space, reply
-        self.socket = space.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.socket.bind((address, port))
-        self.socket.settimeout(0.1)
+    def __init__(self, space, reply, port=PORT):
+        self.reply = reply
         self.requests = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        bound = space.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind(("::", port))
+        super().__init__(bound)
 
-    def _serve(self):
-        while not self._stop.is_set():
-            try:
-                request, peer = self.socket.recvfrom(2048)
-            except socket.timeout:
-                continue
-            self.requests.append((request, peer))
-            self.reply(self, request, peer)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
-        self.socket.close()
+    def take(self, datagram, sender):
+        self.requests.append((datagram, sender))
+        self.reply(self, datagram, sender)
