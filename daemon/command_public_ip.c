@@ -8,6 +8,7 @@
 #include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/commands.h"
 #include "daemon/configuration.h"
@@ -159,6 +160,8 @@ enum flowd_exit flowd_command_public_ip(const struct flowd_command_line *line)
         ev_timer_init(&look, on_look, 0, LOOK_S);
         look.data = addresses;
         ev_timer_start(loop, &look);
+        if (isatty(fileno(line->errors)))
+            fprintf(line->errors, "flowd: asking; a STUN server that is silent takes 40 s\n");
         ev_run(loop, 0);
         ev_timer_stop(loop, &look);
         exit_status = print_all(line, addresses);

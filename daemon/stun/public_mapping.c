@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A sorted array: it is made seldom, and looked into twice for each firefly.
+ * A sorted array: it is made when something changes, and looked into twice for each firefly, which
+ * most often finds it empty.
  */
 #include "public_mapping.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the configuration says of public addresses: its rows, and what is wrong in them.
+ * What the configuration says of public addresses: its rows, what is wrong in them, and how a
+ * server is written there. Needs no loop and asks nobody.
  */
 #include <stddef.h>
 #include <string.h>
