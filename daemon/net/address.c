@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numeric addresses in text form. inet_pton() is as strict as the contract wants: no names, no
- * octal or short IPv4 forms, no prefix lengths.
+ * Addresses as text, and endpoints: an address with a port, as text and as a socket address. Their
+ * reader is in address_text.c.
  */
 #include "daemon/net/address.h"
 
@@ -11,43 +11,6 @@
 #include <string.h>
 
 #include "daemon/base/integer.h"
-
-static void from_v4(struct flowd_address *out, const void *four_bytes)
-{
-    *out = (struct flowd_address){.family = AF_INET};
-    memcpy(&out->addr, four_bytes, 4);
-}
-
-int flowd_address_parse(const char *text, size_t len, struct flowd_address *out)
-{
-    char copy[INET6_ADDRSTRLEN];
-    const char *zone = memchr(text, '%', len);
-    struct flowd_address address = {.family = AF_INET6};
-    struct in_addr v4;
-
-    if (zone != NULL) {
-        if (zone == text + len - 1 || memchr(text, ':', (size_t)(zone - text)) == NULL)
-            return -EINVAL;
-        len = (size_t)(zone - text);
-    }
-    if (len == 0 || len >= sizeof(copy) || memchr(text, '\0', len) != NULL)
-        return -EINVAL;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    if (memchr(copy, ':', len) == NULL) {
-        if (inet_pton(AF_INET, copy, &v4) != 1)
-            return -EINVAL;
-        from_v4(out, &v4);
-        return 0;
-    }
-    if (inet_pton(AF_INET6, copy, &address.addr) != 1)
-        return -EINVAL;
-    if (IN6_IS_ADDR_V4MAPPED(&address.addr))
-        from_v4(out, &address.addr.s6_addr[12]);
-    else
-        *out = address;
-    return 0;
-}
 
 static char *put_hex(char *at, unsigned word)
 {

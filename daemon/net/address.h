@@ -30,6 +30,12 @@ struct flowd_address {
  * failure.
  */
 int flowd_address_parse(const char *text, size_t len, struct flowd_address *out);
+/*
+ * Reads the address that the text up to end begins with, without a zone. Returns where it stops,
+ * which is at end, or at a byte that belongs to no address or makes a wrong one of it; NULL: there
+ * is none, and *out is unchanged.
+ */
+const char *flowd_address_read(const char *text, const char *end, struct flowd_address *out);
 
 /* Writes the canonical text (RFC 5952 for IPv6) into buffer and returns its length. */
 size_t flowd_address_format(uint8_t family, const struct in6_addr *addr,
