@@ -299,7 +299,7 @@ void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_stora
 {
     struct queue *queue = address->ss_family == AF_INET ? &sender->v4 : &sender->v6;
     struct datagram *datagram;
-    size_t offset = queue->bytes.length;
+    size_t offset;
 
     /* A turn's burst may be larger than what may wait: send before anything is dropped. */
     if (queue->fd >= 0 && queue->count - queue->sent >= WAITING_MAX)
@@ -308,6 +308,7 @@ void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_stora
         sender->done(sender->context, tag, receiver, address, FLOWD_SENT_FAILED, EAFNOSUPPORT);
         return;
     }
+    offset = queue->bytes.length;
     flowd_text_append(&queue->bytes, data, length);
     if (queue->count - queue->sent >= WAITING_MAX || flowd_text_failed(&queue->bytes) ||
         flowd_vector_reserve(&queue->datagrams, &queue->capacity, queue->count + 1) < 0) {

@@ -23,6 +23,7 @@
 #include "sender.h"
 
 #define WAIT_MS 5000
+#define WAITING_MAX 65536
 
 /* What the sender has reported so far. */
 struct reports {
@@ -286,7 +287,7 @@ static void test_far_too_many(void **state)
     (void)state;
     for (unsigned number = 0; number < COUNT; number++) {
         queue_number(&peer.address, number);
-        assert_in_range(flowd_sender_waiting(sender), 0, 65536);
+        assert_in_range(flowd_sender_waiting(sender), 0, WAITING_MAX);
     }
     flowd_sender_flush(sender);
     while (flowd_sender_waiting(sender) > 0)
@@ -295,6 +296,24 @@ static void test_far_too_many(void **state)
                          reports.results[FLOWD_SENT_DROPPED],
                      COUNT);
     close(peer.fd);
+}
+
+/* The one for which there is no room until those before it have left is sent as it was queued. */
+static void test_one_more_than_may_wait(void **state)
+{
+    struct peer many = make_peer("127.0.0.1"), one = make_peer("127.0.0.1");
+
+    (void)state;
+    for (unsigned number = 0; number < WAITING_MAX; number++)
+        queue_number(&many.address, number);
+    assert_int_equal(flowd_sender_waiting(sender), WAITING_MAX);
+    queue_number(&one.address, WAITING_MAX);
+    flowd_sender_flush(sender);
+    while (flowd_sender_waiting(sender) > 0)
+        ev_run(loop, EVRUN_ONCE);
+    assert_int_equal(receive(&one), WAITING_MAX);
+    close(many.fd);
+    close(one.fd);
 }
 
 static void test_free_sends_what_waits(void **state)
@@ -324,6 +343,7 @@ int main(void)
         WITH_SENDER(test_too_large_for_udp),
         WITH_SENDER(test_nothing_before_the_flush),
         WITH_SENDER(test_far_too_many),
+        WITH_SENDER(test_one_more_than_may_wait),
         WITH_SENDER(test_free_sends_what_waits),
     };
 
