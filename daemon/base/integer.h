@@ -13,3 +13,8 @@
  * anything but digits, or -ERANGE if the value is outside min..max.
  */
 int flowd_integer_parse(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *out);
+/*
+ * Reads the decimal digits that the text up to end begins with, 19 of them at most. Returns where
+ * it stops; NULL: there are none, and *out is unchanged.
+ */
+const char *flowd_integer_read(const char *text, const char *end, uint64_t *out);

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "daemon/base/integer.h"
 #include "daemon/base/text.h"
@@ -121,13 +120,20 @@ const char *flowd_protocol_name(uint8_t protocol)
     return protocol == IPPROTO_UDP ? "udp" : "tcp";
 }
 
+/* Compares with a word of small letters, in any case. */
+static bool is_word(const char *text, size_t len, const char *word)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((text[i] | 0x20) != word[i])
+            return false;
+    return word[len] == '\0';
+}
+
 int flowd_protocol_parse(const char *text, size_t len, uint8_t *protocol)
 {
-    if (len != 3)
-        return -EINVAL;
-    if (strncasecmp(text, "tcp", 3) == 0)
+    if (is_word(text, len, "tcp"))
         *protocol = IPPROTO_TCP;
-    else if (strncasecmp(text, "udp", 3) == 0)
+    else if (is_word(text, len, "udp"))
         *protocol = IPPROTO_UDP;
     else
         return -EINVAL;
@@ -137,8 +143,7 @@ int flowd_protocol_parse(const char *text, size_t len, uint8_t *protocol)
 int flowd_event_state_parse(const char *text, size_t len, enum flowd_event_state *state)
 {
     for (int i = 0; i < FLOWD_EVENT_STATES; i++) {
-        if (strlen(flowd_event_state_names[i]) == len &&
-            strncasecmp(text, flowd_event_state_names[i], len) == 0) {
+        if (is_word(text, len, flowd_event_state_names[i])) {
             *state = (enum flowd_event_state)i;
             return 0;
         }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <string.h>
 
 #include "daemon/base/integer.h"
 
@@ -80,11 +81,42 @@ static void test_stops_at_its_length(void **state)
     assert_int_equal(value, 123);
 }
 
+static void test_read(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t stop; /* 0: no digits */
+        uint64_t value;
+    } read_rows[] = {
+        {"1094 2", 4, 1094},
+        {"0", 1, 0},
+        {"007x", 3, 7},
+        {"9999999999999999999", 19, UINT64_C(9999999999999999999)},
+        {"12345678901234567890", 19, UINT64_C(1234567890123456789)},
+        {"", 0, 0},
+        {"x1", 0, 0},
+        {"-1", 0, 0},
+        {" 1", 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(read_rows) / sizeof(read_rows[0]); i++) {
+        const char *text = read_rows[i].text;
+        uint64_t value = UNTOUCHED;
+        const char *stop = flowd_integer_read(text, text + strlen(text), &value);
+
+        if (stop != (read_rows[i].stop > 0 ? text + read_rows[i].stop : NULL) ||
+            value != (stop != NULL ? read_rows[i].value : UNTOUCHED))
+            fail_msg("\"%s\" gave %llu", text, (unsigned long long)value);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_stops_at_its_length),
+        cmocka_unit_test(test_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
