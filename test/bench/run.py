@@ -26,6 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 from lab.api_client import Api, event  # noqa: E402  pylint: disable=wrong-import-position
 from connections import Connections  # noqa: E402  pylint: disable=wrong-import-position
 from lab.netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
+import real_sends  # noqa: E402  pylint: disable=wrong-import-position
 import relay  # noqa: E402  pylint: disable=wrong-import-position
 import turns  # noqa: E402  pylint: disable=wrong-import-position
 from lab.waiting import until  # noqa: E402  pylint: disable=wrong-import-position
@@ -45,7 +46,7 @@ def report(name, value, unit, target=None, at_least=True, **more):
     mark = {None: "", True: "reached", False: "NOT REACHED"}[reached]
     wanted = "" if target is None else f"{'>=' if at_least else '<='} {target:g}"
     extra = ", ".join(f"{key} {number:g}" for key, number in more.items())
-    print(f"{name:<44} {value:>14,.1f} {unit:<10} {wanted:<12} {mark:<12} {extra}", flush=True)
+    print(f"{name:<52} {value:>14,.1f} {unit:<10} {wanted:<12} {mark:<12} {extra}", flush=True)
 
 
 class Daemon:
@@ -99,8 +100,10 @@ class Daemon:
 class Bench:
     """The place where measurements run: a directory, a BPF file system, a namespace."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, against=None, everything=False):
         self.programs = programs.resolve()
+        self.against = against and against.resolve()
+        self.everything = everything
         self.tools = self.programs.parent / "bench"
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="flowd-bench-"))
         self.bpffs = self.place / "bpf"
@@ -116,8 +119,8 @@ class Bench:
         shutil.rmtree(self.place, ignore_errors=True)
 
     @contextlib.contextmanager
-    def daemon(self, marker=True, backends=None, namespace=None, interface="lo", **options):
-        """A fresh daemon; its pins are at .pins."""
+    def daemon(self, marker=True, backends=None, namespace=None, interface="lo", programs=None, **options):
+        """A fresh daemon, of this build or of the programs in another directory; its pins are at .pins."""
         self.number += 1
         place = self.place / str(self.number)
         place.mkdir()
@@ -126,7 +129,7 @@ class Bench:
         if marker:
             backends["marker"] = {"targetInterfaces": [interface], "pinPath": str(pins),
                                   **backends.get("marker", {})}
-        daemon = Daemon(self.programs, namespace or self.namespace, place, backends, **options)
+        daemon = Daemon(programs or self.programs, namespace or self.namespace, place, backends, **options)
         daemon.pins = pins
         try:
             yield daemon
@@ -557,8 +560,12 @@ def bench_turns(bench):
         bench.programs, bench.namespace, place, backends, flows_max=flows_max))
 
 
+def bench_sends(bench):
+    real_sends.measure(bench, report, bench.against, bench.everything)
+
+
 PARTS = {
-    "marker": bench_marker, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
+    "marker": bench_marker, "sends": bench_sends, "fifo": bench_fifo, "http": bench_http, "fireflies": bench_fireflies,
     "relay": bench_relay, "memory": bench_memory, "sampling": bench_sampling, "scanning": bench_scanning,
     "sockops": bench_sockops, "start": bench_start, "throughput": bench_throughput,
     "interface": bench_interface, "turns": bench_turns,
@@ -569,11 +576,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=pathlib.Path, default=pathlib.Path("build/bin"))
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given several times")
+    parser.add_argument("--against", type=pathlib.Path, metavar="DIR", help="also measure the flowd of another "
+                        "build, in the same rounds, in what is about any build (sends)")
+    parser.add_argument("--all", action="store_true", help="measure the longer list of cases")
     parser.add_argument("--json", type=pathlib.Path, help="also write the JSON document here")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         raise SystemExit("run.py needs root: it makes network namespaces and loads BPF programs")
-    bench = Bench(arguments.bin)
+    bench = Bench(arguments.bin, arguments.against, arguments.all)
     try:
         for name in arguments.only or PARTS:
             PARTS[name](bench)
