@@ -235,8 +235,10 @@ static void send_waiting(struct collector *collector)
         return;
     for (size_t i = 0; i < collector->waiting_count; i++) {
         const struct collector_waiting *one = &collector->waiting[i];
+        const struct flowd_outgoing firefly = {
+            .data = at, .length = one->length, .tag = one->tag, .order = one->order};
 
-        flowd_sender_queue(sender, &collector->address, at, one->length, one->tag, collector->id);
+        flowd_sender_queue(sender, &collector->address, collector->id, &firefly);
         at += one->length;
     }
     collector->waiting_count = 0;
@@ -244,32 +246,32 @@ static void send_waiting(struct collector *collector)
     flowd_sender_flush(sender);
 }
 
-static void keep(struct collector *collector, const char *data, size_t length, uint64_t tag)
+static void keep(struct collector *collector, const struct flowd_outgoing *firefly)
 {
     if (!ev_is_active(&collector->patience) || collector->waiting_count >= WAITING_MAX ||
-        collector->bytes.length + length > WAITING_BYTES_MAX ||
+        collector->bytes.length + firefly->length > WAITING_BYTES_MAX ||
         flowd_vector_reserve(&collector->waiting, &collector->waiting_capacity,
                              collector->waiting_count + 1) < 0) {
-        drop(collector, tag);
+        drop(collector, firefly->tag);
         return;
     }
-    flowd_text_append(&collector->bytes, data, length);
+    flowd_text_append(&collector->bytes, firefly->data, firefly->length);
     if (flowd_text_failed(&collector->bytes)) {
         collector->bytes.failed = false;
-        drop(collector, tag);
+        drop(collector, firefly->tag);
         return;
     }
-    collector->waiting[collector->waiting_count++] =
-        (struct collector_waiting){.tag = tag, .length = length};
+    collector->waiting[collector->waiting_count++] = (struct collector_waiting){
+        .tag = firefly->tag, .order = firefly->order, .length = firefly->length};
 }
 
-void collector_send(struct collector *collector, const char *data, size_t length, uint64_t tag)
+void collector_send(struct collector *collector, const struct flowd_outgoing *firefly)
 {
     if (has_address(collector))
-        flowd_sender_queue(collector->environment->sender, &collector->address, data, length, tag,
-                           collector->id);
+        flowd_sender_queue(collector->environment->sender, &collector->address, collector->id,
+                           firefly);
     else
-        keep(collector, data, length, tag);
+        keep(collector, firefly);
 }
 
 static void take_unknown(struct collector *collector)

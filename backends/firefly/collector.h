@@ -43,6 +43,7 @@ struct collector_environment {
 /* A firefly that waits for the first address; its bytes stand in the collector's text. */
 struct collector_waiting {
     uint64_t tag;
+    uint64_t order;
     size_t length;
 };
 
@@ -79,7 +80,7 @@ int collector_new(const struct collector_environment *environment,
 void collector_free(struct collector *collector);
 
 /* Queues a firefly (copied), keeps it until the address is known, or drops it. */
-void collector_send(struct collector *collector, const char *data, size_t length, uint64_t tag);
+void collector_send(struct collector *collector, const struct flowd_outgoing *firefly);
 /* What became of one that was queued. error is an errno for FAILED. */
 void collector_done(struct collector *collector, enum flowd_sent result, int error);
 /* An ICMP error came back for address; returns whether that is one of the collector's. */

@@ -138,11 +138,11 @@ size_t collectors_number(const struct collectors *collectors, bool relayed)
     return relayed ? collectors->count : collectors->first_of_more;
 }
 
-void collectors_send(struct collectors *collectors, bool relayed, const char *data, size_t length,
-                     uint64_t tag)
+void collectors_send(struct collectors *collectors, bool relayed,
+                     const struct flowd_outgoing *firefly)
 {
     for (size_t i = 0; i < collectors_number(collectors, relayed); i++)
-        collector_send(collectors->items[i], data, length, tag);
+        collector_send(collectors->items[i], firefly);
 }
 
 void collectors_done(struct collectors *collectors, unsigned receiver, enum flowd_sent result,

@@ -42,9 +42,9 @@ int collectors_configure(struct collectors *collectors, const struct flowd_strin
 
 /* How many there are: that get what is relayed, or else what flowd composes. */
 size_t collectors_number(const struct collectors *collectors, bool relayed);
-/* Queues a firefly (copied) for each that gets it. tag is the sender's. */
-void collectors_send(struct collectors *collectors, bool relayed, const char *data, size_t length,
-                     uint64_t tag);
+/* Queues a firefly (copied) for each that gets it. */
+void collectors_send(struct collectors *collectors, bool relayed,
+                     const struct flowd_outgoing *firefly);
 /* What became of one, as the sender says; receiver is not 0. */
 void collectors_done(struct collectors *collectors, unsigned receiver, enum flowd_sent result,
                      int error);

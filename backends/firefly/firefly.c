@@ -310,6 +310,8 @@ static int compose(struct firefly *firefly, const struct flowd_flow *flow,
 static bool queue_copies(struct firefly *firefly, bool relayed, const struct flowd_flow_key *key,
                          uint64_t tag, const char *text, size_t length)
 {
+    const struct flowd_outgoing outgoing = {
+        .data = text, .length = length, .tag = tag, .order = flowd_flow_key_hash(key, 0)};
     struct sockaddr_storage destination;
 
     if (firefly_excluded_holds(&firefly->excluded, key)) {
@@ -320,9 +322,9 @@ static bool queue_copies(struct firefly *firefly, bool relayed, const struct flo
     if (firefly->config->send_to_destination) {
         flowd_endpoint_make(key->family, &key->dst, (uint16_t)firefly->config->destination_port,
                             &destination);
-        flowd_sender_queue(firefly->sender, &destination, text, length, tag, TO_DESTINATION);
+        flowd_sender_queue(firefly->sender, &destination, TO_DESTINATION, &outgoing);
     }
-    collectors_send(firefly->collectors, relayed, text, length, tag);
+    collectors_send(firefly->collectors, relayed, &outgoing);
     return true;
 }
 

@@ -22,6 +22,16 @@ enum flowd_sent {
     FLOWD_SENT_DROPPED, /* too many were waiting */
 };
 
+/* One datagram. */
+struct flowd_outgoing {
+    const char *data; /* borrowed */
+    size_t length;
+    uint64_t tag; /* handed back */
+    /* Those with the same number leave for a receiver in the order in which they were queued;
+     * others need not: those of one length leave together. */
+    uint64_t order;
+};
+
 /*
  * Told of each datagram, with the tag, the receiver and the address (borrowed; only its family's
  * sockaddr is there to be read) that it was queued with. error is an errno for FAILED, else 0.
@@ -43,12 +53,12 @@ int flowd_sender_new(struct ev_loop *loop, flowd_sender_done done, flowd_sender_
 void flowd_sender_free(struct flowd_sender *sender);
 
 /*
- * Queues one datagram. data is copied. receiver is only handed back. It leaves
- * with flowd_sender_flush(), or earlier where very many are queued; one that can't be queued is
- * reported at once.
+ * Queues one datagram, whose bytes are copied. receiver is handed back; 0 stands for anybody, and
+ * each other number for one who gets many. It leaves with flowd_sender_flush(), or earlier where
+ * very many are queued; one that can't be queued is reported at once.
  */
 void flowd_sender_queue(struct flowd_sender *sender, const struct sockaddr_storage *address,
-                        const char *data, size_t length, uint64_t tag, unsigned receiver);
+                        unsigned receiver, const struct flowd_outgoing *outgoing);
 
 /* Sends as much as the sockets take; the rest goes when they are writable again. */
 void flowd_sender_flush(struct flowd_sender *sender);

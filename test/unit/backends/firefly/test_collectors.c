@@ -106,6 +106,14 @@ static void assert_shown(const char *name, const char *collector_state, const ch
     json_decref(one);
 }
 
+static void put(bool relayed, const char *data, size_t length, uint64_t tag)
+{
+    const struct flowd_outgoing firefly = {
+        .data = data, .length = length, .tag = tag, .order = tag};
+
+    collectors_send(collectors, relayed, &firefly);
+}
+
 static struct sockaddr_storage endpoint(const char *text)
 {
     struct sockaddr_storage found;
@@ -184,9 +192,9 @@ static void test_more_for_what_is_relayed(void **state)
     assert_int_equal(collectors_number(collectors, true), 2);
     assert_int_equal(collectors_number(collectors, false), 1);
     /* Only the unknown one has something to wait for. */
-    collectors_send(collectors, false, "firefly", 7, 1);
+    put(false, "firefly", 7, 1);
     assert_int_equal(collectors_waiting(collectors), 0);
-    collectors_send(collectors, true, "firefly", 7, 1);
+    put(true, "firefly", 7, 1);
     assert_int_equal(collectors_waiting(collectors), 1);
     assert_int_equal(configure(more, 2), 0);
     assert_int_equal(collectors_number(collectors, false), 2);
@@ -200,10 +208,10 @@ static void test_bounded_waiting(void **state)
     (void)state;
     assert_int_equal(configure(names, 1), 0);
     for (uint64_t tag = 1; tag <= WAITING_MAX; tag++)
-        collectors_send(collectors, true, "firefly", 7, tag);
+        put(true, "firefly", 7, tag);
     assert_int_equal(collectors_waiting(collectors), WAITING_MAX);
     assert_int_equal(dropped, 0);
-    collectors_send(collectors, true, "firefly", 7, 1);
+    put(true, "firefly", 7, 1);
     assert_int_equal(collectors_waiting(collectors), WAITING_MAX);
     assert_int_equal(dropped, 1);
     assert_shown(UNKNOWN ":10514", "unresolved", "dropped", 1);
@@ -211,7 +219,7 @@ static void test_bounded_waiting(void **state)
     assert_int_equal(dropped, 1 + WAITING_MAX);
     assert_int_equal(configure(names, 1), 0);
     for (uint64_t tag = 1; tag <= 5; tag++)
-        collectors_send(collectors, true, large, sizeof(large), tag);
+        put(true, large, sizeof(large), tag);
     assert_int_equal(collectors_waiting(collectors), 4);
     assert_shown(UNKNOWN ":10514", "unresolved", "dropped", 1);
 }
