@@ -13,7 +13,6 @@
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "daemon/base/log.h"
@@ -47,26 +46,22 @@ struct flowd_destroy_listener {
     _Alignas(8) char data[BATCH][NOTIFICATION_SIZE];
 };
 
-/* Listeners, and sockets that never had a connection, have no remote address. */
-static void note_abort(struct flowd_destroy_listener *listener, const struct flowd_flow_key *key)
-{
-    static const struct in6_addr unspecified;
-
-    if (memcmp(&key->dst, &unspecified, sizeof(unspecified)) == 0)
-        return;
-    listener->aborts++;
-    flowd_losses_add_port(&listener->losses, key->src_port, &key->dst);
-}
-
 static void take_notification(struct flowd_destroy_listener *listener,
                               const struct flowd_tcp_socket *socket)
 {
     listener->notifications++;
-    if (socket->key.dst_port == 0)
-        note_abort(listener, &socket->key);
-    else
+    switch (flowd_tcp_socket_closure(socket)) {
+    case FLOWD_TCP_CLOSURE_NONE:
+        break;
+    case FLOWD_TCP_CLOSURE_ABORT:
+        listener->aborts++;
+        flowd_losses_add_port(&listener->losses, socket->key.src_port, &socket->key.dst);
+        break;
+    case FLOWD_TCP_CLOSURE:
         flowd_liveness_closed(listener->context->liveness, listener->source, &socket->key,
                               &socket->sample);
+        break;
+    }
 }
 
 static void note_dropped(struct flowd_destroy_listener *listener)

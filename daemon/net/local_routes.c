@@ -34,40 +34,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "daemon/base/log.h"
+#include "daemon/net/local_prefixes.h"
 
 #define RATE_S 0.2
 #define RETRY_S 1.0
 #define DUMP_TRIES 8
 #define RECEIVES_PER_WAKEUP 64
-#define TABLES_MAX 1024
 #define REMEMBERED 4096u
 #define ANSWERS_MAX 4
-
-/* Addresses of both families have 16 bytes; those of IPv4 use the first four. */
-struct prefix {
-    struct {
-        struct in6_addr addr;
-        uint32_t family;
-        uint32_t length;
-    } key;
-    UT_hash_handle hh;
-};
-
-struct prefixes {
-    struct prefix *set;
-    uint32_t count[2][129]; /* by family and length */
-    uint8_t lengths[2][129];
-    unsigned length_count[2];
-};
-
-struct tables {
-    uint32_t ids[TABLES_MAX];
-    unsigned count;
-    bool too_many;
-};
 
 struct remembered {
     struct in6_addr addr;
@@ -86,165 +62,20 @@ struct flowd_local_routes {
     uint32_t asked;
     struct ev_io readable;
     struct ev_timer read;
-    struct prefixes prefixes;
+    struct flowd_local_prefixes prefixes;
     uint32_t generation; /* of answers */
     struct remembered remembered[REMEMBERED];
 };
 
-static unsigned family_index(uint32_t family)
-{
-    return family == AF_INET6;
-}
-
-static void prefixes_fini(struct prefixes *prefixes)
-{
-    struct prefix *prefix, *next;
-
-    HASH_ITER (hh, prefixes->set, prefix, next) {
-        HASH_DEL(prefixes->set, prefix);
-        free(prefix);
-    }
-}
-
-static void mask_address(const struct in6_addr *addr, unsigned length, struct in6_addr *out)
-{
-    *out = (struct in6_addr){0};
-    memcpy(out, addr, length / 8);
-    if (length % 8 != 0)
-        out->s6_addr[length / 8] =
-            (uint8_t)(addr->s6_addr[length / 8] & (0xff00u >> length % 8 & 0xffu));
-}
-
-static struct prefix *prefixes_find(const struct prefixes *prefixes, uint32_t family,
-                                    const struct in6_addr *addr, unsigned length)
-{
-    struct prefix *found, probe = {.key = {.family = family, .length = length}};
-
-    mask_address(addr, length, &probe.key.addr);
-    HASH_FIND(hh, prefixes->set, &probe.key, sizeof(probe.key), found);
-    return found;
-}
-
-static void prefixes_add(struct prefixes *prefixes, uint32_t family, const struct in6_addr *addr,
-                         unsigned length)
-{
-    unsigned index = family_index(family);
-    struct prefix *prefix;
-
-    if (prefixes_find(prefixes, family, addr, length) != NULL)
-        return;
-    prefix = calloc(1, sizeof(*prefix));
-    if (prefix == NULL)
-        return;
-    mask_address(addr, length, &prefix->key.addr);
-    prefix->key.family = family;
-    prefix->key.length = length;
-    HASH_ADD(hh, prefixes->set, key, sizeof(prefix->key), prefix);
-    if (prefixes->count[index][length]++ == 0)
-        prefixes->lengths[index][prefixes->length_count[index]++] = (uint8_t)length;
-}
-
-static bool prefixes_cover(const struct prefixes *prefixes, uint32_t family,
-                           const struct in6_addr *addr)
-{
-    unsigned index = family_index(family);
-
-    for (unsigned i = 0; i < prefixes->length_count[index]; i++)
-        if (prefixes_find(prefixes, family, addr, prefixes->lengths[index][i]) != NULL)
-            return true;
-    return false;
-}
-
-static bool prefixes_equal(const struct prefixes *left, const struct prefixes *right)
-{
-    const struct prefix *prefix, *next;
-
-    if (HASH_COUNT(left->set) != HASH_COUNT(right->set))
-        return false;
-    HASH_ITER (hh, left->set, prefix, next)
-        if (prefixes_find(right, prefix->key.family, &prefix->key.addr, prefix->key.length) == NULL)
-            return false;
-    return true;
-}
-
-/* -- Rules: which tables a question can come to --------------------------------------------- */
-
-static void tables_add(struct tables *tables, uint32_t id)
-{
-    for (unsigned i = 0; i < tables->count; i++)
-        if (tables->ids[i] == id)
-            return;
-    if (tables->count == TABLES_MAX)
-        tables->too_many = true;
-    else
-        tables->ids[tables->count++] = id;
-}
-
-/* Whether a question, which has a destination and nothing else, may match the rule. */
-static bool rule_applies(const struct fib_rule_hdr *header, struct nlattr **attributes)
-{
-    static const int selectors[] = {FRA_FWMARK, FRA_OIFNAME,     FRA_UID_RANGE,  FRA_IP_PROTO,
-                                    FRA_TUN_ID, FRA_SPORT_RANGE, FRA_DPORT_RANGE};
-
-    if (header->action != FR_ACT_TO_TBL)
-        return false;
-    if (header->flags & FIB_RULE_INVERT)
-        return true;
-    if (attributes[FRA_L3MDEV] != NULL && nla_get_u8(attributes[FRA_L3MDEV]) != 0)
-        return false;
-    if (attributes[FRA_IIFNAME] != NULL && nla_strcmp(attributes[FRA_IIFNAME], "lo") != 0)
-        return false;
-    for (size_t i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++)
-        if (attributes[selectors[i]] != NULL)
-            return false;
-    return header->src_len == 0;
-}
-
 static int on_rule(struct nl_msg *message, void *context)
 {
-    struct nlmsghdr *header = nlmsg_hdr(message);
-    struct nlattr *attributes[FRA_MAX + 1];
-    const struct fib_rule_hdr *rule;
-
-    if (header->nlmsg_type != RTM_NEWRULE || !nlmsg_valid_hdr(header, sizeof(*rule)) ||
-        nlmsg_parse(header, sizeof(*rule), attributes, FRA_MAX, NULL) < 0)
-        return NL_OK;
-    rule = nlmsg_data(header);
-    if (rule_applies(rule, attributes))
-        tables_add(context, attributes[FRA_TABLE] != NULL ? nla_get_u32(attributes[FRA_TABLE])
-                                                          : rule->table);
+    flowd_rule_tables_take(context, nlmsg_hdr(message));
     return NL_OK;
-}
-
-/* -- Routes --------------------------------------------------------------------------------- */
-
-static unsigned address_bits(uint32_t family)
-{
-    return family == AF_INET6 ? 128 : 32;
 }
 
 static int on_route(struct nl_msg *message, void *context)
 {
-    struct nlmsghdr *header = nlmsg_hdr(message);
-    struct nlattr *attributes[RTA_MAX + 1];
-    struct in6_addr addr = {0};
-    const struct rtmsg *route;
-    unsigned bits;
-
-    if (header->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(header, sizeof(*route)) ||
-        nlmsg_parse(header, sizeof(*route), attributes, RTA_MAX, NULL) < 0)
-        return NL_OK;
-    route = nlmsg_data(header);
-    bits = address_bits(route->rtm_family);
-    if (route->rtm_type != RTN_LOCAL || route->rtm_dst_len > bits ||
-        (route->rtm_protocol == RTPROT_KERNEL && route->rtm_dst_len == bits))
-        return NL_OK;
-    if (attributes[RTA_DST] != NULL) {
-        if ((unsigned)nla_len(attributes[RTA_DST]) < bits / 8)
-            return NL_OK;
-        memcpy(&addr, nla_data(attributes[RTA_DST]), bits / 8);
-    }
-    prefixes_add(context, route->rtm_family, &addr, route->rtm_dst_len);
+    flowd_local_prefixes_take(context, nlmsg_hdr(message));
     return NL_OK;
 }
 
@@ -254,7 +85,7 @@ static bool means_none(int result)
     return result == -NLE_OBJ_NOTFOUND || result == -NLE_OPNOTSUPP || result == -NLE_AF_NOSUPPORT;
 }
 
-static int dump_rules(struct nl_sock *socket, uint8_t family, struct tables *tables)
+static int dump_rules(struct nl_sock *socket, uint8_t family, struct flowd_rule_tables *tables)
 {
     struct fib_rule_hdr request = {.family = family};
     int result;
@@ -266,13 +97,13 @@ static int dump_rules(struct nl_sock *socket, uint8_t family, struct tables *tab
     if (!means_none(result))
         return result;
     /* A kernel without rules looks into these. */
-    tables_add(tables, RT_TABLE_LOCAL);
-    tables_add(tables, RT_TABLE_MAIN);
+    flowd_rule_tables_add(tables, RT_TABLE_LOCAL);
+    flowd_rule_tables_add(tables, RT_TABLE_MAIN);
     return 0;
 }
 
 static int dump_table(struct nl_sock *socket, uint8_t family, uint32_t table,
-                      struct prefixes *prefixes)
+                      struct flowd_local_prefixes *prefixes)
 {
     struct {
         struct rtmsg route;
@@ -292,9 +123,10 @@ static int dump_table(struct nl_sock *socket, uint8_t family, uint32_t table,
     return means_none(result) ? 0 : result;
 }
 
-static int dump_family(struct nl_sock *socket, uint8_t family, struct prefixes *prefixes)
+static int dump_family(struct nl_sock *socket, uint8_t family,
+                       struct flowd_local_prefixes *prefixes)
 {
-    struct tables tables = {0};
+    struct flowd_rule_tables tables = {0};
     int result = dump_rules(socket, family, &tables);
 
     for (unsigned i = 0; i < tables.count && result >= 0; i++)
@@ -302,12 +134,12 @@ static int dump_family(struct nl_sock *socket, uint8_t family, struct prefixes *
     if (tables.too_many)
         flowd_warning("host",
                       "local routes are looked for in the first %d tables of the rules only",
-                      TABLES_MAX);
+                      FLOWD_RULE_TABLES_MAX);
     return result;
 }
 
 /* Reads the local routes of both families. A dump that something changed under is begun again. */
-static int read_prefixes(struct prefixes *prefixes)
+static int read_prefixes(struct flowd_local_prefixes *prefixes)
 {
     struct nl_sock *socket = nl_socket_alloc();
     const int one = 1;
@@ -318,8 +150,8 @@ static int read_prefixes(struct prefixes *prefixes)
         (void)setsockopt(nl_socket_get_fd(socket), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &one,
                          sizeof(one));
         for (int i = 0; i < DUMP_TRIES; i++) {
-            prefixes_fini(prefixes);
-            *prefixes = (struct prefixes){0};
+            flowd_local_prefixes_fini(prefixes);
+            *prefixes = (struct flowd_local_prefixes){0};
             result = dump_family(socket, AF_INET6, prefixes);
             if (result >= 0)
                 result = dump_family(socket, AF_INET, prefixes);
@@ -351,13 +183,13 @@ static void on_read(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     static struct flowd_log_limit limit;
     struct flowd_local_routes *routes = watcher->data;
-    struct prefixes fresh = {0};
+    struct flowd_local_prefixes fresh = {0};
     int result = read_prefixes(&fresh);
 
     (void)loop;
     (void)events;
     if (result < 0) {
-        prefixes_fini(&fresh);
+        flowd_local_prefixes_fini(&fresh);
         flowd_log_limited(&limit, FLOWD_LOG_WARNING, "host", "read local routes: %s; trying again",
                           nl_geterror(result));
         read_later(routes, RETRY_S);
@@ -365,11 +197,11 @@ static void on_read(struct ev_loop *loop, struct ev_timer *watcher, int events)
     }
     forget_answers(routes);
     /* Rules decide too: with the same prefixes the answers may be others, where there are any. */
-    if (prefixes_equal(&fresh, &routes->prefixes) && HASH_COUNT(fresh.set) == 0) {
-        prefixes_fini(&fresh);
+    if (flowd_local_prefixes_equal(&fresh, &routes->prefixes) && fresh.set == NULL) {
+        flowd_local_prefixes_fini(&fresh);
         return;
     }
-    prefixes_fini(&routes->prefixes);
+    flowd_local_prefixes_fini(&routes->prefixes);
     routes->prefixes = fresh;
     routes->changed(routes->context);
 }
@@ -491,7 +323,7 @@ void flowd_local_routes_free(struct flowd_local_routes *routes)
     nl_socket_free(routes->notifications);
     if (routes->questions >= 0)
         close(routes->questions);
-    prefixes_fini(&routes->prefixes);
+    flowd_local_prefixes_fini(&routes->prefixes);
     free(routes);
 }
 
@@ -501,19 +333,17 @@ void flowd_local_routes_free(struct flowd_local_routes *routes)
  * route or no answer. */
 static bool read_answer(int fd, uint32_t sequence)
 {
-    union {
-        struct nlmsghdr header;
-        char bytes[8192];
-    } answer;
+    char answer[8192];
 
     for (int i = 0; i < ANSWERS_MAX; i++) {
-        ssize_t length = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
+        ssize_t length = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
+        int local;
 
-        if (length < (ssize_t)NLMSG_LENGTH(sizeof(struct rtmsg)))
+        if (length < 0)
             return false;
-        if (answer.header.nlmsg_seq == sequence)
-            return answer.header.nlmsg_type == RTM_NEWROUTE &&
-                   ((const struct rtmsg *)NLMSG_DATA(&answer.header))->rtm_type == RTN_LOCAL;
+        local = flowd_local_answer_read(answer, (size_t)length, sequence);
+        if (local != -ENOMSG)
+            return local == 1;
     }
     return false;
 }
@@ -528,11 +358,11 @@ static bool local_routes_ask(struct flowd_local_routes *routes, uint8_t family,
         struct in6_addr addr;
     } question = {
         .header = {.nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST},
-        .route = {.rtm_family = family, .rtm_dst_len = (uint8_t)address_bits(family)},
+        .route = {.rtm_family = family, .rtm_dst_len = (uint8_t)flowd_address_bits(family)},
         .attribute = {.rta_type = RTA_DST},
         .addr = *addr,
     };
-    size_t size = address_bits(family) / 8;
+    size_t size = flowd_address_bits(family) / 8;
 
     question.attribute.rta_len = (unsigned short)RTA_LENGTH(size);
     question.header.nlmsg_len = (uint32_t)(offsetof(__typeof__(question), addr) + size);
@@ -558,7 +388,7 @@ bool flowd_local_routes_has(struct flowd_local_routes *routes, uint8_t family,
 {
     struct remembered *entry;
 
-    if (!prefixes_cover(&routes->prefixes, family, addr))
+    if (!flowd_local_prefixes_cover(&routes->prefixes, family, addr))
         return false;
     entry = &routes->remembered[place_of(family, addr)];
     if (entry->generation == routes->generation && entry->family == family &&

@@ -22,11 +22,13 @@
 #include <unistd.h>
 
 #include "daemon/base/timestamp.h"
+#include "daemon/tcp/internal.h"
 
 /* Room for an answer with every attribute; one that is cut is not understood. */
 #define ANSWER_SIZE 2048
 /* Of all answers of a batch as the kernel counts them (an answer takes up to 4 KiB there). */
 #define RECEIVE_SIZE (1 << 20)
+#define ERRNO_MAX 4095 /* the kernel's */
 
 struct request {
     struct nlmsghdr header;
@@ -41,24 +43,6 @@ struct flowd_sock_diag {
     struct iovec vectors[FLOWD_SOCK_DIAG_BATCH];
     _Alignas(8) char answers[FLOWD_SOCK_DIAG_BATCH][ANSWER_SIZE];
 };
-
-/* What became of one query. */
-struct outcome {
-    int error;
-    struct flowd_tcp_socket socket; /* where that is 0 */
-};
-
-/* One call of flowd_sock_diag_ask(). */
-struct batch {
-    struct flowd_sock_diag *diag;
-    const struct flowd_sock_diag_query *queries;
-    size_t count;
-    uint32_t first; /* sequence number */
-    uint32_t open;  /* a bit for each query that is not answered */
-    int64_t now_us;
-    struct outcome outcomes[FLOWD_SOCK_DIAG_BATCH];
-};
-static_assert(FLOWD_SOCK_DIAG_BATCH <= 32, "a bit for each query");
 
 static void fill_request(struct flowd_sock_diag *diag, const struct flowd_sock_diag_query *query,
                          struct request *request)
@@ -87,9 +71,9 @@ static void fill_request(struct flowd_sock_diag *diag, const struct flowd_sock_d
     memcpy(request->body.id.idiag_dst, remote, sizeof(request->body.id.idiag_dst));
 }
 
-static void take_message(struct batch *batch, const char *data, size_t length)
+void flowd_sock_diag_take(struct flowd_sock_diag_batch *batch, const char *data, size_t length)
 {
-    struct outcome *outcome;
+    struct flowd_sock_diag_outcome *outcome;
     struct nlmsgerr error;
     struct nlmsghdr header;
     uint32_t index;
@@ -105,7 +89,7 @@ static void take_message(struct batch *batch, const char *data, size_t length)
     outcome = &batch->outcomes[index];
     if (header.nlmsg_type == NLMSG_ERROR && length >= NLMSG_HDRLEN + sizeof(error)) {
         memcpy(&error, data + NLMSG_HDRLEN, sizeof(error));
-        outcome->error = error.error != 0 ? error.error : -EIO;
+        outcome->error = error.error < 0 && error.error >= -ERRNO_MAX ? error.error : -EIO;
         return;
     }
     outcome->error = -EIO;
@@ -115,7 +99,7 @@ static void take_message(struct batch *batch, const char *data, size_t length)
     }
 }
 
-static void receive(struct batch *batch)
+static void receive(struct flowd_sock_diag_batch *batch)
 {
     struct flowd_sock_diag *diag = batch->diag;
     int fd = nl_socket_get_fd(diag->socket);
@@ -128,7 +112,7 @@ static void receive(struct batch *batch)
         if (count <= 0)
             return;
         for (int i = 0; i < count; i++)
-            take_message(batch, diag->answers[i], diag->messages[i].msg_len);
+            flowd_sock_diag_take(batch, diag->answers[i], diag->messages[i].msg_len);
     }
 }
 
@@ -138,7 +122,7 @@ uint32_t flowd_sock_diag_asked(const struct flowd_sock_diag *diag)
 }
 
 /* Sends the batch's queries. Returns 0 or -errno. */
-static int send_queries(const struct batch *batch)
+static int send_queries(const struct flowd_sock_diag_batch *batch)
 {
     struct flowd_sock_diag *diag = batch->diag;
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
@@ -155,7 +139,7 @@ static int send_queries(const struct batch *batch)
 void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_diag_query *queries,
                          size_t count, flowd_sock_diag_answer answer, void *context)
 {
-    struct batch batch;
+    struct flowd_sock_diag_batch batch;
     int error = diag->socket != NULL ? 0 : -EBADF;
 
     if (count == 0 || count > FLOWD_SOCK_DIAG_BATCH)
@@ -172,7 +156,7 @@ void flowd_sock_diag_ask(struct flowd_sock_diag *diag, const struct flowd_sock_d
         receive(&batch);
     /* All have been read: whoever is told of one may ask the next, with the same socket. */
     for (size_t i = 0; i < count; i++) {
-        struct outcome *outcome = &batch.outcomes[i];
+        struct flowd_sock_diag_outcome *outcome = &batch.outcomes[i];
 
         if (batch.open >> i & 1)
             outcome->error = error != 0 ? error : -EAGAIN;

@@ -142,6 +142,18 @@ int flowd_tcp_socket_decode(const void *message, size_t length, int64_t taken_us
     return 0;
 }
 
+/* Listeners, and sockets that never had a connection, have no remote address. */
+enum flowd_tcp_closure flowd_tcp_socket_closure(const struct flowd_tcp_socket *socket)
+{
+    static const struct in6_addr unspecified;
+
+    if (socket->key.dst_port != 0)
+        return FLOWD_TCP_CLOSURE;
+    return memcmp(&socket->key.dst, &unspecified, sizeof(unspecified)) != 0
+               ? FLOWD_TCP_CLOSURE_ABORT
+               : FLOWD_TCP_CLOSURE_NONE;
+}
+
 enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket)
 {
     switch (socket->sample.state) {

@@ -159,6 +159,14 @@ enum flowd_tcp_life {
 };
 enum flowd_tcp_life flowd_tcp_socket_life(const struct flowd_tcp_socket *socket);
 
+/* What a notification tells, which the kernel sends of every socket that is closed. */
+enum flowd_tcp_closure {
+    FLOWD_TCP_CLOSURE_NONE,  /* it never had a connection */
+    FLOWD_TCP_CLOSURE_ABORT, /* it had one, whose remote port the kernel has forgotten */
+    FLOWD_TCP_CLOSURE,       /* of the connection that its key names */
+};
+enum flowd_tcp_closure flowd_tcp_socket_closure(const struct flowd_tcp_socket *socket);
+
 /* Whether there is no connection (any more). An error, which is negative, is not over. */
 static inline bool flowd_tcp_is_over(int life)
 {

@@ -11,12 +11,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netlink.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/tcp/sock_diag.h"
+#include "daemon/tcp/internal.h"
 
 #define QUESTIONS 3u
 
@@ -135,6 +136,31 @@ static void test_question_in_an_answer(void **state)
     expect(&inner);
 }
 
+/* An answer that is no errno of the kernel's is one that nobody can do anything with. */
+static void test_errors(void **state)
+{
+    static const int said[] = {-ENOENT, 0, ENOENT, -4096, INT32_MIN};
+    static const int taken[] = {-ENOENT, -EIO, -EIO, -EIO, -EIO};
+    const struct flowd_sock_diag_query query = {.key = &there};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        struct flowd_sock_diag_batch batch = {
+            .queries = &query, .count = 1, .first = UINT32_MAX, .open = 1};
+        const struct {
+            struct nlmsghdr header;
+            struct nlmsgerr error;
+        } answer = {.header = {.nlmsg_len = sizeof(answer),
+                               .nlmsg_type = NLMSG_ERROR,
+                               .nlmsg_seq = UINT32_MAX},
+                    .error = {.error = said[i]}};
+
+        flowd_sock_diag_take(&batch, (const char *)&answer, sizeof(answer));
+        assert_int_equal(batch.open, 0);
+        assert_int_equal(batch.outcomes[0].error, taken[i]);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_diag, close_diag)
 
 int main(void)
@@ -143,6 +169,7 @@ int main(void)
         TEST(test_not_open),
         TEST(test_batch),
         TEST(test_question_in_an_answer),
+        TEST(test_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -295,6 +295,26 @@ static uint64_t sent(const struct flowd_tcp_sample *sample)
 }
 
 /* Bytes sent are counted once however often they went out. */
+/* A socket without a remote port: an aborted one still has the address. */
+static void test_closure(void **state)
+{
+    static const uint8_t nobody[4];
+    struct flowd_tcp_socket socket;
+    struct diag_message message;
+
+    (void)state;
+    diag_message_begin(&message, AF_INET, v4_src, v4_dst);
+    socket = decode(&message);
+    assert_int_equal(flowd_tcp_socket_closure(&socket), FLOWD_TCP_CLOSURE);
+    memset(message.bytes + 22, 0, 2);
+    socket = decode(&message);
+    assert_int_equal(flowd_tcp_socket_closure(&socket), FLOWD_TCP_CLOSURE_ABORT);
+    diag_message_begin(&message, AF_INET, v4_src, nobody);
+    memset(message.bytes + 22, 0, 2);
+    socket = decode(&message);
+    assert_int_equal(flowd_tcp_socket_closure(&socket), FLOWD_TCP_CLOSURE_NONE);
+}
+
 static void test_usage(void **state)
 {
     struct flowd_tcp_sample sample = {
@@ -348,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_no_such_message),
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_closure),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_usage_at_the_destination),
     };
