@@ -109,8 +109,7 @@ uint32_t flowd_flow_label(uint16_t experiment, uint8_t activity, uint8_t entropy
     uint32_t reversed = 0;
 
     for (unsigned bit = 0; bit < 9; bit++)
-        if (experiment & (1u << bit))
-            reversed |= 1u << (8 - bit);
+        reversed |= ((unsigned)experiment >> bit & 1u) << (8 - bit);
     return (uint32_t)(entropy >> 3 & 0x3) << 18 | reversed << 9 |
            (uint32_t)(entropy >> 2 & 0x1) << 8 | (uint32_t)activity << 2 | (entropy & 0x3u);
 }
