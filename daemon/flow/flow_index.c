@@ -43,6 +43,12 @@ uint32_t flowd_flow_index_find(const struct flowd_flow_index *index, const void 
     return FLOWD_FLOW_INDEX_NONE;
 }
 
+void flowd_flow_index_prefetch(const struct flowd_flow_index *index,
+                               const struct flowd_flow_key *key)
+{
+    __builtin_prefetch(&index->probe.slots[flowd_probe_home(&index->probe, hash_of(index, key))]);
+}
+
 int flowd_flow_index_reserve(struct flowd_flow_index *index)
 {
     return flowd_probe_expect(&index->probe, index->probe.count + 1);

@@ -26,6 +26,9 @@ void flowd_flow_index_fini(struct flowd_flow_index *index);
 /* The record whose key is key among records, or FLOWD_FLOW_INDEX_NONE. */
 uint32_t flowd_flow_index_find(const struct flowd_flow_index *index, const void *records,
                                const struct flowd_flow_key *key);
+/* Has the memory that a search for key looks at first fetched into the cache. */
+void flowd_flow_index_prefetch(const struct flowd_flow_index *index,
+                               const struct flowd_flow_key *key);
 /* Makes sure that one more record fits. Returns 0 or -ENOMEM. */
 int flowd_flow_index_reserve(struct flowd_flow_index *index);
 /*

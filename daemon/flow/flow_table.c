@@ -390,6 +390,12 @@ struct flowd_flow *flowd_flow_table_find(const struct flowd_flow_table *table,
     return number != FLOWD_FLOW_INDEX_NONE ? record_at(table, number) : NULL;
 }
 
+void flowd_flow_table_prefetch(const struct flowd_flow_table *table,
+                               const struct flowd_flow_key *key)
+{
+    flowd_flow_index_prefetch(&table->index, key);
+}
+
 size_t flowd_flow_table_records(const struct flowd_flow_table *table)
 {
     return table->records;

@@ -65,6 +65,9 @@ size_t flowd_flow_table_damaged(const struct flowd_flow_table *table);
 /* NULL if there is none. */
 struct flowd_flow *flowd_flow_table_find(const struct flowd_flow_table *table,
                                          const struct flowd_flow_key *key);
+/* The same flow will be looked for soon: has what is looked at first fetched into the cache. */
+void flowd_flow_table_prefetch(const struct flowd_flow_table *table,
+                               const struct flowd_flow_key *key);
 struct flowd_flow *flowd_flow_table_find_id(const struct flowd_flow_table *table, uint64_t id);
 /* Records that have ever been used: 0 up to this, without it. */
 size_t flowd_flow_table_records(const struct flowd_flow_table *table);

@@ -367,6 +367,11 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
     return result;
 }
 
+void flowd_hub_prefetch(const struct flowd_hub *hub, const struct flowd_flow_key *key)
+{
+    flowd_flow_table_prefetch(hub->table, key);
+}
+
 void flowd_hub_end_as(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,
                       const struct flowd_ending *ending)
 {

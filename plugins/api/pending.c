@@ -16,6 +16,8 @@
 /* Item lists longer than this are given back. */
 #define ITEMS_KEPT 64
 #define REASONS_KEPT 16384
+/* So many events before an event is submitted, its flow's look-up begins. */
+#define AHEAD 4
 
 struct api_pending *api_pending_new(struct api *api, struct flowd_http_exchange *exchange)
 {
@@ -78,6 +80,8 @@ static void submit(struct api_pending *pending, struct api_item *item)
 void api_pending_submit(struct api_pending *pending)
 {
     for (size_t i = 0; i < pending->count; i++) {
+        if (i + AHEAD < pending->count && pending->items[i + AHEAD].status == 0)
+            flowd_hub_prefetch(pending->api->context->hub, &pending->items[i + AHEAD].event.key);
         if (pending->items[i].status == 0)
             submit(pending, &pending->items[i]);
         else

@@ -44,6 +44,16 @@ struct fifo_config {
     char *group;
 };
 
+/*
+ * A good line whose event is submitted after the next line has been read: what the look-up of its
+ * flow waits for is fetched meanwhile.
+ */
+struct held_line {
+    const char *text; /* NULL: there is none */
+    size_t length;
+    struct flowd_event event;
+};
+
 struct fifo {
     const struct flowd_context *context;
     const struct fifo_config *config;
@@ -58,6 +68,7 @@ struct fifo {
     bool lost;               /* the path has no fifo of ours */
     struct flowd_error loss; /* why not */
     bool skipping;           /* inside a line that is too long */
+    struct held_line held;   /* while bytes are handled */
     uint64_t lines;          /* good and bad, empty ones not counted */
     struct flowd_log_limit bad_lines;
     char buffer[READ_SIZE + FLOWD_FIFO_LINE_MAX + 2];
@@ -71,6 +82,17 @@ static void reject(struct fifo *fifo, const char *line, size_t len, const struct
                       err->message, shown, line, len > 200 ? "..." : "");
 }
 
+static void submit_held(struct fifo *fifo)
+{
+    struct held_line *held = &fifo->held;
+    struct flowd_error err;
+
+    if (held->text != NULL &&
+        flowd_hub_submit(fifo->context->hub, fifo->source, &held->event, NULL, &err) < 0)
+        reject(fifo, held->text, held->length, &err);
+    held->text = NULL;
+}
+
 static void handle_line(struct fifo *fifo, const char *line, size_t len)
 {
     struct flowd_event event;
@@ -79,13 +101,15 @@ static void handle_line(struct fifo *fifo, const char *line, size_t len)
 
     if (result == 0)
         return;
+    submit_held(fifo);
     fifo->lines++;
-    if (result < 0)
+    if (result < 0) {
         fifo->source->malformed++;
-    else
-        result = flowd_hub_submit(fifo->context->hub, fifo->source, &event, NULL, &err);
-    if (result < 0)
         reject(fifo, line, len, &err);
+        return;
+    }
+    flowd_hub_prefetch(fifo->context->hub, &event.key);
+    fifo->held = (struct held_line){.text = line, .length = len, .event = event};
 }
 
 static void begin_skipping(struct fifo *fifo)
@@ -113,6 +137,7 @@ static void handle_bytes(struct fifo *fifo, size_t length)
         fifo->skipping = false;
         line = search = feed + 1;
     }
+    submit_held(fifo);
     fifo->used = fifo->skipping ? 0 : (size_t)(end - line);
     memmove(fifo->buffer, line, fifo->used);
     if (fifo->used > FLOWD_FIFO_LINE_MAX + 1) {

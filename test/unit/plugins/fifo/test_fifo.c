@@ -245,6 +245,36 @@ static void test_bad_lines_harm_nothing(void **state)
     assert_int_equal(source()->malformed, 400);
 }
 
+/* Events take effect in the order of their lines, up to the last whole line of each write. */
+static void test_order(void **state)
+{
+    static const char text[] = "start tcp fd00::1 7 fd00::2 1 2 17\n"
+                               "end tcp fd00::1 7 fd00::2 1 2 17\n"
+                               "no event\n"
+                               "start tcp fd00::1 7 fd00::2 1 2 17\n"
+                               "\n"
+                               "start tcp fd00::1 7 fd00::2 1 3 17\n"
+                               "start tcp fd00::1 9 fd00::2 1 5 17\n"
+                               "start tcp fd00::1 8 fd00::2 1 2 17\n"
+                               "end tcp fd00::1 8 fd00::2 ";
+
+    (void)state;
+    running.hub.first.quiet = false;
+    running.hub.first.refuse_experiment = 5;
+    start_and_write();
+    write_all(text, sizeof(text) - 1);
+    hub_fixture_turn(&running.hub);
+    hub_fixture_turn(&running.hub); /* for the commit */
+    fake_backend_expect(&running.hub.first,
+                        "start 7; end 7; start 7; end 7; start 7; start 8; commit; ");
+    assert_int_equal(source()->malformed, 1);
+    assert_int_equal(source()->events[FLOWD_EVENT_START][FLOWD_REFUSED], 1);
+    write_all("1 2 17\n", 7);
+    hub_fixture_turn(&running.hub);
+    hub_fixture_turn(&running.hub);
+    fake_backend_expect(&running.hub.first, "end 8; commit; ");
+}
+
 /* What was written before the stop is read by the stop. */
 static void test_stop_reads_the_rest(void **state)
 {
@@ -456,6 +486,7 @@ int main(void)
         RUNNING(test_unfinished_line_waits),
         RUNNING(test_long_lines),
         RUNNING(test_bad_lines_harm_nothing),
+        RUNNING(test_order),
         RUNNING(test_stop_reads_the_rest),
         RUNNING(test_stop_leaves_an_unfinished_line),
         RUNNING(test_stop_within_a_long_line),
