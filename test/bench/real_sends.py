@@ -8,9 +8,9 @@ kind of hook. All of them (the empty one, this build's marker, another build's, 
 one after the other in each round, each in namespaces of its own, so that what the machine does meanwhile falls
 on all. Where a map's pages come to lie decides about some percent as long as it lives, so there are several passes
 with fresh daemons, and a ratio stands beside the lowest and highest of the passes: where these span 100 %,
-nothing is shown. The flows come by the fifo, and a packet that arrives says that they are in force: nothing here knows how
-a marker keeps them. The kernel's clock is read twice for a packet, which is in all of the figures but not in
-the differences.
+nothing is shown. The flows come by the fifo, and a packet that arrives says that they are in force: nothing here
+knows how a marker keeps them. The kernel's clock is read twice for a packet, which is in all of the figures but
+not in the differences.
 """
 
 import contextlib

@@ -28,6 +28,7 @@ from connections import Connections  # noqa: E402  pylint: disable=wrong-import-
 from lab.netns import Namespace, Pair  # noqa: E402  pylint: disable=wrong-import-position
 import real_sends  # noqa: E402  pylint: disable=wrong-import-position
 import relay  # noqa: E402  pylint: disable=wrong-import-position
+import starts  # noqa: E402  pylint: disable=wrong-import-position
 import turns  # noqa: E402  pylint: disable=wrong-import-position
 from lab.waiting import until  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -265,7 +266,7 @@ def watch(bench, pair, watched, sampled=True):
         if sampled:
             until(lambda: samples() >= watched, "a sample of each flow")
         shares, rates = [], []
-        for _ in range(5):
+        for _ in range(3):
             before, begin = samples(), time.monotonic()
             shares.append(cpu_share(daemon, 2) * 100)
             rates.append((samples() - before) / (time.monotonic() - begin) / watched)
@@ -306,7 +307,7 @@ def scan(bench, pair, ignored):
             return next(one for one in api.status()["modules"] if one["name"] == "netlink")
 
         shares, times = [], []
-        for _ in range(5):
+        for _ in range(3):
             shares.append(cpu_share(daemon, 2) * 100)
             times.append(said()["lastScanMs"])
         api.close()
@@ -329,11 +330,8 @@ def bench_scanning(bench):
 
 
 def bench_start(bench):
-    times = []
-    for _ in range(15):
-        with bench.daemon(backends={"firefly": {}, "log": {}}) as daemon:
-            times.append(daemon.start_s * 1000)
-    report("start to ready", statistics.median(times), "ms", 50, at_least=False)
+    starts.measure(bench, report, lambda programs, namespace, place, backends, flows_max: Daemon(
+        programs, namespace, place, backends, flows_max=flows_max), bench.against)
 
 
 class Wire:
@@ -577,7 +575,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, default=pathlib.Path("build/bin"))
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given several times")
     parser.add_argument("--against", type=pathlib.Path, metavar="DIR", help="also measure the flowd of another "
-                        "build, in the same rounds, in what is about any build (sends)")
+                        "build, in the same rounds, in what is about any build (sends, start)")
     parser.add_argument("--all", action="store_true", help="measure the longer list of cases")
     parser.add_argument("--json", type=pathlib.Path, help="also write the JSON document here")
     arguments = parser.parse_args()

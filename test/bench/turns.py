@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 How long a turn of the loop becomes with very many flows, and what others notice of it: lists, address
-changes, a scrape, and a restart that takes over the flows and the pinned maps.
+changes, a scrape. starts.py has the turns of a restart.
 
 A turn is measured in CPU time, which does not depend on what else the machine does. What others
 notice is the time of single POSTs, beside the same when nothing else is asked of flowd.
@@ -19,7 +19,6 @@ import http.client
 import multiprocessing
 import os
 import pathlib
-import signal
 import statistics
 import struct
 import tempfile
@@ -232,23 +231,6 @@ def measure_case(bench, clock, count, case, daemon, report):
            quiet_ms=quiet, **more)
 
 
-def measure_restart(make, clock, count, daemon, report):
-    """The daemon is killed; the next one restores every flow. What its first turn waits for is its start."""
-    starts, turns, waits = [], [], []
-    for _ in range(ROUNDS):
-        daemon.process.send_signal(signal.SIGKILL)
-        daemon.process.wait()
-        daemon.log.close()
-        clock.reset()
-        daemon = make()
-        waits.append(daemon.start_s * 1e3)
-        starts.append(clock.start_ms())
-        turns.append(clock.longest_ms())
-    goal = TURN_MS if count == max(FLOWS) else None
-    report(f"a restart with {count:,}: turn", statistics.median(turns), "ms", goal, at_least=False,
-           before_the_first=statistics.median(starts), ready_ms=statistics.median(waits))
-
-
 def measure(bench, report, make_daemon):
     """make_daemon(place, backends, flows_max) starts one in the bench's namespace."""
     clock = Clock(bench)
@@ -270,7 +252,6 @@ def measure(bench, report, make_daemon):
                 report(f"starts of {count:,} by fifo: turn", clock.longest_ms(), "ms")
                 for case in CASES:
                     measure_case(bench, clock, count, case, running[0], report)
-                measure_restart(make, clock, count, running[0], report)
             finally:
                 for daemon in running:
                     daemon.stop()
