@@ -11,13 +11,12 @@
  */
 #pragma once
 
+#include "ebpf/marker_kernel.bpf.h"
 #include "ebpf/marker_place.bpf.h"
 
 #include <linux/rtnetlink.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
-
-#include <bpf/bpf_core_read.h>
 
 #define MARKER_DST_NOREF 1ul
 #define MARKER_METRICS_FLAGS 3ul
@@ -25,47 +24,8 @@
 /* How Linux begins the options of a segment with a timestamp (RFC 7323), and how long that is. */
 #define MARKER_TCP_TIMESTAMP 0x0101080au
 #define MARKER_TCP_TIMESTAMP_SIZE 12u
+#define MARKER_AF_INET6 10u
 #define MARKER_CHECKSUM_PARTIAL 3u /* skb->ip_summed: a device computes the rest */
-
-/* The members of the kernel's structures that are read; the loader finds their offsets. */
-struct ipv6_devconf___flowd {
-    __s32 mtu6;
-} __attribute__((preserve_access_index));
-
-struct inet6_dev___flowd {
-    struct ipv6_devconf___flowd cnf;
-} __attribute__((preserve_access_index));
-
-struct net_device___flowd {
-    struct inet6_dev___flowd *ip6_ptr;
-} __attribute__((preserve_access_index));
-
-struct dst_entry___flowd {
-    struct net_device___flowd *dev;
-    unsigned long _metrics;
-} __attribute__((preserve_access_index));
-
-struct sock___flowd;
-
-struct sk_buff___flowd {
-    struct sock___flowd *sk;
-    unsigned long _skb_refdst;
-    __u8 ip_summed : 2;
-} __attribute__((preserve_access_index));
-
-struct ipv6_pinfo___flowd {
-    __u32 frag_size;
-} __attribute__((preserve_access_index));
-
-struct inet_sock___flowd {
-    struct ipv6_pinfo___flowd *pinet6;
-} __attribute__((preserve_access_index));
-
-struct inet_connection_sock___flowd {
-    struct {
-        __u32 enabled : 1;
-    } icsk_mtup;
-} __attribute__((preserve_access_index));
 
 static __always_inline int marker_knows_routes(void)
 {
@@ -77,25 +37,50 @@ static __always_inline int marker_knows_routes(void)
 }
 
 /* The MTU of the packet's route, as ip6_mtu() in the kernel finds it. */
-static __always_inline __u32 marker_route_mtu(struct __sk_buff *skb)
+static __always_inline __u32 marker_route_mtu_read(struct __sk_buff *skb, int direct)
 {
-    const struct sk_buff___flowd *kernel_skb = (const void *)skb;
-    const struct dst_entry___flowd *dst;
+    struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, direct);
+    unsigned long address = MARKER_KERNEL_READ(kernel_skb, _skb_refdst, direct) & ~MARKER_DST_NOREF;
+    struct net_device___flowd *device;
+    struct inet6_dev___flowd *inet6;
+    struct dst_entry___flowd *dst;
     const __u32 *metrics;
     __u32 mtu = 0;
-    __s32 device_mtu = 0;
+    __s32 device_mtu;
 
-    if (!marker_knows_routes())
+    if (!address)
         return MARKER_MTU_UNKNOWN;
-    dst = (const void *)(BPF_CORE_READ(kernel_skb, _skb_refdst) & ~MARKER_DST_NOREF);
-    if (!dst)
-        return MARKER_MTU_UNKNOWN;
-    metrics = (const void *)(BPF_CORE_READ(dst, _metrics) & ~MARKER_METRICS_FLAGS);
-    bpf_probe_read_kernel(&mtu, sizeof(mtu), &metrics[RTAX_MTU - 1]);
+    dst = MARKER_KERNEL_POINTER(dst_entry, address, direct);
+    address = MARKER_KERNEL_READ(dst, _metrics, direct) & ~MARKER_METRICS_FLAGS;
+    metrics = (const void *)MARKER_KERNEL_POINTER(dst_metrics, address, direct);
+    if (direct)
+        mtu = metrics[RTAX_MTU - 1];
+    else
+        bpf_probe_read_kernel(&mtu, sizeof(mtu), &metrics[RTAX_MTU - 1]);
     if (mtu > 0)
         return mtu;
-    device_mtu = BPF_CORE_READ(dst, dev, ip6_ptr, cnf.mtu6);
+    device = MARKER_KERNEL_POINTER(net_device, MARKER_KERNEL_READ(dst, dev, direct), direct);
+    inet6 = MARKER_KERNEL_POINTER(inet6_dev, MARKER_KERNEL_READ(device, ip6_ptr, direct), direct);
+    device_mtu = MARKER_KERNEL_READ(inet6, cnf.mtu6, direct);
     return device_mtu > 0 ? (__u32)device_mtu : MARKER_MTU_UNKNOWN;
+}
+
+static __always_inline __u32 marker_route_mtu(struct __sk_buff *skb)
+{
+    if (!marker_knows_routes())
+        return MARKER_MTU_UNKNOWN;
+    return marker_direct ? marker_route_mtu_read(skb, 1) : marker_route_mtu_read(skb, 0);
+}
+
+static __always_inline __u32 marker_frag_size(struct __sk_buff *skb, int direct)
+{
+    struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, direct);
+    struct ipv6_pinfo___flowd *inet6;
+    struct inet_sock___flowd *inet;
+
+    inet = MARKER_KERNEL_POINTER(inet_sock, MARKER_KERNEL_READ(kernel_skb, sk, direct), direct);
+    inet6 = MARKER_KERNEL_POINTER(ipv6_pinfo, MARKER_KERNEL_READ(inet, pinet6, direct), direct);
+    return MARKER_KERNEL_READ(inet6, frag_size, direct);
 }
 
 /*
@@ -104,8 +89,6 @@ static __always_inline __u32 marker_route_mtu(struct __sk_buff *skb)
  */
 static __always_inline __u32 marker_socket_mtu(struct __sk_buff *skb)
 {
-    const struct sk_buff___flowd *kernel_skb = (const void *)skb;
-    const struct inet_sock___flowd *inet;
     struct bpf_sock *socket = skb->sk;
     __u32 mtu;
 
@@ -113,11 +96,22 @@ static __always_inline __u32 marker_socket_mtu(struct __sk_buff *skb)
         !bpf_core_field_exists(struct inet_sock___flowd, pinet6) ||
         !bpf_core_field_exists(struct ipv6_pinfo___flowd, frag_size))
         return MARKER_MTU_UNKNOWN;
-    if (!socket || !bpf_sk_fullsock(socket))
+    /* One that sends whole packets (packet(7)) has no such member, nor has what is left of one. */
+    if (!socket || socket->family != MARKER_AF_INET6 || socket->state == BPF_TCP_TIME_WAIT ||
+        socket->state >= BPF_TCP_NEW_SYN_RECV)
         return MARKER_MTU_UNKNOWN;
-    inet = (const void *)BPF_CORE_READ(kernel_skb, sk);
-    mtu = BPF_CORE_READ(inet, pinet6, frag_size);
+    mtu = marker_direct ? marker_frag_size(skb, 1) : marker_frag_size(skb, 0);
     return mtu > 0 ? mtu : MARKER_MTU_UNKNOWN;
+}
+
+static __always_inline int marker_mtup_enabled(struct __sk_buff *skb, int direct)
+{
+    struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, direct);
+    struct inet_connection_sock___flowd *socket;
+
+    socket = MARKER_KERNEL_POINTER(inet_connection_sock, MARKER_KERNEL_READ(kernel_skb, sk, direct),
+                                   direct);
+    return MARKER_KERNEL_READ_BITS(socket, icsk_mtup.enabled, direct) != 0;
 }
 
 /*
@@ -126,14 +120,10 @@ static __always_inline __u32 marker_socket_mtu(struct __sk_buff *skb)
  */
 static __always_inline int marker_probes_path(struct __sk_buff *skb)
 {
-    const struct sk_buff___flowd *kernel_skb = (const void *)skb;
-    const struct inet_connection_sock___flowd *socket;
-
     if (!bpf_core_field_exists(struct sk_buff___flowd, sk) ||
         !bpf_core_field_exists(struct inet_connection_sock___flowd, icsk_mtup))
         return 1;
-    socket = (const void *)BPF_CORE_READ(kernel_skb, sk);
-    return BPF_CORE_READ_BITFIELD_PROBED(socket, icsk_mtup.enabled) != 0;
+    return marker_direct ? marker_mtup_enabled(skb, 1) : marker_mtup_enabled(skb, 0);
 }
 
 /* Bytes from the IPv6 header to the payload, 0 if they can't be told. */
@@ -199,16 +189,31 @@ static __always_inline __u32 marker_tcp_limit(struct __sk_buff *skb,
     return limit > known ? known : limit;
 }
 
-/* The longest packet, counted from the IPv6 header, that gets to its end. */
-static __always_inline __u32 marker_limit(struct __sk_buff *skb, const struct marker_place *place,
-                                          __u32 headers)
+/* The MTU of the interface; 0 if it can't be told. */
+static __always_inline __u32 marker_device_mtu(struct __sk_buff *skb)
+{
+    __u32 mtu = 0;
+
+    if (marker_direct && bpf_core_field_exists(struct sk_buff___flowd, dev) &&
+        bpf_core_field_exists(struct net_device___flowd, mtu)) {
+        struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, 1);
+
+        return MARKER_KERNEL_POINTER(net_device, kernel_skb->dev, 1)->mtu;
+    }
+    return bpf_check_mtu(skb, 0, &mtu, 0, 0) < 0 ? 0 : mtu;
+}
+
+/*
+ * The longest packet, counted from the IPv6 header, that gets to its end. Not inlined: see
+ * marker_options_allowed().
+ */
+static __noinline __u32 marker_limit(struct __sk_buff *skb, const struct marker_place *place,
+                                     __u32 headers)
 {
     __u32 limit = marker_route_mtu(skb);
-    __u32 device_mtu = 0;
+    __u32 device_mtu = marker_device_mtu(skb);
     __u32 socket_mtu;
 
-    if (bpf_check_mtu(skb, 0, &device_mtu, 0, 0) < 0)
-        return 0;
     if (limit > device_mtu)
         limit = device_mtu;
     if (place->header == IPPROTO_TCP)
@@ -234,6 +239,13 @@ static __always_inline int marker_cut_behind(struct __sk_buff *skb,
     return skb->wire_len == skb->len + (payload - 1) / size * before;
 }
 
+static __always_inline int marker_ip_summed(struct __sk_buff *skb, int direct)
+{
+    struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, direct);
+
+    return MARKER_KERNEL_READ_BITS(kernel_skb, ip_summed, direct);
+}
+
 /*
  * Whether the kernel can still cut a datagram into segments after it was moved in memory. Since
  * Linux 6.11 it also cuts those for devices that compute no checksum, but forgets to move where
@@ -242,12 +254,13 @@ static __always_inline int marker_cut_behind(struct __sk_buff *skb,
 static __always_inline int marker_can_be_cut(struct __sk_buff *skb,
                                              const struct marker_place *place)
 {
-    const struct sk_buff___flowd *kernel_skb = (const void *)skb;
+    int summed;
 
     if (place->header != IPPROTO_UDP || !marker_knows_routes() ||
         !bpf_core_field_exists(struct sk_buff___flowd, ip_summed))
         return 1;
-    return BPF_CORE_READ_BITFIELD_PROBED(kernel_skb, ip_summed) == MARKER_CHECKSUM_PARTIAL;
+    summed = marker_direct ? marker_ip_summed(skb, 1) : marker_ip_summed(skb, 0);
+    return summed == MARKER_CHECKSUM_PARTIAL;
 }
 
 /*

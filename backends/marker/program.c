@@ -7,7 +7,6 @@
 #include "program.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
@@ -18,9 +17,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "casts.h"
 #include "daemon/base/log.h"
 #include "ebpf/loader/bpf_log.h"
 #include "explain.h"
+#include "kernel_btf.h"
 #include "marker.skel.h"
 #include "recent.h"
 
@@ -215,36 +216,6 @@ static int explain_load_failure(enum marker_stage stage, int result,
     return marker_explain_here(failure, err);
 }
 
-/* What the program reads of the kernel's structures is found by the kernel's BTF, if there is any.
- */
-#define KERNEL_BTF "/sys/kernel/btf/vmlinux"
-
-/*
- * A file with BTF that holds no structure: with it the loader finds nothing of what the program
- * would read, so the program does without, and nobody parses the kernel's BTF. Returns the file
- * descriptor or -errno.
- */
-static int make_empty_btf(void)
-{
-    struct btf *btf = btf__new_empty();
-    const void *bytes;
-    uint32_t size;
-    int fd;
-
-    if (btf == NULL)
-        return -ENOMEM;
-    btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
-    bytes = btf__raw_data(btf, &size);
-    fd = memfd_create("flowd-btf", MFD_CLOEXEC);
-    if (fd >= 0 && (bytes == NULL || write(fd, bytes, size) != (ssize_t)size)) {
-        close(fd);
-        fd = -1;
-        errno = EIO;
-    }
-    btf__free(btf);
-    return fd < 0 ? -errno : fd;
-}
-
 static bool may_read_kernel(void)
 {
     return capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON) ||
@@ -254,21 +225,24 @@ static bool may_read_kernel(void)
 /* Why the programs must do without the MTU of a packet's route; NULL: they may try. */
 static const char *without_path_mtu(void)
 {
-    if (access(KERNEL_BTF, R_OK) < 0)
-        return "this kernel does not describe its structures (" KERNEL_BTF ")";
+    if (access(MARKER_KERNEL_BTF, R_OK) < 0)
+        return "this kernel does not describe its structures (" MARKER_KERNEL_BTF ")";
     if (!may_read_kernel())
         return "CAP_PERFMON is missing";
     return NULL;
 }
 
 static void program_set_up(struct marker_bpf *skeleton,
-                           const struct marker_program_settings *settings, bool path_mtu)
+                           const struct marker_program_settings *settings,
+                           const struct marker_kernel *kernel)
 {
     skeleton->rodata->marker_strategy = (uint8_t)settings->strategy;
     skeleton->rodata->marker_encoding = (uint8_t)settings->encoding;
     skeleton->rodata->marker_match_source = settings->match_source;
     skeleton->rodata->marker_match_all = settings->match_all;
-    skeleton->rodata->marker_path_mtu = path_mtu;
+    skeleton->rodata->marker_path_mtu = kernel->reading != MARKER_READS_NOTHING;
+    skeleton->rodata->marker_direct = kernel->reading == MARKER_READS_DIRECTLY;
+    memcpy((void *)&skeleton->rodata->marker_types, &kernel->types, sizeof(kernel->types));
     skeleton->rodata->marker_mss_reduction = (uint8_t)settings->mss_reduction;
     skeleton->rodata->marker_remember = !settings->forgetful && marker_recent_is_safe();
     skeleton->rodata->marker_debug = settings->debug;
@@ -280,40 +254,44 @@ static void program_set_up(struct marker_bpf *skeleton,
                                                                  : FLOWD_MARKER_KEY_SIZE);
 }
 
-/* An object that is open with the settings in it, and the file that it needs (-1: none). */
+/* An object that is open with the settings in it, and what it needs to be loaded. */
 struct object {
     struct marker_bpf *skeleton;
     struct pair chosen;
-    int btf;
+    struct marker_kernel kernel;
 };
 
 static void close_object(struct object *object)
 {
     marker_bpf__destroy(object->skeleton);
-    if (object->btf >= 0)
-        close(object->btf);
+    marker_casts_use(NULL);
+    marker_kernel_close(&object->kernel);
 }
 
-/* The caller closes it, also on failure. */
+/* The caller closes it, also on failure, and leaves it where it is until then. */
 static int open_object(struct object *object, const struct marker_program_settings *settings,
-                       bool path_mtu, struct flowd_error *err)
+                       enum marker_reading reading, struct flowd_error *err)
 {
     LIBBPF_OPTS(bpf_object_open_opts, options);
     struct bpf_program *program;
     char path[32];
+    int result;
 
-    *object = (struct object){.btf = -1};
-    if (!path_mtu) {
-        object->btf = make_empty_btf();
-        if (object->btf < 0)
-            return flowd_fail_errno(err, -object->btf, "BTF for the BPF object");
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", object->btf);
+    *object = (struct object){.kernel = MARKER_KERNEL_CLOSED};
+    result = marker_kernel_open(&object->kernel, reading, err);
+    if (result < 0)
+        return result;
+    if (object->kernel.btf >= 0) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", object->kernel.btf);
         options.btf_custom_path = path;
     }
+    result = marker_casts_use(&object->kernel);
+    if (result < 0)
+        return flowd_fail_errno(err, -result, "opening the BPF object");
     object->skeleton = marker_bpf__open_opts(&options);
     if (object->skeleton == NULL)
         return flowd_fail_errno(err, errno, "opening the BPF object");
-    program_set_up(object->skeleton, settings, path_mtu);
+    program_set_up(object->skeleton, settings, &object->kernel);
     object->chosen = choose(object->skeleton, settings);
     bpf_object__for_each_program(program, object->skeleton->obj) bpf_program__set_autoload(
         program, program == object->chosen.programs[0] || program == object->chosen.programs[1]);
@@ -322,7 +300,7 @@ static int open_object(struct object *object, const struct marker_program_settin
 
 /* One try to load; *program is unchanged on failure. */
 static int program_load(struct marker_program *program,
-                        const struct marker_program_settings *settings, bool path_mtu,
+                        const struct marker_program_settings *settings, enum marker_reading reading,
                         const struct marker_pins *pins, struct flowd_error *err)
 {
     struct marker_program loaded = MARKER_PROGRAM_CLOSED;
@@ -330,7 +308,7 @@ static int program_load(struct marker_program *program,
     int result;
 
     flowd_bpf_log_reset();
-    result = open_object(&object, settings, path_mtu, err);
+    result = open_object(&object, settings, reading, err);
     if (result < 0) {
         close_object(&object);
         return result;
@@ -347,6 +325,7 @@ static int program_load(struct marker_program *program,
     }
     close_object(&object);
     loaded.settings = *settings;
+    loaded.reading = reading;
     if (result < 0)
         marker_program_close(&loaded);
     else
@@ -361,13 +340,13 @@ static int load_label(struct marker_program *program,
 {
     struct marker_program_settings simpler = *settings;
     struct flowd_error simpler_err;
-    int result = program_load(program, settings, false, pins, err);
+    int result = program_load(program, settings, MARKER_READS_NOTHING, pins, err);
 
     if (result == 0 || settings->debug || may_read_kernel())
         return result;
     flowd_debug("marker", "%s; trying a simpler program", err->message);
     simpler.plain = true;
-    if (program_load(program, &simpler, false, pins, &simpler_err) < 0)
+    if (program_load(program, &simpler, MARKER_READS_NOTHING, pins, &simpler_err) < 0)
         return result;
     flowd_warning("marker", "without CAP_PERFMON this kernel takes a simple program only: packets "
                             "with VLAN tags in band or extension headers, and fragments, are not "
@@ -389,12 +368,17 @@ int marker_program_load(struct marker_program *program,
         return load_label(program, settings, pins, err);
     no_path_mtu = without_path_mtu();
     if (no_path_mtu == NULL) {
-        if (program_load(program, settings, true, pins, err) == 0)
+        if (!settings->by_helper) {
+            if (program_load(program, settings, MARKER_READS_DIRECTLY, pins, err) == 0)
+                return 0;
+            flowd_debug("marker", "%s; reading the kernel by a helper", err->message);
+        }
+        if (program_load(program, settings, MARKER_READS_BY_HELPER, pins, err) == 0)
             return 0;
         flowd_debug("marker", "%s; trying without the MTU of routes", err->message);
         no_path_mtu = "the kernel does not let programs read its memory (lockdown?)";
     }
-    result = program_load(program, settings, false, pins, err);
+    result = program_load(program, settings, MARKER_READS_NOTHING, pins, err);
     if (result == 0)
         program->no_path_mtu = no_path_mtu;
     return result;
@@ -404,10 +388,9 @@ int marker_program_load(struct marker_program *program,
 static int load_spares(struct marker_program *program)
 {
     const struct marker_program_settings *settings = &program->settings;
-    bool path_mtu = settings->strategy != FLOWD_MARKER_LABEL && program->no_path_mtu == NULL;
     struct flowd_error err;
     struct object object;
-    int result = open_object(&object, settings, path_mtu, &err);
+    int result = open_object(&object, settings, program->reading, &err);
 
     if (result == 0) {
         const struct {

@@ -11,6 +11,7 @@
 
 #include "daemon/base/error.h"
 #include "ebpf/marker.h"
+#include "kernel_btf.h"
 #include "pins.h"
 
 /* What packets begin with on an interface; there is one program for each. */
@@ -25,6 +26,7 @@ struct marker_program_settings {
     struct flowd_marker_mark general; /* its label without entropy */
     unsigned mss_reduction;           /* bytes, 0..FLOWD_MARKER_ADDED_MAX */
     bool plain;                       /* label: leave unusual packets as they are */
+    bool by_helper;                   /* the kernel is read as before Linux 6.2 */
     bool forgetful;                   /* each packet asks the flow map, as where it is not safe */
     bool debug;
     uint32_t entries_max;
@@ -45,6 +47,7 @@ struct marker_program {
     const char *fault;                  /* why it is none */
     /* Why the programs can't read the MTU of a packet's route; NULL: they can, or need not. */
     const char *no_path_mtu;
+    enum marker_reading reading;
     struct marker_program_settings settings;
 };
 

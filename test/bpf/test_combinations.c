@@ -31,7 +31,8 @@ static struct model_settings settings_of(const struct combination *combination)
     return (struct model_settings){
         .strategy = combination->value[COMBINATION_STRATEGY],
         .encoding = combination->value[COMBINATION_ENCODING],
-        .routes_read = combination->value[COMBINATION_ROUTES] == ROUTES_READ,
+        .routes_read = combination->value[COMBINATION_ROUTES] != ROUTES_UNKNOWN,
+        .by_helper = combination->value[COMBINATION_ROUTES] == ROUTES_READ_BY_HELPER,
         .mtu = STAGE_MTU,
     };
 }
@@ -46,7 +47,8 @@ static void load_for(const struct combination *combination, struct model_setting
     size_t cut;
 
     if (wanted.strategy == loaded->strategy && wanted.encoding == loaded->encoding &&
-        wanted.routes_read == loaded->routes_read && stage.program.shared != NULL)
+        wanted.routes_read == loaded->routes_read && wanted.by_helper == loaded->by_helper &&
+        stage.program.shared != NULL)
         return;
     if (stage.program.shared != NULL && !stage_counters_complete(&stage))
         fail_msg("%s", stage.complaint);

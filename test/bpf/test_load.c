@@ -170,6 +170,26 @@ static void test_missing_capability(void **state)
     assert_int_equal(capabilities_in_child(CAPABILITY(CAP_BPF), try_without_net_admin), 0);
 }
 
+/* The quickest way that there is, and the other one. */
+static void test_reading(void **state)
+{
+    bool directly = kernel_reads_directly();
+
+    (void)state;
+    for (unsigned number = 1; number < kernel_strategies(); number++)
+        for (unsigned by_helper = 0; by_helper < 2; by_helper++) {
+            struct marker_program_settings settings = mode(number);
+            struct marker_program program;
+
+            settings.by_helper = by_helper;
+            assert_int_equal(marker_run_load(&program, &settings), 0);
+            assert_int_equal(program.reading, directly && !by_helper ? MARKER_READS_DIRECTLY
+                                                                     : MARKER_READS_BY_HELPER);
+            assert_true(marks(&program, &settings));
+            marker_program_close(&program);
+        }
+}
+
 /* The trace is for root; the marks are the same. */
 static void test_debug(void **state)
 {
@@ -200,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_without_btf),
         cmocka_unit_test(test_without_cap_perfmon),
         cmocka_unit_test(test_missing_capability),
+        cmocka_unit_test(test_reading),
         cmocka_unit_test(test_debug),
     };
 

@@ -20,7 +20,9 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 
+#include "casts.h"
 #include "ebpf/marker.h"
+#include "kernel_btf.h"
 #include "lab/bpf_main.h"
 #include "lab/capabilities.h"
 #include "lab/kernel_lacks.h"
@@ -32,8 +34,9 @@
 #define STRATEGIES 4u
 #define ENCODINGS 2u
 #define REDUCTIONS 2u
-#define FLAGS 5u
-#define COMBINATIONS (STRATEGIES * ENCODINGS * REDUCTIONS * (1u << FLAGS))
+#define READINGS 3u
+#define FLAGS 4u
+#define COMBINATIONS (STRATEGIES * ENCODINGS * REDUCTIONS * READINGS * (1u << FLAGS))
 
 struct combination {
     unsigned strategy;
@@ -42,11 +45,12 @@ struct combination {
     bool match_source;
     bool match_all;
     bool remember;
-    bool path_mtu; /* asks for CAP_PERFMON, as debug does */
+    enum marker_reading reading; /* any asks for CAP_PERFMON, as debug does */
     bool debug;
 };
 
-static bool label_only; /* as the argument "label" asks for */
+static bool reads_directly; /* this kernel lets programs do so */
+static bool label_only;     /* as the argument "label" asks for */
 
 static unsigned digit(unsigned *number, unsigned base)
 {
@@ -65,7 +69,7 @@ static struct combination combination_of(unsigned number)
         .match_source = digit(&number, 2),
         .match_all = digit(&number, 2),
         .remember = digit(&number, 2),
-        .path_mtu = digit(&number, 2),
+        .reading = digit(&number, READINGS),
         .debug = digit(&number, 2),
     };
 }
@@ -90,10 +94,20 @@ static bool is_chosen(const struct bpf_program *program, const struct combinatio
 
 static int load(const struct combination *combination, bool plain)
 {
-    struct marker_bpf *skeleton = marker_bpf__open();
+    LIBBPF_OPTS(bpf_object_open_opts, options);
+    struct marker_kernel kernel;
+    struct marker_bpf *skeleton;
     struct bpf_program *program;
-    int result;
+    struct flowd_error err;
+    char path[32];
+    int result = marker_kernel_open(&kernel, combination->reading, &err);
 
+    if (result < 0)
+        return result;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", kernel.btf);
+    options.btf_custom_path = path;
+    result = marker_casts_use(&kernel);
+    skeleton = result == 0 ? marker_bpf__open_opts(&options) : NULL;
     if (skeleton == NULL)
         return -errno;
     skeleton->rodata->marker_strategy = (uint8_t)combination->strategy;
@@ -102,7 +116,9 @@ static int load(const struct combination *combination, bool plain)
     skeleton->rodata->marker_match_source = combination->match_source;
     skeleton->rodata->marker_match_all = combination->match_all;
     skeleton->rodata->marker_remember = combination->remember;
-    skeleton->rodata->marker_path_mtu = combination->path_mtu;
+    skeleton->rodata->marker_path_mtu = combination->reading != MARKER_READS_NOTHING;
+    skeleton->rodata->marker_direct = combination->reading == MARKER_READS_DIRECTLY;
+    memcpy((void *)&skeleton->rodata->marker_types, &kernel.types, sizeof(kernel.types));
     skeleton->rodata->marker_debug = combination->debug;
     bpf_map__set_max_entries(skeleton->maps.FLOWD_MARKER_FLOWS, 16);
     bpf_map__set_key_size(skeleton->maps.FLOWD_MARKER_FLOWS, combination->match_source
@@ -113,6 +129,7 @@ static int load(const struct combination *combination, bool plain)
     verifier_log_clear();
     result = marker_bpf__load(skeleton);
     marker_bpf__destroy(skeleton);
+    marker_kernel_close(&kernel);
     return result;
 }
 
@@ -137,11 +154,11 @@ static void complain(const struct combination *combination, int result)
     const char *said = verifier_log_text();
     size_t length = strlen(said);
 
-    printf("strategy %u encoding %u mssReduction %u matchSource %d matchAll %d remember %d pathMtu "
+    printf("strategy %u encoding %u mssReduction %u matchSource %d matchAll %d remember %d reading "
            "%d debug %d: %d\n%s\n",
            combination->strategy, combination->encoding, combination->mss_reduction,
            combination->match_source, combination->match_all, combination->remember,
-           combination->path_mtu, combination->debug, result,
+           combination->reading, combination->debug, result,
            length > 800 ? said + length - 800 : said);
 }
 
@@ -157,11 +174,14 @@ static bool counts(const struct combination *combination, bool privileged)
     if (combination->remember && !marker_recent_is_safe())
         return false;
     if (combination->strategy == FLOWD_MARKER_LABEL &&
-        (combination->encoding != 0 || combination->mss_reduction != 0 || combination->path_mtu))
+        (combination->encoding != 0 || combination->mss_reduction != 0 ||
+         combination->reading != MARKER_READS_NOTHING))
         return false;
-    if (combination->mss_reduction != 0 && !combination->path_mtu)
+    if (combination->reading == MARKER_READS_DIRECTLY && !reads_directly)
         return false;
-    return privileged || !(combination->path_mtu || combination->debug);
+    if (combination->mss_reduction != 0 && combination->reading == MARKER_READS_NOTHING)
+        return false;
+    return privileged || !(combination->reading != MARKER_READS_NOTHING || combination->debug);
 }
 
 /* Tries them all; returns how many went wrong, of which it shows the first. */
@@ -220,6 +240,7 @@ int main(int argc, char **argv)
     };
     const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 
+    reads_directly = kernel_reads_directly();
     label_only = argc > 1 && strcmp(argv[1], "label") == 0;
     /* Before Linux 5.11 maps are locked memory. */
     setrlimit(RLIMIT_MEMLOCK, &unlimited);

@@ -104,7 +104,8 @@ static const struct {
     struct combination_set set;
 } impossible[] = {
     {"a program that writes labels never asks for an MTU: it is loaded without routes",
-     {{[COMBINATION_STRATEGY] = BIT(FLOWD_MARKER_LABEL), [COMBINATION_ROUTES] = BIT(ROUTES_READ)}}},
+     {{[COMBINATION_STRATEGY] = BIT(FLOWD_MARKER_LABEL),
+       [COMBINATION_ROUTES] = BIT(ROUTES_READ) | BIT(ROUTES_READ_BY_HELPER)}}},
     {"a VLAN tag is a part of an Ethernet header",
      {{[COMBINATION_LINK] = BIT(LINK_NONE),
        [COMBINATION_VLAN] = BIT(VLAN_8021Q) | BIT(VLAN_8021AD_8021Q) | BIT(VLAN_THREE)}}},

@@ -27,7 +27,7 @@ enum combination_dimension {
 };
 
 /* Whether the programs were loaded so that they can read the MTU of a packet's route. */
-enum combination_routes { ROUTES_READ, ROUTES_UNKNOWN, ROUTES_COUNT };
+enum combination_routes { ROUTES_READ, ROUTES_READ_BY_HELPER, ROUTES_UNKNOWN, ROUTES_COUNT };
 
 enum combination_protocol {
     PROTOCOL_TCP,

@@ -4,6 +4,7 @@
  */
 #include "lab/kernel_lacks.h"
 
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <stdio.h>
 
@@ -32,6 +33,17 @@ bool kernel_writes_options(void)
     if (probed < 0)
         probed = libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_check_mtu, NULL) != 0;
     return probed;
+}
+
+bool kernel_reads_directly(void)
+{
+    struct btf *btf = btf__load_vmlinux_btf();
+    bool found = btf != NULL &&
+                 btf__find_by_name_kind(btf, "bpf_cast_to_kern_ctx", BTF_KIND_FUNC) > 0 &&
+                 btf__find_by_name_kind(btf, "bpf_rdonly_cast", BTF_KIND_FUNC) > 0;
+
+    btf__free(btf);
+    return found;
 }
 
 unsigned kernel_strategies(void)

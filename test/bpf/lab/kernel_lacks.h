@@ -18,6 +18,8 @@ enum kernel_lack {
 
 /* Whether bpf_check_mtu is there (Linux 5.12), which writing extension headers needs. */
 bool kernel_writes_options(void);
+/* Whether programs may make typed pointers of numbers (Linux 6.2), as libbpf finds out. */
+bool kernel_reads_directly(void);
 /*
  * How many of enum flowd_marker_strategy, from the first on, can be loaded: all 4, or the label
  * alone, which is said once.

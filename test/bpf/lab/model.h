@@ -14,7 +14,8 @@ struct model_settings {
     enum flowd_marker_strategy strategy;
     enum flowd_marker_encoding encoding;
     bool routes_read;
-    unsigned mtu; /* the device's */
+    bool by_helper; /* as on kernels where they can't be read directly */
+    unsigned mtu;   /* the device's */
     /* What packets of no flow bear; NULL: nothing. */
     const struct flowd_marker_mark *general;
 };

@@ -111,6 +111,7 @@ int stage_load_as_model(struct stage *stage, const struct model_settings *settin
     const struct marker_program_settings program = {
         .strategy = settings->strategy,
         .encoding = settings->encoding,
+        .by_helper = settings->by_helper,
         .match_all = settings->general != NULL,
         .general = settings->general != NULL ? *settings->general : (struct flowd_marker_mark){0},
         .entries_max = 16,
