@@ -100,12 +100,36 @@ marker_options_allowed(struct __sk_buff *skb, const struct marker_place *place,
 }
 
 /*
+ * Whether nobody else has to be kept from what would be written before offset: the conditions of
+ * skb_ensure_writable() in the kernel (linear, and not shared with a clone), without which
+ * bpf_skb_store_bytes() copies. Making room keeps them: it copies a shared header itself, and moves
+ * the packet's beginning by as much as it adds. TCP's packets are clones whose headers are their
+ * own.
+ */
+static __always_inline int marker_is_writable(struct __sk_buff *skb, __u32 offset)
+{
+    struct sk_buff___flowd *kernel_skb;
+
+    if (!marker_direct || !bpf_core_field_exists(struct sk_buff___flowd, cloned) ||
+        !bpf_core_field_exists(struct sk_buff___flowd, hdr_len) ||
+        (void *)(long)skb->data + offset > (void *)(long)skb->data_end)
+        return 0;
+    kernel_skb = marker_kernel_skb(skb, 1);
+    if (!MARKER_KERNEL_READ_BITS(kernel_skb, cloned, 1))
+        return 1;
+    return (unsigned long)kernel_skb->data - (unsigned long)kernel_skb->head + offset <=
+           kernel_skb->hdr_len;
+}
+
+/*
  * Makes everything before offset linear and writable: its last bytes are written as they are.
  */
 static __always_inline int marker_make_writable(struct __sk_buff *skb, __u32 offset)
 {
     __u64 last = 0;
 
+    if (marker_is_writable(skb, offset))
+        return 0;
     if (bpf_skb_load_bytes(skb, offset - sizeof(last), &last, sizeof(last)) < 0)
         return -1;
     return bpf_skb_store_bytes(skb, offset - sizeof(last), &last, sizeof(last), 0) < 0 ? -1 : 0;
@@ -115,7 +139,7 @@ static __always_inline int marker_make_writable(struct __sk_buff *skb, __u32 off
  * Moves the packet's own extension headers, size bytes (a multiple of 8) that stand from offset on,
  * 8 bytes towards the packet's beginning.
  */
-static __always_inline void marker_move_headers(struct __sk_buff *skb, __u32 offset, __u32 size)
+static __noinline void marker_move_headers(struct __sk_buff *skb, __u32 offset, __u32 size)
 {
     __u64 unit;
 
@@ -128,15 +152,30 @@ static __always_inline void marker_move_headers(struct __sk_buff *skb, __u32 off
     }
 }
 
+/* Writes headers that all stand right behind the IPv6 header: most packets have no others. */
+static __always_inline void marker_fill_room_at_once(struct __sk_buff *skb,
+                                                     const struct marker_place *place,
+                                                     const struct marker_extension *header)
+{
+    const __u32 room = place->network + MARKER_IP6_SIZE;
+    struct marker_extension headers[2] = {*header, *header};
+
+    headers[0].next = headers[1].next = place->next;
+    if (marker_strategy == FLOWD_MARKER_HOP_BY_HOP_DESTINATION) {
+        headers[0].next = HEADER_DESTINATION;
+        bpf_skb_store_bytes(skb, room, headers, sizeof(headers), BPF_F_RECOMPUTE_CSUM);
+    } else {
+        bpf_skb_store_bytes(skb, room, headers, sizeof(headers[0]), BPF_F_RECOMPUTE_CSUM);
+    }
+}
+
 /*
  * Writes the headers into the room that was made behind the IPv6 header. own is the size of the
- * packet's own extension headers, which a Destination Options header stands behind. change holds
- * the number of the header that stood behind the IPv6 header.
+ * packet's own extension headers, which a Destination Options header stands behind.
  */
 static __always_inline void marker_fill_room(struct __sk_buff *skb,
                                              const struct marker_place *place,
-                                             struct marker_extension *header, __u32 own,
-                                             struct marker_ip6_change change)
+                                             struct marker_extension *header, __u32 own)
 {
     const __u32 room = place->network + MARKER_IP6_SIZE;
     const __u64 flags = BPF_F_RECOMPUTE_CSUM;
@@ -145,23 +184,36 @@ static __always_inline void marker_fill_room(struct __sk_buff *skb,
     /* A word whose first byte in memory is the number, on machines of either byte order. */
     __u64 destination = bpf_cpu_to_be64((__u64)HEADER_DESTINATION << 56);
 
-    if (marker_strategy & FLOWD_MARKER_DESTINATION) {
-        if (own > 0) {
-            marker_move_headers(skb, room + before + sizeof(*header), own);
-            bpf_skb_store_bytes(skb, place->named + before, &destination, 1, flags);
-        } else {
-            change.next = HEADER_DESTINATION;
-        }
-        header->next = place->header;
-        bpf_skb_store_bytes(skb, room + before + own, header, sizeof(*header), flags);
+    if (own == 0 || !(marker_strategy & FLOWD_MARKER_DESTINATION)) {
+        marker_fill_room_at_once(skb, place, header);
+        return;
     }
+    marker_move_headers(skb, room + before + sizeof(*header), own);
+    bpf_skb_store_bytes(skb, place->named + before, &destination, 1, flags);
+    header->next = place->header;
+    bpf_skb_store_bytes(skb, room + before + own, header, sizeof(*header), flags);
     if (marker_strategy & FLOWD_MARKER_HOP_BY_HOP) {
-        header->next = change.next;
+        header->next = place->next;
         bpf_skb_store_bytes(skb, room, header, sizeof(*header), flags);
-        change.next = HEADER_HOP_BY_HOP;
     }
+}
+
+/* What the IPv6 header says of the headers that were added. */
+static __always_inline void marker_change_ip6(struct __sk_buff *skb,
+                                              const struct marker_place *place, __u32 own,
+                                              __u32 payload_length)
+{
+    struct marker_ip6_change change = {
+        .payload_length = bpf_htons(payload_length),
+        .next = place->next,
+    };
+
+    if (marker_strategy & FLOWD_MARKER_HOP_BY_HOP)
+        change.next = HEADER_HOP_BY_HOP;
+    else if (own == 0)
+        change.next = HEADER_DESTINATION;
     bpf_skb_store_bytes(skb, place->network + __builtin_offsetof(struct ipv6hdr, payload_len),
-                        &change, sizeof(change), flags);
+                        &change, sizeof(change), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* Adds the headers of the strategy to the packet, or leaves it as it is. */
@@ -176,21 +228,19 @@ static __noinline int marker_add_options(struct __sk_buff *skb, const struct mar
     __u32 headers = marker_headers_size(skb, place);
     __u64 flags = BPF_F_ADJ_ROOM_NO_CSUM_RESET;
     enum flowd_marker_verdict verdict;
-    struct marker_ip6_change change;
-    __u32 payload;
+    __u32 payload = place->payload_length;
     long result;
 
-    if (headers == 0 ||
-        bpf_skb_load_bytes(skb, place->network + __builtin_offsetof(struct ipv6hdr, payload_len),
-                           &change, sizeof(change)) < 0)
+    if (headers == 0)
         return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
-    payload = bpf_ntohs(change.payload_length);
     /* A length of 0 stands for one that does not fit the field (RFC 2675; Linux' BIG TCP). */
     if (payload == 0)
         return marker_pass(skb, FLOWD_MARKER_MTU);
-    verdict = marker_options_allowed(skb, place, &header);
-    if (verdict != FLOWD_MARKER_NO_FLOW)
-        return marker_pass(skb, verdict);
+    if (own > 0 || place->has != 0) {
+        verdict = marker_options_allowed(skb, place, &header);
+        if (verdict != FLOWD_MARKER_NO_FLOW)
+            return marker_pass(skb, verdict);
+    }
     if ((marker_strategy & FLOWD_MARKER_DESTINATION) && own > MARKER_MOVED_MAX)
         return marker_pass(skb, FLOWD_MARKER_TOO_DEEP);
     if (payload + added > MARKER_LENGTH_MAX ||
@@ -201,8 +251,8 @@ static __noinline int marker_add_options(struct __sk_buff *skb, const struct mar
     result = bpf_skb_adjust_room(skb, (__s32)added, BPF_ADJ_ROOM_NET, flags);
     if (result < 0)
         return marker_pass(skb, result == -MARKER_ENOTSUPP ? FLOWD_MARKER_MTU : FLOWD_MARKER_ERROR);
-    change.payload_length = bpf_htons(payload + added);
-    marker_fill_room(skb, place, &header, own, change);
+    marker_fill_room(skb, place, &header, own);
+    marker_change_ip6(skb, place, own, payload + added);
     if (marker_debug)
         bpf_printk("flowd: interface %d experiment %d activity %d", skb->ifindex, mark->experiment,
                    mark->activity);

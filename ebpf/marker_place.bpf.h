@@ -48,7 +48,9 @@ struct marker_place {
     __u8 header;             /* the number of what stands at transport */
     __u8 has;                /* HAS_... */
     __u8 traffic_class_low;  /* byte 1 of the IPv6 header, which the label shares */
-    __u8 zero;
+    __u8 next;               /* the number of what stands behind the IPv6 header */
+    __u16 payload_length;    /* of the IPv6 header; host byte order */
+    __u16 zero;
 };
 
 struct marker_vlan_tag {
@@ -66,6 +68,8 @@ static __always_inline struct marker_place marker_plain_place(__u32 network,
         .named = network + __builtin_offsetof(struct ipv6hdr, nexthdr),
         .header = ip6->nexthdr,
         .traffic_class_low = ((const __u8 *)ip6)[1],
+        .next = ip6->nexthdr,
+        .payload_length = bpf_ntohs(ip6->payload_len),
     };
 
     return place;
@@ -172,7 +176,8 @@ static __always_inline enum flowd_marker_verdict marker_find_place(struct __sk_b
         return FLOWD_MARKER_TRUNCATED;
     place->transport = place->network + sizeof(*ip6);
     place->named = place->network + __builtin_offsetof(struct ipv6hdr, nexthdr);
-    place->header = ip6->nexthdr;
+    place->header = place->next = ip6->nexthdr;
     place->traffic_class_low = ((const __u8 *)ip6)[1];
+    place->payload_length = bpf_ntohs(ip6->payload_len);
     return marker_skip_extensions(skb, place);
 }

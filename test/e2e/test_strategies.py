@@ -337,6 +337,44 @@ def test_vlan_tag_in_band(pair, marker, strategy):
     assert running.counted_of_flows() == {"marked" if strategy == "label" else "vlan": 2}
 
 
+# -- what a packet shares with another ------------------------------------------------------------
+
+GROUP = "ff05::f10d"
+IPV6_RECVHOPOPTS, IPV6_RECVDSTOPTS = 53, 58
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_shared(pair, marker, strategy):
+    """
+    The kernel gives this host's members of a group a packet that shares its memory with the one that
+    leaves: it stays as it was sent.
+    """
+    running = marker(strategy)
+    with pair.near.socket(socket.AF_INET6, socket.SOCK_DGRAM) as member, \
+            udp_socket(pair.near, Pair.NEAR) as sender, Frames(pair.far, "veth1") as frames:
+        with pair.near.entered():
+            index = socket.if_nametoindex("veth0")
+        member.bind((GROUP, 0))
+        member.settimeout(10)
+        joined = socket.inet_pton(socket.AF_INET6, GROUP) + struct.pack("@I", index)
+        member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, joined)
+        for option in (IPV6_RECVHOPOPTS, IPV6_RECVDSTOPTS):
+            member.setsockopt(socket.IPPROTO_IPV6, option, 1)
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        port = member.getsockname()[1]
+        key = ("udp", *sender.getsockname()[:2], GROUP, port)
+        running.announce(key)
+        # Short ones have their headers' memory for themselves, long ones not.
+        sizes = [*range(0, 40, 7), 1000, 1400]
+        for size in sizes:
+            sender.sendto(b"s" * size, (GROUP, port))
+            payload, ancillary, _, _ = member.recvmsg(2000, 1000)
+            assert (payload, ancillary) == (b"s" * size, [])
+        packets = until(lambda: (lambda own: own if len(own) >= len(sizes) else None)(
+            of_flow(frames.packets(), key)), "all packets")
+    assert all(is_marked(packet, strategy, "scitags") for packet in packets)
+
+
 # -- what is not to be touched --------------------------------------------------------------------
 
 def checksum4(header):
