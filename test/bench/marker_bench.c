@@ -13,9 +13,10 @@
  * for those of a busy flow. An extension header would be added to the first of the repeats only:
  * with those strategies this kind measures packets that come with their mark.
  *
- * "in_turn": each packet is the next flow's and comes unmarked (see marker_turns.h). With many
- * flows their entries are cold in the cache, and branches are not always foreseen. The figures hold
- * the whole way of a packet, of which the processor does a part at the same time in the other kind.
+ * "in_turn": each packet is another flow's and comes unmarked (see marker_turns.h), in an order
+ * that is not that in which the map was filled (strided.h). With many flows their entries are cold
+ * in the cache, and branches are not always foreseen. The figures hold the whole way of a packet,
+ * of which the processor does a part at the same time in the other kind.
  *
  * Every run is checked by the marker's own counters: a case whose packets went another way than it
  * says ends the benchmark. Prints one JSON object.
@@ -106,13 +107,19 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(const double *values)
+/* The value below which so many quarters of all lie; of 0 quarters the lowest. */
+static double quartile(const double *values, unsigned quarters)
 {
     double sorted[ROUNDS];
 
     memcpy(sorted, values, sizeof(sorted));
     qsort(sorted, ROUNDS, sizeof(sorted[0]), compare_doubles);
-    return sorted[ROUNDS / 2];
+    return sorted[(ROUNDS - 1) * quarters / 4];
+}
+
+static double median(const double *values)
+{
+    return quartile(values, 2);
 }
 
 static double seconds(void)
@@ -343,9 +350,10 @@ static void print_cases(const char *name, enum way way)
             ratio[round] = measures[i].ns[round] / measures[i].empty_ns[round];
         }
         printf("%s\n    \"%s\": {\"ns\": %.1f, \"empty_ns\": %.1f, \"over_empty_ns\": %.1f, "
-               "\"ratio\": %.2f}",
+               "\"min\": %.1f, \"q1\": %.1f, \"q3\": %.1f, \"ratio\": %.2f}",
                comma, measures[i].name, median(measures[i].ns), median(measures[i].empty_ns),
-               median(over), median(ratio));
+               median(over), quartile(over, 0), quartile(over, 1), quartile(over, 3),
+               median(ratio));
         comma = ",";
     }
     printf("\n  },\n");

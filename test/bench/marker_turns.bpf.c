@@ -14,12 +14,14 @@
 struct marker_turns_headers turns_headers;
 __u32 turns_length; /* of a packet as it comes from its sender */
 __u32 turns_flows;
+__u32 turns_step;  /* from one flow to the next; less than all of them */
 __u32 turns_added; /* bytes that the program adds */
 __u32 turns_flow;  /* whose turn is next */
 __u64 turns_began_ns;
 /* What came of it. */
 __u64 turns_taken_ns;
 __u64 turns_measured;
+__u64 turns_disturbed;
 __u64 turns_others; /* packets that the program did not lengthen as expected */
 
 struct {
@@ -33,8 +35,12 @@ static __always_inline void finish_last(struct __sk_buff *skb, __u64 now)
 {
     if (turns_began_ns == 0)
         return;
-    turns_taken_ns += now - turns_began_ns;
-    turns_measured++;
+    if (now - turns_began_ns < MARKER_TURNS_DISTURBED_NS) {
+        turns_taken_ns += now - turns_began_ns;
+        turns_measured++;
+    } else {
+        turns_disturbed++;
+    }
     if (skb->len != turns_length + turns_added)
         turns_others++;
     if (skb->len > turns_length)
@@ -55,7 +61,9 @@ int turns_next(struct __sk_buff *skb)
     headers.destination_port[0] = (__u8)(port >> 8);
     headers.destination_port[1] = (__u8)port;
     bpf_skb_store_bytes(skb, ETH_HLEN, &headers, sizeof(headers), 0);
-    turns_flow = turns_flow + 1 < turns_flows ? turns_flow + 1 : 0;
+    turns_flow += turns_step;
+    if (turns_flow >= turns_flows)
+        turns_flow -= turns_flows;
     turns_began_ns = bpf_ktime_get_ns();
     bpf_tail_call(skb, &turns_measured_program, 0);
     return TC_ACT_SHOT; /* there is no program */

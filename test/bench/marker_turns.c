@@ -14,6 +14,7 @@
 
 #include "lab/marker_run.h"
 #include "marker_turns_shared.h"
+#include "strided.h"
 
 #include "marker_turns.skel.h" /* uses the type above */
 
@@ -77,14 +78,16 @@ double marker_turns_run(struct marker_turns *turns, int program_fd, uint16_t src
     shared->turns_length = (uint32_t)turns->packet.length;
     shared->turns_added = added;
     shared->turns_flows = flows;
+    shared->turns_step = strided_step(flows);
     shared->turns_flow %= flows;
     shared->turns_began_ns = 0;
-    shared->turns_taken_ns = shared->turns_measured = shared->turns_others = 0;
+    shared->turns_taken_ns = shared->turns_others = 0;
+    shared->turns_measured = shared->turns_disturbed = 0;
     /* The last packet's end is not seen. */
     if (marker_run(bpf_program__fd(turns->skeleton->progs.turns_next), turns->packet.bytes,
                    turns->packet.length, count + 1, &turns->run) != 0 ||
         turns->run.verdict != TC_ACT_UNSPEC || shared->turns_others != 0 ||
-        shared->turns_measured != count)
+        shared->turns_measured + shared->turns_disturbed != count || shared->turns_measured == 0)
         return -1;
-    return (double)shared->turns_taken_ns / count;
+    return (double)shared->turns_taken_ns / (double)shared->turns_measured;
 }

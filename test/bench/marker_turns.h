@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a program on packets of many flows in turn, each as it comes from its sender.
+ * Runs a program on packets of many flows in turn, each as it comes from its sender. Which flow's
+ * turn is next strided.h says.
  *
  * BPF_PROG_TEST_RUN hands the same packet to the program again and again, so an extension header
  * would be added to the first one only. Here another program runs first (marker_turns.bpf.c): it
@@ -23,9 +24,10 @@ int marker_turns_new(struct marker_turns **out);
 void marker_turns_free(struct marker_turns *turns);
 
 /*
- * The mean in nanoseconds of running the program on count packets of flows in turn. The flows are
- * those of marker_turns_flow() with the source port; each call goes on where the last one ended.
- * Returns a negative number on failure, also if a packet did not come out longer by added bytes.
+ * The mean in nanoseconds of running the program on count packets of flows in turn, without those
+ * that were disturbed (MARKER_TURNS_DISTURBED_NS). The flows are those of marker_turns_flow() with
+ * the source port; each call goes on where the last one ended. Returns a negative
+ * number on failure, also if a packet did not come out longer by added bytes.
  */
 double marker_turns_run(struct marker_turns *turns, int program_fd, uint16_t src_port,
                         uint32_t flows, uint32_t count, uint32_t added);

@@ -10,6 +10,12 @@
 #define MARKER_TURNS_PORT_FIRST 20000u
 #define MARKER_TURNS_ADDRESS_FIRST 2u /* the last two bytes of the address */
 
+/*
+ * The kernel gave the processor to somebody else meanwhile, as it does between two packets of such
+ * a run: no program takes nearly as long for one. On a busy machine these few turns would decide.
+ */
+#define MARKER_TURNS_DISTURBED_NS 20000u
+
 /* What is written into each packet, behind its Ethernet header. */
 struct marker_turns_headers {
     __u8 before[38]; /* the IPv6 header but for */

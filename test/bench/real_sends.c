@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "daemon/base/integer.h"
+#include "strided.h"
 
 #define TCX_EGRESS 47 /* Linux 6.6: BPF_TCX_EGRESS, which older headers lack */
 #define PROGRAMS_MAX 16
@@ -75,27 +76,6 @@ static struct sockaddr_in6 destination(uint32_t n)
     to.sin6_addr.s6_addr[14] = (uint8_t)(host >> 8);
     to.sin6_addr.s6_addr[15] = (uint8_t)host;
     return to;
-}
-
-static uint32_t common_divisor(uint32_t a, uint32_t b)
-{
-    while (b > 0) {
-        uint32_t rest = a % b;
-
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* The golden section of all flows: neighbours in time are far from each other in number. */
-static uint32_t stride_of(uint32_t flows)
-{
-    uint32_t stride = (uint32_t)(flows * 0.618034) | 1;
-
-    while (common_divisor(stride, flows) != 1)
-        stride += 2;
-    return stride;
 }
 
 static int print_lines(uint32_t first, uint32_t end, const char *source)
@@ -173,7 +153,7 @@ static int open_sender(const struct sends *sends, struct sender *sender)
     *sender = (struct sender){
         .socket = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0),
         .flows = sends->flows,
-        .stride = stride_of(sends->flows),
+        .stride = strided_step(sends->flows),
         .next = sends->start % sends->flows,
         .to = calloc(sends->flows, sizeof(*sender->to)),
     };

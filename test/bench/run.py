@@ -158,7 +158,7 @@ def bench_marker(bench):
         for name, case in measured[kind].items():
             report(f"{prefix} {name.replace('_', ' ')}", case["over_empty_ns"], "ns",
                    targets.get(name) if kind == "same" else None, at_least=False,
-                   empty=case["empty_ns"], ratio=case["ratio"])
+                   min=case["min"], q1=case["q1"], q3=case["q3"], empty=case["empty_ns"], ratio=case["ratio"])
     report("marker map batch updates", measured["map_batch_updates_per_second"], "/s")
 
 
