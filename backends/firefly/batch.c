@@ -15,8 +15,8 @@
 
 #include "segment_limits.h"
 
-#define LATEST_BITS 14
-#define OPEN_SLOTS 512u
+#define LATEST_BITS 15
+#define OPEN_SLOTS 4096u
 
 struct group {
     uint16_t first; /* place of its first datagram */
@@ -42,9 +42,10 @@ static size_t latest_slot(const struct datagram *datagram)
     return (size_t)(mixed >> (64 - LATEST_BITS));
 }
 
+/* Lengths differ by some hundreds: receivers get a stretch of slots each. */
 static size_t open_slot(const struct datagram *datagram)
 {
-    return (datagram->length + datagram->receiver * 67u) % OPEN_SLOTS;
+    return (datagram->length + datagram->receiver * 517u) % OPEN_SLOTS;
 }
 
 static bool is_alike(const struct datagram *a, const struct datagram *b)

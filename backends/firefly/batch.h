@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Datagrams that are looked at together: about a turn's. */
-#define BATCH_MAX 1024
+/* Datagrams that are looked at together: a turn of the fifo brings about half as many for each
+ * collector. */
+#define BATCH_MAX 2048
 /* Datagrams of one message (UDP_MAX_SEGMENTS up to Linux 6.8), and its bytes, which fit IPv4. */
 #define BATCH_SEGMENTS_MAX 64
 #define BATCH_BYTES_MAX 65507

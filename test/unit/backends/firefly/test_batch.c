@@ -173,7 +173,7 @@ static void assert_in_order(size_t count)
 static void test_any_mixture(void **state)
 {
     (void)state;
-    for (unsigned round = 0; round < 60; round++) {
+    for (unsigned round = 0; round < 30; round++) {
         size_t count = 1 + any(BATCH_MAX);
         uint32_t flows = 1 + any(600), lengths = 1 + any(700);
 
@@ -249,14 +249,35 @@ static void test_plan_by_limits(void **state)
     assert_int_equal(groups(), 25 + 1 + 25 + 1);
 }
 
+/* Several receivers of the same fireflies have as large groups as one. */
+static void test_receivers_beside_each_other(void **state)
+{
+    size_t alone;
+
+    (void)state;
+    for (unsigned i = 0; i < BATCH_MAX; i++)
+        datagrams[i] = make(1 + i % 2, 330 + i / 2 % 150, i / 2);
+    plan(BATCH_MAX / 2, &none);
+    alone = groups();
+    assert_int_equal(alone, 2 * 150);
+    plan(BATCH_MAX, &none);
+    assert_int_equal(groups(), alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_length),         cmocka_unit_test(test_bytes_of_a_message),
-        cmocka_unit_test(test_what_is_kept_apart), cmocka_unit_test(test_what_leaves_alone),
-        cmocka_unit_test(test_a_flow_again),       cmocka_unit_test(test_any_mixture),
-        cmocka_unit_test(test_groups_stay_large),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_many_refusals),      cmocka_unit_test(test_plan_by_limits),
+        cmocka_unit_test(test_one_length),
+        cmocka_unit_test(test_bytes_of_a_message),
+        cmocka_unit_test(test_what_is_kept_apart),
+        cmocka_unit_test(test_what_leaves_alone),
+        cmocka_unit_test(test_a_flow_again),
+        cmocka_unit_test(test_any_mixture),
+        cmocka_unit_test(test_groups_stay_large),
+        cmocka_unit_test(test_receivers_beside_each_other),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_many_refusals),
+        cmocka_unit_test(test_plan_by_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,9 @@ static struct peer make_peer(const char *address)
     else
         ((struct sockaddr_in6 *)&peer.address)->sin6_port = 0;
     peer.fd = socket(peer.address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    (void)setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    /* Older kernels allow less of what is asked for. */
+    if (setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+        (void)setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     if (bind(peer.fd, (struct sockaddr *)&peer.address, length) < 0) {
         close(peer.fd);
         peer.fd = -1;

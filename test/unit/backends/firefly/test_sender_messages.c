@@ -156,7 +156,9 @@ static void bind_receiver(unsigned receiver)
             fds[receiver] = -1;
         }
     }
-    (void)setsockopt(fds[receiver], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    /* Older kernels allow less of what is asked for. */
+    if (setsockopt(fds[receiver], SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+        (void)setsockopt(fds[receiver], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     assert_int_equal(getsockname(fds[receiver], (struct sockaddr *)&addresses[receiver], &length),
                      0);
 }
