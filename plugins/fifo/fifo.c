@@ -33,6 +33,8 @@
 /* What a pipe can hold at the most, for the last read before flowd stops. */
 #define READS_AT_STOP 64
 #define TRIES_AT_STOP 16
+/* So many events are submitted together: the look-ups of their flows wait for memory together. */
+#define LINES_HELD 8
 #define LOOK_INTERVAL_S 5.0
 #define RETRY_INTERVAL_S 1.0
 
@@ -44,12 +46,9 @@ struct fifo_config {
     char *group;
 };
 
-/*
- * A good line whose event is submitted after the next line has been read: what the look-up of its
- * flow waits for is fetched meanwhile.
- */
+/* A good line whose event is not submitted yet. */
 struct held_line {
-    const char *text; /* NULL: there is none */
+    const char *text;
     size_t length;
     struct flowd_event event;
 };
@@ -68,9 +67,10 @@ struct fifo {
     bool lost;               /* the path has no fifo of ours */
     struct flowd_error loss; /* why not */
     bool skipping;           /* inside a line that is too long */
-    struct held_line held;   /* while bytes are handled */
     uint64_t lines;          /* good and bad, empty ones not counted */
     struct flowd_log_limit bad_lines;
+    struct held_line held[LINES_HELD]; /* while the bytes of a read are handled */
+    unsigned held_count;
     char buffer[READ_SIZE + FLOWD_FIFO_LINE_MAX + 2];
 };
 
@@ -84,32 +84,38 @@ static void reject(struct fifo *fifo, const char *line, size_t len, const struct
 
 static void submit_held(struct fifo *fifo)
 {
-    struct held_line *held = &fifo->held;
     struct flowd_error err;
 
-    if (held->text != NULL &&
-        flowd_hub_submit(fifo->context->hub, fifo->source, &held->event, NULL, &err) < 0)
-        reject(fifo, held->text, held->length, &err);
-    held->text = NULL;
+    for (unsigned i = 0; i < fifo->held_count; i++) {
+        const struct held_line *held = &fifo->held[i];
+
+        if (flowd_hub_submit(fifo->context->hub, fifo->source, &held->event, NULL, &err) < 0)
+            reject(fifo, held->text, held->length, &err);
+    }
+    fifo->held_count = 0;
 }
 
 static void handle_line(struct fifo *fifo, const char *line, size_t len)
 {
-    struct flowd_event event;
+    struct held_line *held = &fifo->held[fifo->held_count];
     struct flowd_error err;
-    int result = flowd_fifo_line_parse(line, len, fifo->context->registry, &event, &err);
+    int result = flowd_fifo_line_parse(line, len, fifo->context->registry, &held->event, &err);
 
     if (result == 0)
         return;
-    submit_held(fifo);
     fifo->lines++;
     if (result < 0) {
+        submit_held(fifo);
         fifo->source->malformed++;
         reject(fifo, line, len, &err);
         return;
     }
-    flowd_hub_prefetch(fifo->context->hub, &event.key);
-    fifo->held = (struct held_line){.text = line, .length = len, .event = event};
+    flowd_hub_prefetch(fifo->context->hub, &held->event.key);
+    held->text = line;
+    held->length = len;
+    fifo->held_count++;
+    if (fifo->held_count == LINES_HELD)
+        submit_held(fifo);
 }
 
 static void begin_skipping(struct fifo *fifo)
