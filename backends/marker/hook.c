@@ -65,9 +65,12 @@ static int adopt_link(const struct marker_attach *attach, int index, int program
 static int attach_tcx(struct marker_attach *attach, struct marker_interface *interface,
                       struct flowd_error *err)
 {
-    int program_fd = attach->program->program_fds[interface->link_header];
-    int fd = adopt_link(attach, interface->index, program_fd);
+    int program_fd = marker_program_get(attach->program, interface->link_header, err);
+    int fd;
 
+    if (program_fd < 0)
+        return program_fd;
+    fd = adopt_link(attach, interface->index, program_fd);
     if (fd < 0) {
         int result;
 
@@ -96,9 +99,11 @@ static int attach_clsact(struct marker_attach *attach, struct marker_interface *
 {
     struct marker_filters filters = {0};
     bool made = false;
-    int program_fd = attach->program->program_fds[interface->link_header];
+    int program_fd = marker_program_get(attach->program, interface->link_header, err);
     int result;
 
+    if (program_fd < 0)
+        return program_fd;
     marker_clsact_read(interface->index, &filters);
     result = marker_clsact_attach(program_fd, interface->index, &made, err);
     /*

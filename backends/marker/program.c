@@ -169,22 +169,32 @@ static struct pair choose(const struct marker_bpf *skeleton,
                           [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_l3}};
 }
 
+/* Returns 0, or -1 with errno. */
+static int take_program(struct marker_program *program, const struct pair *chosen,
+                        enum marker_link_header header)
+{
+    struct bpf_prog_info info = {0};
+    uint32_t length = sizeof(info);
+    int fd = duplicate(bpf_program__fd(chosen->programs[header]));
+
+    if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    program->program_fds[header] = fd;
+    program->ids[header] = info.id;
+    return 0;
+}
+
 /* Takes file descriptors and the mapping out of a loaded object. */
 static int take_descriptors(struct marker_program *program, const struct marker_bpf *skeleton,
                             const struct pair *chosen)
 {
     void *shared;
 
-    for (unsigned i = 0; i < MARKER_LINK_HEADERS; i++) {
-        struct bpf_prog_info info = {0};
-        uint32_t length = sizeof(info);
-
-        program->program_fds[i] = duplicate(bpf_program__fd(chosen->programs[i]));
-        if (program->program_fds[i] < 0 ||
-            bpf_obj_get_info_by_fd(program->program_fds[i], &info, &length) < 0)
-            return -errno;
-        program->ids[i] = info.id;
-    }
+    if (take_program(program, chosen, MARKER_ETHERNET_HEADER) < 0)
+        return -errno;
     program->flows_fd = duplicate(bpf_map__fd(skeleton->maps.FLOWD_MARKER_FLOWS));
     program->shared_fd = duplicate(bpf_map__fd(skeleton->maps.bss));
     program->counters_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_counters));
@@ -270,7 +280,8 @@ static void close_object(struct object *object)
 
 /* The caller closes it, also on failure, and leaves it where it is until then. */
 static int open_object(struct object *object, const struct marker_program_settings *settings,
-                       enum marker_reading reading, struct flowd_error *err)
+                       enum marker_link_header header, enum marker_reading reading,
+                       struct flowd_error *err)
 {
     LIBBPF_OPTS(bpf_object_open_opts, options);
     struct bpf_program *program;
@@ -293,8 +304,8 @@ static int open_object(struct object *object, const struct marker_program_settin
         return flowd_fail_errno(err, errno, "opening the BPF object");
     program_set_up(object->skeleton, settings, &object->kernel);
     object->chosen = choose(object->skeleton, settings);
-    bpf_object__for_each_program(program, object->skeleton->obj) bpf_program__set_autoload(
-        program, program == object->chosen.programs[0] || program == object->chosen.programs[1]);
+    bpf_object__for_each_program(program, object->skeleton->obj)
+        bpf_program__set_autoload(program, program == object->chosen.programs[header]);
     return 0;
 }
 
@@ -308,7 +319,7 @@ static int program_load(struct marker_program *program,
     int result;
 
     flowd_bpf_log_reset();
-    result = open_object(&object, settings, reading, err);
+    result = open_object(&object, settings, MARKER_ETHERNET_HEADER, reading, err);
     if (result < 0) {
         close_object(&object);
         return result;
@@ -384,49 +395,68 @@ int marker_program_load(struct marker_program *program,
     return result;
 }
 
-/* Loads another instance of the programs onto the maps of the first one. */
-static int load_spares(struct marker_program *program)
+/* Puts the maps of the first program into an object. */
+static int reuse_maps(const struct marker_bpf *skeleton, const struct marker_program *program)
 {
-    const struct marker_program_settings *settings = &program->settings;
-    struct flowd_error err;
+    const struct {
+        struct bpf_map *map;
+        int fd;
+    } maps[MAPS] = {
+        {skeleton->maps.FLOWD_MARKER_FLOWS, program->flows_fd},
+        {skeleton->maps.bss, program->shared_fd},
+        {skeleton->maps.flowd_counters, program->counters_fd},
+        {skeleton->maps.flowd_fragments, program->fragments_fd},
+    };
+    int result = 0;
+
+    for (unsigned i = 0; i < MAPS && result == 0; i++)
+        result = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
+    return result;
+}
+
+/* Loads another program, or another instance of one, onto the maps of the first. */
+static int load_onto_maps(struct marker_program *program, enum marker_link_header header,
+                          bool spare, struct flowd_error *err)
+{
     struct object object;
-    int result = open_object(&object, settings, program->reading, &err);
+    int result;
 
+    flowd_bpf_log_reset();
+    result = open_object(&object, &program->settings, header, program->reading, err);
     if (result == 0) {
-        const struct {
-            struct bpf_map *map;
-            int fd;
-        } maps[MAPS] = {
-            {object.skeleton->maps.FLOWD_MARKER_FLOWS, program->flows_fd},
-            {object.skeleton->maps.bss, program->shared_fd},
-            {object.skeleton->maps.flowd_counters, program->counters_fd},
-            {object.skeleton->maps.flowd_fragments, program->fragments_fd},
-        };
-
-        for (unsigned i = 0; i < MAPS && result == 0; i++)
-            result = bpf_map__reuse_fd(maps[i].map, maps[i].fd);
-    }
-    if (result == 0)
-        result = marker_bpf__load(object.skeleton);
-    if (result == 0) {
-        program->spare_fds[MARKER_ETHERNET_HEADER] =
-            duplicate(bpf_program__fd(object.chosen.programs[MARKER_ETHERNET_HEADER]));
-        program->spare_fds[MARKER_NO_LINK_HEADER] =
-            duplicate(bpf_program__fd(object.chosen.programs[MARKER_NO_LINK_HEADER]));
+        result = reuse_maps(object.skeleton, program);
+        if (result == 0)
+            result = marker_bpf__load(object.skeleton);
+        if (result == 0 && spare)
+            program->spare_fds[header] = duplicate(bpf_program__fd(object.chosen.programs[header]));
+        if (result == 0 && (spare ? program->spare_fds[header] < 0
+                                  : take_program(program, &object.chosen, header) < 0))
+            result = -errno;
+        if (result < 0)
+            result = explain_load_failure(MARKER_STAGE_LOAD, result, &program->settings, err);
     }
     close_object(&object);
     return result;
 }
 
-int marker_program_spare(struct marker_program *program, enum marker_link_header header)
+int marker_program_get(struct marker_program *program, enum marker_link_header header,
+                       struct flowd_error *err)
 {
     int result = 0;
 
+    if (program->program_fds[header] < 0)
+        result = load_onto_maps(program, header, false, err);
+    return result < 0 ? result : program->program_fds[header];
+}
+
+int marker_program_spare(struct marker_program *program, enum marker_link_header header)
+{
+    struct flowd_error err;
+    int result = 0;
+
     if (program->spare_fds[header] < 0)
-        result = load_spares(program);
-    if (result < 0)
-        return result;
-    return program->spare_fds[header] < 0 ? -EMFILE : program->spare_fds[header];
+        result = load_onto_maps(program, header, true, &err);
+    return result < 0 ? result : program->spare_fds[header];
 }
 
 void marker_program_close(struct marker_program *program)

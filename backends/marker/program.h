@@ -33,9 +33,9 @@ struct marker_program_settings {
 };
 
 struct marker_program {
-    int program_fds[MARKER_LINK_HEADERS];
-    uint32_t ids[MARKER_LINK_HEADERS];  /* the programs' */
-    int spare_fds[MARKER_LINK_HEADERS]; /* -1: not needed so far */
+    int program_fds[MARKER_LINK_HEADERS]; /* -1: not needed so far */
+    uint32_t ids[MARKER_LINK_HEADERS];    /* the programs' */
+    int spare_fds[MARKER_LINK_HEADERS];   /* -1: not needed so far */
     int flows_fd;
     int shared_fd;
     int counters_fd;
@@ -52,9 +52,9 @@ struct marker_program {
 };
 
 /*
- * Loads the programs. Pinned maps of the same layout are used; else there are new ones, which the
- * caller pins with marker_program_pin() once they are filled. Returns 0 or -errno: -EPERM with the
- * capability that is missing.
+ * Loads the program for Ethernet and the maps. Pinned maps of the same layout are used; else there
+ * are new ones, which the caller pins with marker_program_pin() once they are filled. Returns 0 or
+ * -errno: -EPERM with the capability that is missing.
  */
 int marker_program_load(struct marker_program *program,
                         const struct marker_program_settings *settings,
@@ -62,6 +62,12 @@ int marker_program_load(struct marker_program *program,
 /* Closes what this process holds; attached programs and pinned maps live on. */
 void marker_program_close(struct marker_program *program);
 
+/*
+ * The program for devices whose packets begin so: loaded, over the same maps, when it is asked for
+ * first. Returns its file descriptor (borrowed) or -errno.
+ */
+int marker_program_get(struct marker_program *program, enum marker_link_header header,
+                       struct flowd_error *err);
 /*
  * A second instance of a program, over the same maps: TCX takes no program twice at one hook. It is
  * loaded when it is asked for first. Returns its file descriptor (borrowed) or -errno.

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <sys/resource.h>
 
 #include "lab/bpf_main.h"
 #include "lab/capabilities.h"
@@ -71,6 +72,7 @@ static const char *try_mode(unsigned number, const char *missing)
 {
     struct marker_program_settings settings = mode(number);
     struct marker_program program;
+    struct flowd_error err;
     const char *complaint = NULL;
 
     if (settings.strategy >= kernel_strategies())
@@ -85,6 +87,8 @@ static const char *try_mode(unsigned number, const char *missing)
         complaint = program.no_path_mtu;
     else if (!marks(&program, &settings))
         complaint = "it does not mark";
+    else if (marker_program_get(&program, MARKER_NO_LINK_HEADER, &err) < 0)
+        complaint = "what is for devices without a link header can't be loaded";
     marker_program_close(&program);
     return complaint;
 }
@@ -190,6 +194,55 @@ static void test_reading(void **state)
         }
 }
 
+/* What no device needs is not loaded, and what one needs is loaded once. */
+static void test_loaded_when_needed(void **state)
+{
+    struct marker_program_settings settings = mode(0);
+    struct marker_program program;
+    struct flowd_error err;
+    int fd;
+
+    (void)state;
+    assert_int_equal(marker_run_load(&program, &settings), 0);
+    assert_int_equal(program.program_fds[MARKER_NO_LINK_HEADER], -1);
+    assert_int_equal(marker_program_get(&program, MARKER_ETHERNET_HEADER, &err),
+                     program.program_fds[MARKER_ETHERNET_HEADER]);
+    fd = marker_program_get(&program, MARKER_NO_LINK_HEADER, &err);
+    assert_true(fd >= 0);
+    assert_int_equal(marker_program_get(&program, MARKER_NO_LINK_HEADER, &err), fd);
+    assert_int_not_equal(program.ids[MARKER_NO_LINK_HEADER], program.ids[MARKER_ETHERNET_HEADER]);
+    assert_int_equal(program.spare_fds[MARKER_NO_LINK_HEADER], -1);
+    assert_int_not_equal(marker_program_spare(&program, MARKER_NO_LINK_HEADER), fd);
+    marker_program_close(&program);
+}
+
+/* 0 if the second program's failure is told of, and it is loaded when that is over. */
+static int try_loading_later(void)
+{
+    struct marker_program_settings settings = mode(0);
+    const struct rlimit enough = {1024, 1024};
+    const struct rlimit few = {4, 1024};
+    struct marker_program program;
+    struct flowd_error err = {0};
+    int result;
+
+    if (marker_run_load(&program, &settings) != 0 || setrlimit(RLIMIT_NOFILE, &few) < 0)
+        return 1;
+    result = marker_program_get(&program, MARKER_NO_LINK_HEADER, &err);
+    if (result >= 0 || err.message[0] == '\0' || program.program_fds[MARKER_NO_LINK_HEADER] != -1 ||
+        setrlimit(RLIMIT_NOFILE, &enough) < 0)
+        return 2;
+    result = marker_program_get(&program, MARKER_NO_LINK_HEADER, &err);
+    marker_program_close(&program);
+    return result < 0 ? 3 : 0;
+}
+
+static void test_loaded_later(void **state)
+{
+    (void)state;
+    assert_int_equal(capabilities_in_child(CAPABILITIES_MARKING, try_loading_later), 0);
+}
+
 /* The trace is for root; the marks are the same. */
 static void test_debug(void **state)
 {
@@ -221,6 +274,8 @@ int main(void)
         cmocka_unit_test(test_without_cap_perfmon),
         cmocka_unit_test(test_missing_capability),
         cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_loaded_when_needed),
+        cmocka_unit_test(test_loaded_later),
         cmocka_unit_test(test_debug),
     };
 

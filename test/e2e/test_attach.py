@@ -3,11 +3,13 @@
 
 import os
 import pathlib
+import resource
 
 import pytest
 
 from lab.api_client import Api, event
 from conftest import base_config
+from lab.devices import Tun
 from lab.kernel_bpf import Counter, map_entries, pinned
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Namespace, Pair, run
@@ -324,3 +326,27 @@ def test_kernel_refuses_a_full_map(pair, make_flowd, directory, pin_path):
             "marker": "marked"}
     assert api.post(event(Pair.NEAR, 101, Pair.FAR, 2)).status >= 400
     assert len(map_entries(pin_path)) == 100
+
+
+def test_a_program_that_is_loaded_later(pair, make_flowd, directory, pin_path):
+    """
+    The program for devices without a link header is loaded for the first of them. What keeps it from
+    that is said of the interface, and flowd tries again.
+    """
+    daemon = make_flowd(pair.near, base_config(directory, pin_path, interfaces=["veth0", "tun0"])).start()
+    api = Api(pair.near)
+
+    def tun0():
+        return next(one for one in api.status()["interfaces"] if one["name"] == "tun0")
+
+    assert tun0()["state"] == "waiting"
+    usual = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (4, usual[1]))
+    with Tun(pair.near, "tun0") as tun, udp_socket(pair.near, tun.NEAR) as sender:
+        until(lambda: tun0()["state"] == "failed", "the failure")
+        assert "open files" in tun0()["error"] and tun0()["error"] in daemon.log()
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, usual)
+        until(lambda: tun0()["state"] == "attached", "another try")
+        api.post(event(tun.NEAR, sender.getsockname()[1], tun.FAR, 9)).expect(201)
+        sender.sendto(b"marked", (tun.FAR, 9))
+        assert tun.receive(b"marked")[1] & TAG_MASK == tag_bits(2, 17)

@@ -89,18 +89,23 @@ int stage_main_run(struct stage *stage, const char *name, const struct CMUnitTes
     return failed;
 }
 
+static enum marker_link_header header_of(unsigned link)
+{
+    return link == LINK_ETHERNET ? MARKER_ETHERNET_HEADER : MARKER_NO_LINK_HEADER;
+}
+
 int stage_load(struct stage *stage, const struct marker_program_settings *settings)
 {
+    struct flowd_error err;
     int result;
 
     marker_program_close(&stage->program);
     result = marker_run_load(&stage->program, settings);
-    for (unsigned i = 0; i < STAGE_LINKS && result == 0; i++)
-        result = device_attach(
-            &stage->devices[i],
-            stage->program
-                .program_fds[i == LINK_ETHERNET ? MARKER_ETHERNET_HEADER : MARKER_NO_LINK_HEADER],
-            STAGE_PRIORITY);
+    for (unsigned i = 0; i < STAGE_LINKS && result == 0; i++) {
+        int fd = marker_program_get(&stage->program, header_of(i), &err);
+
+        result = fd < 0 ? fd : device_attach(&stage->devices[i], fd, STAGE_PRIORITY);
+    }
     memset(stage->counted, 0, sizeof(stage->counted));
     stage->counted_no_flow = 0;
     return result;
@@ -258,9 +263,7 @@ static bool test_run(struct stage *stage, const struct packet *packet, size_t cu
                      size_t expected_length)
 {
     struct marker_run run;
-    enum marker_link_header header =
-        link == LINK_ETHERNET ? MARKER_ETHERNET_HEADER : MARKER_NO_LINK_HEADER;
-    int result = marker_run_on(stage->program.program_fds[header],
+    int result = marker_run_on(stage->program.program_fds[header_of(link)],
                                (uint32_t)interface_indexes[link], packet->bytes, cut, &run);
 
     if (result != 0)
