@@ -82,6 +82,16 @@ static __always_inline struct sk_buff___flowd *marker_kernel_skb(struct __sk_buf
                                            : address_read);                                        \
     })
 
+/*
+ * The packet, to read pointers of it. Of one that is read through what the kernel vouches for, the
+ * verifier looks up whether it vouches for that one too, by the names of all its types: this takes
+ * milliseconds of the start.
+ */
+static __always_inline struct sk_buff___flowd *marker_plain_skb(struct __sk_buff *skb, int direct)
+{
+    return MARKER_KERNEL_POINTER(sk_buff, marker_kernel_skb(skb, direct), direct);
+}
+
 #define MARKER_KERNEL_READ(pointer, member, direct)                                                \
     ({                                                                                             \
         typeof((pointer)->member) value_read = 0;                                                  \

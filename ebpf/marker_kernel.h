@@ -17,6 +17,7 @@
 
 /* The numbers of structures in the kernel's type information. */
 struct flowd_marker_kernel_types {
+    __u32 sk_buff;
     __u32 dst_entry;
     __u32 dst_metrics;
     __u32 net_device;

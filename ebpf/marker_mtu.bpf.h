@@ -74,7 +74,7 @@ static __always_inline __u32 marker_route_mtu(struct __sk_buff *skb)
 
 static __always_inline __u32 marker_frag_size(struct __sk_buff *skb, int direct)
 {
-    struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, direct);
+    struct sk_buff___flowd *kernel_skb = marker_plain_skb(skb, direct);
     struct ipv6_pinfo___flowd *inet6;
     struct inet_sock___flowd *inet;
 
@@ -106,7 +106,7 @@ static __always_inline __u32 marker_socket_mtu(struct __sk_buff *skb)
 
 static __always_inline int marker_mtup_enabled(struct __sk_buff *skb, int direct)
 {
-    struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, direct);
+    struct sk_buff___flowd *kernel_skb = marker_plain_skb(skb, direct);
     struct inet_connection_sock___flowd *socket;
 
     socket = MARKER_KERNEL_POINTER(inet_connection_sock, MARKER_KERNEL_READ(kernel_skb, sk, direct),
@@ -196,7 +196,7 @@ static __always_inline __u32 marker_device_mtu(struct __sk_buff *skb)
 
     if (marker_direct && bpf_core_field_exists(struct sk_buff___flowd, dev) &&
         bpf_core_field_exists(struct net_device___flowd, mtu)) {
-        struct sk_buff___flowd *kernel_skb = marker_kernel_skb(skb, 1);
+        struct sk_buff___flowd *kernel_skb = marker_plain_skb(skb, 1);
 
         return MARKER_KERNEL_POINTER(net_device, kernel_skb->dev, 1)->mtu;
     }

@@ -222,7 +222,8 @@ int marker_kernel_describe(struct marker_kernel *kernel, const void *bytes, size
         return result;
     *kernel = (struct marker_kernel){
         .btf = result,
-        .types = {.dst_entry = id_of(wanted, "dst_entry"),
+        .types = {.sk_buff = id_of(wanted, "sk_buff"),
+                  .dst_entry = id_of(wanted, "dst_entry"),
                   .dst_metrics = id_of(wanted, "dst_metrics"),
                   .net_device = id_of(wanted, "net_device"),
                   .inet6_dev = id_of(wanted, "inet6_dev"),
@@ -283,9 +284,10 @@ static bool can_read_directly(const struct marker_kernel *kernel)
 {
     const struct flowd_marker_kernel_types *types = &kernel->types;
 
-    return kernel->cast_context != 0 && kernel->cast_pointer != 0 && types->dst_entry != 0 &&
-           types->dst_metrics != 0 && types->net_device != 0 && types->inet6_dev != 0 &&
-           types->inet_sock != 0 && types->ipv6_pinfo != 0 && types->inet_connection_sock != 0;
+    return kernel->cast_context != 0 && kernel->cast_pointer != 0 && types->sk_buff != 0 &&
+           types->dst_entry != 0 && types->dst_metrics != 0 && types->net_device != 0 &&
+           types->inet6_dev != 0 && types->inet_sock != 0 && types->ipv6_pinfo != 0 &&
+           types->inet_connection_sock != 0;
 }
 
 int marker_kernel_open(struct marker_kernel *kernel, enum marker_reading reading,
