@@ -1,49 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP client of flowctl: connects within a time limit, sends one request, and lets llhttp read
- * the answer until it is complete. Blocking, because flowctl has nothing else to do meanwhile.
+ * The HTTP client of flowctl: one request by libcurl, which is told the address and the target as
+ * they are to be used, and has all switched off that it might do by itself: proxies, redirects,
+ * other protocols. Blocking, because flowctl has nothing else to do meanwhile.
  */
 #include "client.h"
 
 #include <errno.h>
-#include <llhttp.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
-#include "clock.h"
+#include "daemon/fetch/libcurl.h"
 #include "daemon/net/address.h"
 
 #define PORT_DEFAULT 7777
 #define AUTHORITY_SIZE 128
 #define SCHEME "http://"
 #define ANSWER_MAX (256u << 20)
+#define CUT_OFF "the answer ends in the middle"
+#define NOT_HTTP "the answer is not proper HTTP"
 
-struct exchange {
-    llhttp_t parser; /* first: callbacks get it back */
-    struct flowd_text *answer;
-    bool complete;
+/* Where a request goes. */
+struct target {
+    char url[sizeof(SCHEME) + FLOWD_ENDPOINT_SIZE];
+    char authority[AUTHORITY_SIZE]; /* for the field Host */
 };
 
-/* Waits until fd is ready or the deadline (CLOCK_MONOTONIC, ms) has passed. */
-static int wait_for(int fd, short events, int64_t deadline, struct flowd_error *err)
-{
-    for (;;) {
-        struct pollfd ready = {.fd = fd, .events = events};
-        int64_t left = deadline - clock_now_ms();
-        int count = poll(&ready, 1, left > 0 ? (int)left : 0);
+struct exchange {
+    const struct flowd_libcurl *curl; /* borrowed */
+    CURL *easy;                       /* owned */
+    struct curl_slist *headers;       /* owned */
+    struct flowd_text *answer;        /* the caller's */
+    bool has_head;                    /* all of the answer's header is there */
+};
 
-        if (count > 0)
-            return 0;
-        if (count == 0)
-            return flowd_fail(err, ETIMEDOUT, "no answer in time");
-        if (errno != EINTR)
-            return flowd_fail_errno(err, errno, "poll");
+/* libcurl, which is loaded by the first request and stays. NULL: there is none, and err says why.
+ */
+static const struct flowd_libcurl *load(struct flowd_error *err)
+{
+    static struct flowd_libcurl curl;
+    static bool loaded;
+
+    if (loaded)
+        return &curl;
+    if (flowd_libcurl_load(&curl, err) < 0)
+        return NULL;
+    /* Without what TLS wants, which takes longer than all the rest. */
+    if (curl.f_curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK) {
+        (void)flowd_fail_errno(err, ENOMEM, "libcurl");
+        return NULL;
     }
+    loaded = true;
+    return &curl;
 }
 
 /* The "host:port" of the url. */
@@ -63,194 +74,221 @@ static int read_authority(const char *url, char authority[static AUTHORITY_SIZE]
     return 0;
 }
 
-static int address_of_url(const char *authority, struct sockaddr_storage *address,
-                          socklen_t *length, struct flowd_error *err)
+/* No name is ever asked for: localhost is what it is everywhere. */
+static int address_of(const char *authority, struct sockaddr_storage *address,
+                      struct flowd_error *err)
 {
     static const char local[] = "localhost";
     char numeric[AUTHORITY_SIZE + 16];
     size_t name = sizeof(local) - 1;
+    socklen_t length;
 
     snprintf(numeric, sizeof(numeric), "%s", authority);
     if (strncmp(authority, local, name) == 0 && (authority[name] == '\0' || authority[name] == ':'))
         snprintf(numeric, sizeof(numeric), "127.0.0.1%s", authority + name);
-    if (flowd_endpoint_parse(numeric, PORT_DEFAULT, address, length) < 0)
+    if (flowd_endpoint_parse(numeric, PORT_DEFAULT, address, &length) < 0)
         return flowd_fail(err, EINVAL, "%s: is neither a numeric address nor localhost", authority);
     return 0;
 }
 
-static int address_of_path(const char *path, struct sockaddr_storage *address, socklen_t *length,
-                           struct flowd_error *err)
-{
-    struct sockaddr_un local = {.sun_family = AF_UNIX};
-
-    if (strlen(path) >= sizeof(local.sun_path))
-        return flowd_fail(err, ENAMETOOLONG, "%s: too long for a unix socket", path);
-    memcpy(local.sun_path, path, strlen(path) + 1);
-    *address = (struct sockaddr_storage){0};
-    memcpy(address, &local, sizeof(local));
-    *length = sizeof(local);
-    return 0;
-}
-
-static int connect_in_time(int fd, const struct sockaddr_storage *address, socklen_t length,
-                           int64_t deadline, struct flowd_error *err)
-{
-    socklen_t size = sizeof(int);
-    int error = 0;
-    int result;
-
-    if (connect(fd, (const struct sockaddr *)address, length) == 0)
-        return 0;
-    if (errno != EINPROGRESS)
-        return flowd_fail_errno(err, errno, "connect");
-    result = wait_for(fd, POLLOUT, deadline, err);
-    if (result < 0)
-        return result;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error != 0)
-        return flowd_fail_errno(err, error != 0 ? error : errno, "connect");
-    return 0;
-}
-
-static int open_connection(const struct client_endpoint *endpoint,
-                           char authority[static AUTHORITY_SIZE], int64_t deadline, int *out,
-                           struct flowd_error *err)
+static int find_target(const struct client_endpoint *endpoint, struct target *target,
+                       struct flowd_error *err)
 {
     struct sockaddr_storage address;
-    socklen_t length = 0;
-    int fd, result;
+    char text[FLOWD_ENDPOINT_SIZE] = "localhost";
+    int result;
 
     if (endpoint->unix_path != NULL) {
-        snprintf(authority, AUTHORITY_SIZE, "localhost");
-        result = address_of_path(endpoint->unix_path, &address, &length, err);
+        if (strlen(endpoint->unix_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+            return flowd_fail(err, ENAMETOOLONG, "%s: too long for a unix socket",
+                              endpoint->unix_path);
+        snprintf(target->authority, sizeof(target->authority), "localhost");
     } else {
-        result = read_authority(endpoint->url, authority, err);
+        result = read_authority(endpoint->url, target->authority, err);
         if (result == 0)
-            result = address_of_url(authority, &address, &length, err);
-    }
-    if (result < 0)
-        return result;
-    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return flowd_fail_errno(err, errno, "socket");
-    result = connect_in_time(fd, &address, length, deadline, err);
-    if (result < 0) {
-        close(fd);
-        return flowd_error_wrap(err, result, "%s",
-                                endpoint->unix_path != NULL ? endpoint->unix_path : endpoint->url);
-    }
-    *out = fd;
-    return 0;
-}
-
-static int send_all(int fd, const struct flowd_text *request, int64_t deadline,
-                    struct flowd_error *err)
-{
-    size_t sent = 0;
-
-    while (sent < request->length) {
-        ssize_t count = send(fd, request->data + sent, request->length - sent, MSG_NOSIGNAL);
-        int result;
-
-        if (count >= 0) {
-            sent += (size_t)count;
-            continue;
-        }
-        /* A server that refuses early answers and closes: what it said is worth reading. */
-        if (errno == EPIPE || errno == ECONNRESET)
-            return 0;
-        if (errno != EAGAIN && errno != EINTR)
-            return flowd_fail_errno(err, errno, "send");
-        result = wait_for(fd, POLLOUT, deadline, err);
+            result = address_of(target->authority, &address, err);
         if (result < 0)
             return result;
+        flowd_endpoint_format(&address, text);
     }
+    snprintf(target->url, sizeof(target->url), SCHEME "%s", text);
     return 0;
 }
 
-static int on_body(llhttp_t *parser, const char *at, size_t length)
+/* CURLOPT_WRITEFUNCTION: anything but the length ends the transfer. */
+static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
-    struct exchange *exchange = (struct exchange *)parser;
+    struct exchange *exchange = context;
+    size_t length = size * count;
 
     if (exchange->answer->length + length > ANSWER_MAX)
-        return -1;
-    flowd_text_append(exchange->answer, at, length);
-    return 0;
+        return 0;
+    flowd_text_append(exchange->answer, data, length);
+    return flowd_text_failed(exchange->answer) ? 0 : length;
 }
 
-static int on_complete(llhttp_t *parser)
+/*
+ * CURLOPT_HEADERFUNCTION: a line. To libcurl an answer that ends within its header is an empty one.
+ */
+static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
-    struct exchange *exchange = (struct exchange *)parser;
+    struct exchange *exchange = context;
+    size_t length = size * count;
 
-    exchange->complete = true;
-    return 0;
+    if (length > 0 && (line[0] == '\r' || line[0] == '\n'))
+        exchange->has_head = true;
+    else if (length > 5 && memcmp(line, "HTTP/", 5) == 0)
+        exchange->has_head = false;
+    return length;
 }
 
-static int receive(int fd, struct exchange *exchange, int64_t deadline, struct flowd_error *err)
+/* Adds a line to the request's header. Returns whether there was memory. */
+static bool add_header(struct exchange *exchange, const char *name, const char *value)
 {
-    char bytes[65536];
+    struct flowd_text line = {0};
+    struct curl_slist *headers = NULL;
 
-    while (!exchange->complete) {
-        ssize_t count;
-        int result = wait_for(fd, POLLIN, deadline, err);
+    flowd_text_printf(&line, "%s %s", name, value);
+    if (!flowd_text_failed(&line))
+        headers = exchange->curl->f_curl_slist_append(exchange->headers, line.data);
+    flowd_text_fini(&line);
+    if (headers == NULL)
+        return false;
+    exchange->headers = headers;
+    return true;
+}
 
-        if (result < 0)
-            return result;
-        count = recv(fd, bytes, sizeof(bytes), 0);
-        if (count < 0 && (errno == EAGAIN || errno == EINTR))
-            continue;
-        if (count < 0)
-            return flowd_fail_errno(err, errno, "receive");
-        if (count > 0 && llhttp_execute(&exchange->parser, bytes, (size_t)count) != HPE_OK)
-            return flowd_fail(err, EPROTO, "the answer is not proper HTTP");
-        if (count == 0 && (llhttp_finish(&exchange->parser) != HPE_OK || !exchange->complete))
-            return flowd_fail(err, EPROTO, "the answer ends in the middle");
+static bool set_text(const struct exchange *exchange, CURLoption option, const char *text)
+{
+    return exchange->curl->f_curl_easy_setopt(exchange->easy, option, text) == CURLE_OK;
+}
+
+static bool set_number(const struct exchange *exchange, CURLoption option, long number)
+{
+    return exchange->curl->f_curl_easy_setopt(exchange->easy, option, number) == CURLE_OK;
+}
+
+/* The environment's proxies are for the world outside; flowd's API is no part of it. */
+static bool set_way(const struct exchange *exchange, const struct client_endpoint *endpoint,
+                    const struct target *target)
+{
+    return set_text(exchange, CURLOPT_URL, target->url) &&
+           set_text(exchange, CURLOPT_UNIX_SOCKET_PATH, endpoint->unix_path) &&
+           set_text(exchange, CURLOPT_PROXY, "") && set_text(exchange, CURLOPT_NOPROXY, "*") &&
+           set_number(exchange, CURLOPT_PROTOCOLS, CURLPROTO_HTTP) &&
+           set_number(exchange, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1) &&
+           set_number(exchange, CURLOPT_FOLLOWLOCATION, 0) &&
+           set_number(exchange, CURLOPT_NETRC, CURL_NETRC_IGNORED) &&
+           set_number(exchange, CURLOPT_NOSIGNAL, 1) &&
+           set_number(exchange, CURLOPT_CONNECTTIMEOUT_MS, endpoint->timeout_ms) &&
+           set_number(exchange, CURLOPT_TIMEOUT_MS, endpoint->timeout_ms);
+}
+
+static bool set_request(struct exchange *exchange, const struct client_endpoint *endpoint,
+                        const struct target *target, const char *method, const char *path,
+                        const char *body)
+{
+    const struct flowd_libcurl *curl = exchange->curl;
+
+    if (!add_header(exchange, "Host:", target->authority) ||
+        !add_header(exchange, "Connection:", "close") ||
+        (endpoint->token != NULL &&
+         !add_header(exchange, "Authorization: Bearer", endpoint->token)) ||
+        (body != NULL &&
+         (!add_header(exchange, "Content-Type:", "application/json") ||
+          !add_header(exchange, "Expect:", "") || !set_text(exchange, CURLOPT_POSTFIELDS, body))))
+        return false;
+    return curl->f_curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->headers) ==
+               CURLE_OK &&
+           set_text(exchange, CURLOPT_CUSTOMREQUEST, method) &&
+           set_text(exchange, CURLOPT_REQUEST_TARGET, path);
+}
+
+static void set_callbacks(struct exchange *exchange)
+{
+    const struct flowd_libcurl *curl = exchange->curl;
+
+    (void)curl->f_curl_easy_setopt(exchange->easy, CURLOPT_WRITEFUNCTION, on_body);
+    (void)curl->f_curl_easy_setopt(exchange->easy, CURLOPT_WRITEDATA, exchange);
+    (void)curl->f_curl_easy_setopt(exchange->easy, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl->f_curl_easy_setopt(exchange->easy, CURLOPT_HEADERDATA, exchange);
+}
+
+static bool is_connected(const struct exchange *exchange)
+{
+    double after_s = 0;
+
+    (void)exchange->curl->f_curl_easy_getinfo(exchange->easy, CURLINFO_CONNECT_TIME, &after_s);
+    return after_s > 0;
+}
+
+/* The system's word for it. Without one it was libcurl that did not like what it read. */
+static int fail_in(const struct exchange *exchange, const char *call, struct flowd_error *err)
+{
+    long error = 0;
+
+    (void)exchange->curl->f_curl_easy_getinfo(exchange->easy, CURLINFO_OS_ERRNO, &error);
+    return error > 0 ? flowd_fail_errno(err, (int)error, "%s", call)
+                     : flowd_fail(err, EPROTO, NOT_HTTP);
+}
+
+static int explain(const struct exchange *exchange, CURLcode code, struct flowd_error *err)
+{
+    switch (code) {
+    case CURLE_OK:
+        if (exchange->has_head)
+            return 0;
+        return flowd_fail(err, EPROTO, CUT_OFF);
+    case CURLE_PARTIAL_FILE:
+    case CURLE_GOT_NOTHING:
+        return flowd_fail(err, EPROTO, CUT_OFF);
+    case CURLE_COULDNT_CONNECT:
+        return fail_in(exchange, "connect", err);
+    case CURLE_SEND_ERROR:
+        return fail_in(exchange, "send", err);
+    case CURLE_RECV_ERROR:
+        return fail_in(exchange, "receive", err);
+    case CURLE_OPERATION_TIMEDOUT:
+        return flowd_fail(err, ETIMEDOUT, "no answer in time");
+    case CURLE_OUT_OF_MEMORY:
+        return flowd_fail_errno(err, ENOMEM, "request");
+    default:
+        if (flowd_text_failed(exchange->answer))
+            return flowd_fail_errno(err, ENOMEM, "answer");
+        return flowd_fail(err, EPROTO, NOT_HTTP);
     }
-    return 0;
-}
-
-static void compose(struct flowd_text *request, const char *method, const char *path,
-                    const char *authority, const char *token, const char *body)
-{
-    flowd_text_printf(request, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", method, path,
-                      authority);
-    if (token != NULL)
-        flowd_text_printf(request, "Authorization: Bearer %s\r\n", token);
-    if (body != NULL)
-        flowd_text_printf(request, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
-                          strlen(body));
-    flowd_text_puts(request, "\r\n");
-    if (body != NULL)
-        flowd_text_puts(request, body);
 }
 
 int client_request(const struct client_endpoint *endpoint, const char *method, const char *path,
                    const char *body, int *status, struct flowd_text *answer,
                    struct flowd_error *err)
 {
-    struct flowd_text request = {0};
     struct exchange exchange = {.answer = answer};
-    llhttp_settings_t settings;
-    char authority[AUTHORITY_SIZE];
-    int64_t deadline = clock_now_ms() + endpoint->timeout_ms;
-    int fd = -1;
-    int result = open_connection(endpoint, authority, deadline, &fd, err);
+    struct target target;
+    long said = 0;
+    int result = find_target(endpoint, &target, err);
 
     if (result < 0)
         return result;
-    llhttp_settings_init(&settings);
-    settings.on_body = on_body;
-    settings.on_message_complete = on_complete;
-    llhttp_init(&exchange.parser, HTTP_RESPONSE, &settings);
-    compose(&request, method, path, authority, endpoint->token, body);
-    result = flowd_text_failed(&request) ? flowd_fail_errno(err, ENOMEM, "request")
-                                         : send_all(fd, &request, deadline, err);
+    exchange.curl = load(err);
+    if (exchange.curl == NULL)
+        return -ENOSYS;
+    exchange.easy = exchange.curl->f_curl_easy_init();
+    if (exchange.easy == NULL || !set_way(&exchange, endpoint, &target) ||
+        !set_request(&exchange, endpoint, &target, method, path, body)) {
+        result = flowd_fail_errno(err, ENOMEM, "request");
+    } else {
+        set_callbacks(&exchange);
+        result = explain(&exchange, exchange.curl->f_curl_easy_perform(exchange.easy), err);
+        if (result < 0 && !is_connected(&exchange))
+            result =
+                flowd_error_wrap(err, result, "%s",
+                                 endpoint->unix_path != NULL ? endpoint->unix_path : endpoint->url);
+        (void)exchange.curl->f_curl_easy_getinfo(exchange.easy, CURLINFO_RESPONSE_CODE, &said);
+    }
     if (result == 0)
-        result = receive(fd, &exchange, deadline, err);
-    if (result == 0 && flowd_text_failed(answer))
-        result = flowd_fail_errno(err, ENOMEM, "answer");
-    if (result == 0)
-        *status = exchange.parser.status_code;
-    flowd_text_fini(&request);
-    close(fd);
+        *status = (int)said;
+    exchange.curl->f_curl_easy_cleanup(exchange.easy);
+    exchange.curl->f_curl_slist_free_all(exchange.headers);
     return result;
 }

@@ -56,6 +56,8 @@ static const char *remedy_of(const struct flowctl *flowctl, int result)
         return flowctl->endpoint.token != NULL ? "the token is none of plugins.api.tokenFile"
                                                : "name a token with --token-file";
     case FLOWCTL_UNREACHABLE:
+        if (result == -ENOSYS) /* no libcurl: nobody was asked */
+            return NULL;
         return flowctl->endpoint.unix_path != NULL
                    ? "does flowd run, with plugins.api.socketPath in its configuration?"
                    : "does flowd run, with plugins.api in its configuration? --url or FLOWD_URL "

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libcurl's functions as a table. They are loaded and not linked: with the libraries behind it
- * (TLS, LDAP, Kerberos, ssh, ...) libcurl would cost every flowd more memory and time at the start
- * than flowd itself.
+ * libcurl's functions as a table, for the fetcher and for flowctl. They are loaded and not linked:
+ * with the libraries behind it (TLS, LDAP, Kerberos, ssh, ...) libcurl would cost every flowd more
+ * memory and time at the start than flowd itself.
  */
 #pragma once
 
@@ -16,6 +16,7 @@
     F(curl_version_info)                                                                           \
     F(curl_easy_init)                                                                              \
     F(curl_easy_setopt)                                                                            \
+    F(curl_easy_perform)                                                                           \
     F(curl_easy_getinfo)                                                                           \
     F(curl_easy_strerror)                                                                          \
     F(curl_easy_cleanup)                                                                           \
