@@ -24,12 +24,12 @@ static void put_time(struct flowd_text *text, int64_t realtime_us)
 }
 
 static void put_lifecycle(struct flowd_text *text, const struct flowd_flow *flow,
-                          enum flowd_event_state state, int64_t now_us)
+                          enum flowd_event_state state, const char *now)
 {
     PUTS(text, "\"flow-lifecycle\": {\"state\": \"");
     flowd_text_puts(text, flowd_event_state_names[state]);
     PUTS(text, "\", \"current-time\": \"");
-    put_time(text, now_us);
+    flowd_text_append(text, now, FLOWD_TIMESTAMP_SIZE - 1);
     PUTS(text, "\", \"start-time\": \"");
     put_time(text, flow->start_us);
     if (state == FLOWD_EVENT_END) {
@@ -97,13 +97,21 @@ static void put_statistics(struct flowd_text *text, size_t start,
                                  true);
 }
 
-void flowd_firefly_put_header(struct flowd_text *text, const char *hostname, int64_t now_us)
+static void put_header(struct flowd_text *text, const char *hostname, const char *now)
 {
     PUTS(text, PRIORITY);
-    put_time(text, now_us);
+    flowd_text_append(text, now, FLOWD_TIMESTAMP_SIZE - 1);
     PUTS(text, " ");
     flowd_text_puts(text, hostname);
     PUTS(text, " flowd - firefly-json - ");
+}
+
+void flowd_firefly_put_header(struct flowd_text *text, const char *hostname, int64_t now_us)
+{
+    char now[FLOWD_TIMESTAMP_SIZE];
+
+    flowd_timestamp_format(now_us, now);
+    put_header(text, hostname, now);
 }
 
 void flowd_firefly_encode(struct flowd_text *text, const struct flowd_firefly_header *header,
@@ -111,11 +119,13 @@ void flowd_firefly_encode(struct flowd_text *text, const struct flowd_firefly_he
                           const struct flowd_firefly_statistics *statistics, int64_t now_us)
 {
     size_t start = text->length;
+    char now[FLOWD_TIMESTAMP_SIZE];
 
+    flowd_timestamp_format(now_us, now);
     if (header->syslog)
-        flowd_firefly_put_header(text, header->hostname, now_us);
+        put_header(text, header->hostname, now);
     PUTS(text, "{\"version\": 1, ");
-    put_lifecycle(text, flow, state, now_us);
+    put_lifecycle(text, flow, state, now);
     PUTS(text, ", ");
     put_flow_id(text, &flow->key);
     PUTS(text, ", ");
