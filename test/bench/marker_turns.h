@@ -26,8 +26,8 @@ void marker_turns_free(struct marker_turns *turns);
 /*
  * The mean in nanoseconds of running the program on count packets of flows in turn, without those
  * that were disturbed (MARKER_TURNS_DISTURBED_NS). The flows are those of marker_turns_flow() with
- * the source port; each call goes on where the last one ended. Returns a negative
- * number on failure, also if a packet did not come out longer by added bytes.
+ * the source port; each call goes on where the last one ended. Returns a
+ * negative number on failure, also if a packet did not come out longer by added bytes.
  */
 double marker_turns_run(struct marker_turns *turns, int program_fd, uint16_t src_port,
                         uint32_t flows, uint32_t count, uint32_t added);
