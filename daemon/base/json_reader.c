@@ -221,46 +221,48 @@ static int take_escape(struct flowd_json *json, char **to)
     return read_escape(json, *to != NULL ? to : &spare);
 }
 
-/* json->at is behind the opening quote. */
-static int read_characters(struct flowd_json *json, struct flowd_json_value *value, uint64_t *all)
+/* The rest of a string whose first plain bytes, from begin on, have been passed over. */
+static int read_escapes(struct flowd_json *json, const char *begin, struct flowd_json_value *value,
+                        uint64_t *all)
 {
-    const char *begin = json->at;
     char *decoded = json->writable != NULL ? json->writable + (begin - json->text) : NULL;
-    char *to = decoded;
+    char *to = decoded != NULL ? decoded + (json->at - begin) : NULL;
 
-    value->escaped = false;
-    for (;;) {
-        const char *plain = json->at;
-        size_t length = skip_plain(json, all);
+    while (json->at < json->end && *json->at == '\\') {
+        const char *plain;
+        size_t length;
 
-        if (to != NULL) {
-            if (to != plain)
-                memmove(to, plain, length);
-            to += length;
-        }
-        if (json->at == json->end)
-            return fail(json, "a string without its end");
-        if (*json->at == '"')
-            break;
-        if (*json->at != '\\')
-            return fail(json, "a control character in a string");
         value->escaped = to == NULL;
         if (take_escape(json, &to) != 0)
             return -EBADMSG;
+        plain = json->at;
+        length = skip_plain(json, all);
+        if (to != NULL) {
+            memmove(to, plain, length);
+            to += length;
+        }
     }
-    value->text = begin;
+    if (json->at == json->end)
+        return fail(json, "a string without its end");
+    if (*json->at != '"')
+        return fail(json, "a control character in a string");
     value->length = (size_t)(to != NULL ? to - decoded : json->at - begin);
     return 0;
 }
 
+/* json->at is behind the opening quote. */
 static int read_string(struct flowd_json *json, struct flowd_json_value *value)
 {
+    const char *begin = json->at;
     uint64_t all = 0;
 
-    if (read_characters(json, value, &all) != 0)
+    value->escaped = false;
+    value->length = skip_plain(json, &all);
+    if ((json->at == json->end || *json->at != '"') && read_escapes(json, begin, value, &all) != 0)
         return -EBADMSG;
     json->at++;
     value->kind = FLOWD_JSON_STRING;
+    value->text = begin;
     if ((all & EIGHT(0x80)) != 0 && !flowd_text_is_utf8(value->text, value->length))
         return fail(json, "a string that is not UTF-8");
     return 0;
@@ -306,22 +308,34 @@ static int read_digits(struct flowd_json *json)
     return 0;
 }
 
+/* The digits in front of a point. Of more than flowd_integer_read() reads, *number means nothing.
+ */
+static int read_whole(struct flowd_json *json, uint64_t *number)
+{
+    const char *stop = flowd_integer_read(json->at, json->end, number);
+
+    if (stop == NULL)
+        return read_digits(json); /* which says so */
+    json->at = stop;
+    while (at_digit(json))
+        json->at++;
+    return 0;
+}
+
 static int read_number(struct flowd_json *json, struct flowd_json_value *value)
 {
     const char *begin = json->at;
     bool negative = take(json, '-');
     const char *digits = json->at;
-    uint64_t number;
+    uint64_t number = 0;
     bool whole;
 
-    if (read_digits(json) != 0)
+    if (read_whole(json, &number) != 0)
         return -EBADMSG;
     if (*digits == '0' && json->at - digits > 1)
         return fail(json, "a number with leading zeros");
     whole = json->at - digits <= INTEGER_DIGITS;
-    value->integer = 0;
-    if (whole && flowd_integer_read(digits, json->at, &number) != NULL)
-        value->integer = negative ? -(int64_t)number : (int64_t)number;
+    value->integer = !whole ? 0 : negative ? -(int64_t)number : (int64_t)number;
     if (take(json, '.')) {
         whole = false;
         if (read_digits(json) != 0)
@@ -428,14 +442,12 @@ int flowd_json_element(struct flowd_json *json, bool first)
     return next_item(json, first, ']');
 }
 
-int flowd_json_skip(struct flowd_json *json, const struct flowd_json_value *value)
+int flowd_json_skip_rest(struct flowd_json *json, const struct flowd_json_value *value)
 {
     bool object[DEPTH_MAX]; /* what each open level is */
     bool first = true;
     unsigned open = 0;
 
-    if (value->kind != FLOWD_JSON_OBJECT && value->kind != FLOWD_JSON_ARRAY)
-        return 0;
     object[open++] = value->kind == FLOWD_JSON_OBJECT;
     while (open > 0) {
         struct flowd_json_value item;

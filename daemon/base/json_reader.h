@@ -61,8 +61,15 @@ int flowd_json_value(struct flowd_json *json, struct flowd_json_value *value);
 int flowd_json_member(struct flowd_json *json, bool first, struct flowd_json_value *name);
 /* In an array: 1, and an element comes next; 0 at the end; -EBADMSG. */
 int flowd_json_element(struct flowd_json *json, bool first);
+/* flowd_json_skip() of an object or array. */
+int flowd_json_skip_rest(struct flowd_json *json, const struct flowd_json_value *value);
 /* Passes over the rest of a value that flowd_json_value() has just read. Returns 0 or -EBADMSG. */
-int flowd_json_skip(struct flowd_json *json, const struct flowd_json_value *value);
+static inline int flowd_json_skip(struct flowd_json *json, const struct flowd_json_value *value)
+{
+    bool closed = value->kind != FLOWD_JSON_OBJECT && value->kind != FLOWD_JSON_ARRAY;
+
+    return closed ? 0 : flowd_json_skip_rest(json, value);
+}
 /* Decodes a string that has its escapes into buffer, which holds value->length bytes. Returns the
  * length of what it stands for. */
 size_t flowd_json_unescape(const struct flowd_json_value *value, char *buffer);
