@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "daemon/base/timestamp.h"
@@ -29,15 +28,14 @@ static void answer_one(struct api_pending *pending)
     const struct api_item *item = &pending->items[0];
     struct flowd_text *body = flowd_http_body(pending->exchange);
     int status = api_item_write(body, pending, item, false);
-    char location[64] = "";
+    char location[] = "Location: /v1/flows/0123456789abcdef\r\n";
+    char *id = location + sizeof("Location: /v1/flows/") - 1;
 
     if (status == 201) {
-        char id[FLOWD_FLOW_ID_SIZE];
-
         flowd_flow_id_format(item->flow->id, id);
-        snprintf(location, sizeof(location), "Location: /v1/flows/%s\r\n", id);
+        id[FLOWD_FLOW_ID_SIZE - 1] = '\r'; /* in the place of its NUL */
     }
-    flowd_http_answer(pending->exchange, status, type_of(status), location);
+    flowd_http_answer(pending->exchange, status, type_of(status), status == 201 ? location : NULL);
 }
 
 static void answer_array(struct api_pending *pending)
