@@ -105,6 +105,17 @@ static bool take_old(struct cursor *cursor, struct flowd_firefly_message *messag
     return message->hostname.length > 0 && take(cursor, ' ');
 }
 
+/*
+ * Lets the header go on so far behind its timestamp: whoever passes the firefly on puts one in
+ * where there is none, and it has to be a firefly then, too.
+ */
+static void limit_behind(struct cursor *cursor, const struct flowd_firefly_message *message)
+{
+    size_t left = message->length - cursor->at;
+
+    cursor->end = cursor->at + (left < HEADER_MAX ? left : HEADER_MAX);
+}
+
 /* RFC 5424, 6.2: VERSION SP TIMESTAMP SP HOSTNAME SP, where the timestamp may be empty. */
 static bool take_new(struct cursor *cursor, struct flowd_firefly_message *message)
 {
@@ -114,6 +125,7 @@ static bool take_new(struct cursor *cursor, struct flowd_firefly_message *messag
     if (message->timestamp.length > 0 && message->text[message->timestamp.offset] != '-' &&
         !is_digit(message->text[message->timestamp.offset]))
         return false;
+    limit_behind(cursor, message);
     if (!take(cursor, ' '))
         return false;
     message->hostname = take_word(cursor);

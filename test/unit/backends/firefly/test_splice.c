@@ -112,9 +112,34 @@ static void test_rows(void **state)
     }
 }
 
+/* With the timestamp that its header lacked a firefly is still one, and none is without limit. */
+static void test_long_headers(void **state)
+{
+    static const struct firefly_additions additions = {.syslog = true, .now_us = NOW_US};
+    unsigned fireflies = 0;
+
+    (void)state;
+    for (unsigned padding = 900; padding < 1100; padding++) {
+        struct flowd_text in = {0}, out = {0};
+        struct flowd_firefly_message message;
+        enum flowd_firefly_reject why;
+
+        flowd_text_printf(&in, "<134>1  h flowd-go - firefly-json %*s" COMPLETE, (int)padding, "");
+        if (flowd_firefly_decode(in.data, in.length, &message, &why) == 0) {
+            fireflies++;
+            firefly_splice(&out, &message, &additions);
+            assert_int_equal(flowd_firefly_decode(out.data, out.length, &message, &why), 0);
+        }
+        flowd_text_fini(&in);
+        flowd_text_fini(&out);
+    }
+    assert_true(fireflies > 0 && fireflies < 200);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows),
+                                       cmocka_unit_test(test_long_headers)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
