@@ -204,20 +204,25 @@ static __always_inline __u32 marker_device_mtu(struct __sk_buff *skb)
 }
 
 /*
- * The longest packet, counted from the IPv6 header, that gets to its end. Not inlined: see
- * marker_options_allowed().
+ * The longest packet, counted from the IPv6 header, that gets to its end. The arguments behind the
+ * packet are members of its place, and the size of its headers. Not static: the verifier takes such
+ * a function by itself, once, and goes on with one result instead of one for each way through it.
  */
-static __noinline __u32 marker_limit(struct __sk_buff *skb, const struct marker_place *place,
-                                     __u32 headers)
+__u32 marker_limit(struct __sk_buff *skb, __u32 network, __u32 transport, __u32 header,
+                   __u32 headers);
+__noinline __u32 marker_limit(struct __sk_buff *skb, __u32 network, __u32 transport, __u32 header,
+                              __u32 headers)
 {
+    const struct marker_place place = {
+        .network = network, .transport = transport, .header = (__u8)header};
     __u32 limit = marker_route_mtu(skb);
     __u32 device_mtu = marker_device_mtu(skb);
     __u32 socket_mtu;
 
     if (limit > device_mtu)
         limit = device_mtu;
-    if (place->header == IPPROTO_TCP)
-        return marker_tcp_limit(skb, place, headers, limit);
+    if (place.header == IPPROTO_TCP)
+        return marker_tcp_limit(skb, &place, headers, limit);
     socket_mtu = marker_socket_mtu(skb);
     return limit > socket_mtu ? socket_mtu : limit;
 }
@@ -272,7 +277,7 @@ static __always_inline int marker_can_be_cut(struct __sk_buff *skb,
 static __always_inline int marker_fits(struct __sk_buff *skb, const struct marker_place *place,
                                        __u32 headers, __u32 length, __u32 added, __u64 *flags)
 {
-    __u32 limit = marker_limit(skb, place, headers);
+    __u32 limit = marker_limit(skb, place->network, place->transport, place->header, headers);
     __u32 payload = skb->gso_size;
     __u32 whole = skb->len - place->network;
 

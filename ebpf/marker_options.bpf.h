@@ -137,9 +137,10 @@ static __always_inline int marker_make_writable(struct __sk_buff *skb, __u32 off
 
 /*
  * Moves the packet's own extension headers, size bytes (a multiple of 8) that stand from offset on,
- * 8 bytes towards the packet's beginning.
+ * 8 bytes towards the packet's beginning. Not static, and returns 0 for that: see marker_limit().
  */
-static __noinline void marker_move_headers(struct __sk_buff *skb, __u32 offset, __u32 size)
+int marker_move_headers(struct __sk_buff *skb, __u32 offset, __u32 size);
+__noinline int marker_move_headers(struct __sk_buff *skb, __u32 offset, __u32 size)
 {
     __u64 unit;
 
@@ -150,6 +151,7 @@ static __noinline void marker_move_headers(struct __sk_buff *skb, __u32 offset, 
         bpf_skb_store_bytes(skb, offset + at - sizeof(unit), &unit, sizeof(unit),
                             BPF_F_RECOMPUTE_CSUM);
     }
+    return 0;
 }
 
 /* Writes headers that all stand right behind the IPv6 header: most packets have no others. */
