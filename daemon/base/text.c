@@ -147,6 +147,12 @@ static const char *json_escape(unsigned char byte, char buffer[static 7])
     }
 }
 
+/* Most bytes of most strings. */
+static bool is_plain(char c)
+{
+    return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+}
+
 void flowd_text_json(struct flowd_text *text, const char *string, size_t length)
 {
     size_t plain = 0; /* where the bytes that are not yet written begin */
@@ -155,9 +161,14 @@ void flowd_text_json(struct flowd_text *text, const char *string, size_t length)
     flowd_text_char(text, '"');
     while (i < length) {
         char buffer[7];
-        const char *instead = json_escape((unsigned char)string[i], buffer);
+        const char *instead;
         size_t size = 1;
 
+        if (is_plain(string[i])) {
+            i++;
+            continue;
+        }
+        instead = json_escape((unsigned char)string[i], buffer);
         if (instead == NULL) {
             size = flowd_text_utf8_sequence(string + i, length - i);
             if (size > 0) {

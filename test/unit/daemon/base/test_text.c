@@ -115,6 +115,23 @@ static void test_json(void **state)
     }
 }
 
+/* Each byte that is no control character, among others: two of them are escaped. */
+static void test_json_bytes(void **state)
+{
+    (void)state;
+    for (int byte = 0x20; byte < 0x7f; byte++) {
+        bool escaped = byte == '"' || byte == '\\';
+        char string[] = {'a', (char)byte, 'z'};
+        struct flowd_text text = {0};
+        char wanted[16];
+
+        flowd_text_json(&text, string, sizeof(string));
+        snprintf(wanted, sizeof(wanted), "\"a%s%cz\"", escaped ? "\\" : "", byte);
+        assert_text(&text, wanted, strlen(wanted));
+        flowd_text_fini(&text);
+    }
+}
+
 static void test_numbers(void **state)
 {
     struct flowd_text text = {0};
@@ -200,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_json_bytes),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_large_append),
