@@ -4,9 +4,10 @@
  *
  * It runs at the egress of a device (TCX or a clsact filter) and lets every packet pass to the next
  * program, whatever happens. A packet of no flow is told by one bit of a bitmap; only where the bit
- * is set, the flow map is asked. Packets that are not plain "IPv6, TCP or UDP" with linear headers
- * take the slow way in marker_walk(). There is one program for devices with an Ethernet header and
- * one for those without any link header, in several kinds (enum marker_kind), and a plain one.
+ * is set, the flow map is looked at. Packets that are not plain "IPv6, TCP or UDP" with linear
+ * headers take the slow way in marker_walk(). There is one program for devices with an Ethernet
+ * header and one for those without any link header, in several kinds (enum marker_kind), and a
+ * plain one.
  *
  * Packets are read directly and written with a helper only: a program that writes directly would
  * make the kernel unclone every packet before the program runs, and drop it where memory is short.
@@ -15,7 +16,7 @@
 #include "ebpf/marker_maps.bpf.h"
 #include "ebpf/marker_options.bpf.h"
 #include "ebpf/marker_place.bpf.h"
-#include "ebpf/marker_recent.bpf.h"
+#include "ebpf/marker_table.bpf.h"
 
 #define MARKER_NO_LINK_HEADER 0u
 
@@ -25,9 +26,8 @@
  * lacks, and before Linux 6.17, to those without CAP_PERFMON, helpers that need it.
  */
 enum marker_kind {
-    KIND_LABEL,       /* writes labels and remembers */
-    KIND_LABEL_ASK,   /* writes labels; without the atomic operations that remembering may need */
-    KIND_LABEL_TRACE, /* the same, and traces */
+    KIND_LABEL,       /* writes labels */
+    KIND_LABEL_TRACE, /* writes labels and traces */
     KIND_FULL,        /* whatever is set */
 };
 
@@ -35,13 +35,6 @@ enum marker_kind {
 #define MARKER_ICMPV6_LINK_FIRST 130
 #define MARKER_ICMPV6_LINK_LAST 137
 #define MARKER_ICMPV6_LISTENER_REPORT_V2 143
-
-static __always_inline int marker_hash_known(__u32 hash)
-{
-    __u32 bit = flowd_marker_bit(hash);
-
-    return (marker_shared.bitmap[bit / 64] >> (bit % 64)) & 1;
-}
 
 static __always_inline void marker_key_fill(struct flowd_marker_key *key, const struct ipv6hdr *ip6,
                                             __u8 protocol, __u32 ports)
@@ -55,6 +48,26 @@ static __always_inline void marker_key_fill(struct flowd_marker_key *key, const 
     key->transport = flowd_marker_transport(ports, protocol);
     key->src[0] = marker_match_source ? src[0] : 0;
     key->src[1] = marker_match_source ? src[1] : 0;
+}
+
+static __always_inline __u32 marker_hash(const struct flowd_marker_key *key)
+{
+    const __u64 *seeds = marker_shared.hash_seeds;
+    __u64 sum = flowd_marker_hash_sum(seeds, key->dst[0], key->dst[1], key->ports, key->protocol);
+
+    if (marker_match_source)
+        sum += flowd_marker_hash_source(seeds, key->src[0], key->src[1]);
+    return flowd_marker_hash(sum);
+}
+
+/* The word of the flow's entry, 0: it is no flow's. */
+static __always_inline __u64 marker_look_up(const struct flowd_marker_key *key)
+{
+    __u64 geometry = marker_geometry();
+    __u32 hash = marker_hash(key);
+    __u32 at;
+
+    return marker_may_be_known(hash, geometry, &at) ? marker_find(key, hash, geometry, at) : 0;
 }
 
 static __always_inline int marker_write_label(struct __sk_buff *skb, __u32 network,
@@ -80,29 +93,25 @@ static __always_inline int marker_only_label(enum marker_kind kind)
 }
 
 static __always_inline int marker_apply(struct __sk_buff *skb, const struct marker_place *place,
-                                        const struct flowd_marker_mark *mark, enum marker_kind kind)
+                                        flowd_marker_value value, enum marker_kind kind)
 {
     if (marker_only_label(kind))
-        return marker_write_label(skb, place->network, place->traffic_class_low, mark->label, kind);
-    return marker_add_options(skb, place, mark);
+        return marker_write_label(skb, place->network, place->traffic_class_low, value, kind);
+    return marker_add_options(skb, place, value);
 }
 
 /*
- * The general mark, with a flow label that is one flow's for its whole life. It is never 0, which
- * says that there is none (RFC 6437).
+ * The general mark. A label is one flow's for its whole life, and never 0, which says that there is
+ * none (RFC 6437).
  */
-static __always_inline struct flowd_marker_mark marker_general_mark(__u32 hash)
+static __always_inline flowd_marker_value marker_general_value(__u32 entropy)
 {
-    __u32 entropy = (hash & 3) | (hash & 4) << 6 | (hash & 0x18) << 15;
-    struct flowd_marker_mark mark = {
-        .label = marker_general.label | entropy,
-        .experiment = marker_general.experiment,
-        .activity = marker_general.activity,
-    };
+    flowd_marker_value label =
+        marker_general | (entropy & 3) | (entropy & 4) << 6 | (entropy & 0x18) << 15;
 
-    if (mark.label == 0)
-        mark.label = 1;
-    return mark;
+    if (flowd_marker_writes_scitag(marker_strategy, marker_encoding))
+        return marker_general;
+    return label ? label : 1;
 }
 
 /* Whether the packet is one that the link's own working depends on. */
@@ -128,40 +137,50 @@ static __always_inline void marker_datagram_fill(struct marker_datagram *datagra
     datagram->zero = 0;
 }
 
-static __always_inline __u32 marker_datagram_check(const struct marker_datagram *datagram)
+/*
+ * The bits of the value of a map entry that are not the mark. They have no seeds in them, so that
+ * the map holds beside whatever flow map, and say what kind of mark it is.
+ */
+static __always_inline __u64 marker_datagram_tag(const struct marker_datagram *datagram)
 {
-    return flowd_marker_check(
-        flowd_marker_hash(datagram->dst[0], datagram->dst[1], datagram->identification_be, 0),
-        datagram->src[0], datagram->src[1]);
+    __u64 scitag = flowd_marker_writes_scitag(marker_strategy, marker_encoding);
+    __u64 h = flowd_marker_spread(datagram->dst[0], datagram->dst[1]) ^
+              flowd_marker_spread(datagram->src[1], datagram->src[0]);
+
+    h ^= h >> 32;
+    h = (h + (scitag << 32 | datagram->identification_be)) * 0xc2b2ae3d27d4eb4full;
+    return h >> FLOWD_MARKER_VALUE_BITS << FLOWD_MARKER_VALUE_BITS;
 }
 
 /* The mark of the flow whose first fragment went before this later one. */
 static __always_inline int marker_datagram_mark(const struct ipv6hdr *ip6,
                                                 const struct marker_place *place,
-                                                struct flowd_marker_mark *mark)
+                                                flowd_marker_value *value)
 {
     struct marker_datagram datagram;
-    flowd_marker_word found;
+    const volatile __u64 *found;
+    __u64 word;
 
     marker_datagram_fill(&datagram, ip6, place);
-    found = marker_look_up(&flowd_fragments, &datagram, marker_datagram_check(&datagram));
+    found = bpf_map_lookup_elem(&flowd_fragments, &datagram);
     if (!found)
         return 0;
-    *mark = flowd_marker_word_mark(found);
-    return 1;
+    word = *found;
+    *value = flowd_marker_word_value(word);
+    return (word ^ marker_datagram_tag(&datagram)) >> FLOWD_MARKER_VALUE_BITS == 0;
 }
 
 static __always_inline void marker_datagram_note(const struct ipv6hdr *ip6,
                                                  const struct marker_place *place,
-                                                 const struct flowd_marker_mark *mark)
+                                                 flowd_marker_value value)
 {
     struct marker_datagram datagram;
-    flowd_marker_word word;
+    __u64 word;
 
     if (!(place->has & HAS_MORE_FRAGMENTS))
         return;
     marker_datagram_fill(&datagram, ip6, place);
-    word = flowd_marker_word_make(mark, marker_datagram_check(&datagram));
+    word = marker_datagram_tag(&datagram) | value;
     bpf_map_update_elem(&flowd_fragments, &datagram, &word, BPF_ANY);
 }
 
@@ -172,61 +191,59 @@ static __always_inline void marker_datagram_note(const struct ipv6hdr *ip6,
 static __always_inline enum flowd_marker_verdict
 marker_find_without_ports(struct __sk_buff *skb, const struct marker_place *place,
                           const struct ipv6hdr *ip6, enum flowd_marker_verdict verdict,
-                          struct flowd_marker_mark *mark, enum marker_kind kind)
+                          flowd_marker_value *value, enum marker_kind kind)
 {
     const __u64 *dst = (const __u64 *)&ip6->daddr;
 
-    if (verdict == FLOWD_MARKER_FRAGMENT && marker_datagram_mark(ip6, place, mark))
+    if (verdict == FLOWD_MARKER_FRAGMENT && marker_datagram_mark(ip6, place, value))
         return FLOWD_MARKER_MARKED;
     if (!marker_match_all)
         return verdict;
     if (!marker_only_label(kind) && marker_is_link_message(skb, place))
         return FLOWD_MARKER_OTHER_PROTOCOL;
-    *mark = marker_general_mark(flowd_marker_hash(dst[0], dst[1], 0, 0));
+    *value = marker_general_value(flowd_marker_entropy(dst[0], dst[1], 0, 0));
     return FLOWD_MARKER_MARKED;
 }
 
-/* The same for TCP and UDP. What is found this way is not remembered: such packets are few. */
+/* The same for TCP and UDP. */
 static __always_inline enum flowd_marker_verdict
 marker_find_with_ports(struct __sk_buff *skb, const struct marker_place *place,
-                       const struct ipv6hdr *ip6, struct flowd_marker_mark *mark)
+                       const struct ipv6hdr *ip6, flowd_marker_value *value)
 {
-    flowd_marker_word found = 0;
     struct flowd_marker_key key;
+    __u64 found;
     __u32 ports;
-    __u32 hash;
 
     if (bpf_skb_load_bytes(skb, place->transport, &ports, sizeof(ports)) < 0)
         return FLOWD_MARKER_TRUNCATED;
     marker_key_fill(&key, ip6, place->header, ports);
-    hash = flowd_marker_hash(key.dst[0], key.dst[1], ports, place->header);
-    if (marker_hash_known(hash))
-        found = marker_ask_map(&key, hash);
+    found = marker_look_up(&key);
     if (found)
-        *mark = flowd_marker_word_mark(found);
+        *value = flowd_marker_word_value(found);
     else if (marker_match_all)
-        *mark = marker_general_mark(hash);
+        *value = marker_general_value(
+            flowd_marker_entropy(key.dst[0], key.dst[1], ports, place->header));
     else
         return FLOWD_MARKER_NO_FLOW;
     if (place->has & HAS_FRAGMENT)
-        marker_datagram_note(ip6, place, mark);
+        marker_datagram_note(ip6, place, *value);
     return FLOWD_MARKER_MARKED;
 }
 
 /* The slow way: in-band VLAN tags, extension headers, headers that are not linear. */
 static __always_inline int marker_walk_as(struct __sk_buff *skb, __u32 link, enum marker_kind kind)
 {
-    struct flowd_marker_mark mark = {0};
+    flowd_marker_value value = 0;
     struct marker_place place;
     struct ipv6hdr ip6;
     enum flowd_marker_verdict verdict = marker_find_place(skb, link, &place, &ip6);
 
     if (verdict == FLOWD_MARKER_NO_FLOW)
-        verdict = marker_find_with_ports(skb, &place, &ip6, &mark);
+        verdict = marker_find_with_ports(skb, &place, &ip6, &value);
     else if (verdict == FLOWD_MARKER_FRAGMENT || verdict == FLOWD_MARKER_OTHER_PROTOCOL)
-        verdict = marker_find_without_ports(skb, &place, &ip6, verdict, &mark, kind);
+        verdict = marker_find_without_ports(skb, &place, &ip6, verdict, &value, kind);
     if (verdict == FLOWD_MARKER_MARKED)
-        return marker_apply(skb, &place, &mark, kind);
+        return marker_apply(skb, &place, value, kind);
     return verdict == FLOWD_MARKER_NO_FLOW ? marker_pass_no_flow() : marker_pass(skb, verdict);
 }
 
@@ -250,7 +267,6 @@ static __always_inline int marker_walk(struct __sk_buff *skb, __u32 link, enum m
 static __always_inline int marker_general_as(struct __sk_buff *skb, __u32 link,
                                              enum marker_kind kind)
 {
-    struct flowd_marker_mark mark;
     struct marker_place place;
     struct ipv6hdr ip6;
     const __u64 *dst = (const __u64 *)&ip6.daddr;
@@ -260,8 +276,9 @@ static __always_inline int marker_general_as(struct __sk_buff *skb, __u32 link,
         bpf_skb_load_bytes(skb, link + sizeof(ip6), &ports, sizeof(ports)) < 0)
         return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
     place = marker_plain_place(link, &ip6);
-    mark = marker_general_mark(flowd_marker_hash(dst[0], dst[1], ports, place.header));
-    return marker_apply(skb, &place, &mark, kind);
+    return marker_apply(
+        skb, &place,
+        marker_general_value(flowd_marker_entropy(dst[0], dst[1], ports, place.header)), kind);
 }
 
 /*
@@ -288,16 +305,16 @@ static __always_inline int marker_run_no_flow(struct __sk_buff *skb, __u32 link,
 }
 
 static __always_inline int marker_run_flow(struct __sk_buff *skb, __u32 link,
-                                           const struct ipv6hdr *ip6, flowd_marker_word found,
+                                           const struct ipv6hdr *ip6, __u64 found,
                                            enum marker_kind kind)
 {
-    struct flowd_marker_mark mark = flowd_marker_word_mark(found);
+    flowd_marker_value value = flowd_marker_word_value(found);
     struct marker_place place;
 
     if (marker_only_label(kind))
-        return marker_write_label(skb, link, ((const __u8 *)ip6)[1], mark.label, kind);
+        return marker_write_label(skb, link, ((const __u8 *)ip6)[1], value, kind);
     place = marker_plain_place(link, ip6);
-    return marker_add_options(skb, &place, &mark);
+    return marker_add_options(skb, &place, value);
 }
 
 /* The fast way. Without matchAll, a packet of no flow is done with at the first "no". */
@@ -306,11 +323,9 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link, enum ma
     void *data_end = (void *)(long)skb->data_end;
     const struct ipv6hdr *ip6 = (void *)(long)skb->data + link;
     const __u32 *ports = (const void *)(ip6 + 1);
-    const __u64 *dst = (const __u64 *)&ip6->daddr;
-    flowd_marker_word found;
     __be16 protocol = skb->protocol;
     struct flowd_marker_key key;
-    __u32 hash;
+    __u64 found;
     __u8 header;
 
     if (protocol != bpf_htons(ETH_P_IPV6))
@@ -324,13 +339,8 @@ static __always_inline int marker_run(struct __sk_buff *skb, __u32 link, enum ma
         return marker_match_all || marker_is_extension(header)
                    ? marker_walk(skb, link, kind)
                    : marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
-    hash = flowd_marker_hash(dst[0], dst[1], *ports, header);
-    if (!marker_hash_known(hash))
-        return marker_run_no_flow(skb, link, kind);
-
     marker_key_fill(&key, ip6, header, *ports);
-    found = kind == KIND_LABEL_ASK || kind == KIND_LABEL_TRACE ? marker_ask_map(&key, hash)
-                                                               : marker_find_mark(&key, hash);
+    found = marker_look_up(&key);
     return found ? marker_run_flow(skb, link, ip6, found, kind)
                  : marker_run_no_flow(skb, link, kind);
 }
@@ -346,12 +356,9 @@ static __always_inline int marker_run_plain(struct __sk_buff *skb, __u32 link)
         struct ipv6hdr ip6;
         __u32 ports;
     } packet;
-    const __u64 *dst = (const __u64 *)&packet.ip6.daddr;
     struct flowd_marker_key key;
-    flowd_marker_word found = 0;
-    __u32 ports = 0;
+    __u64 found = 0;
     __u32 label;
-    __u32 hash;
     __u8 header;
 
     if (skb->protocol != bpf_htons(ETH_P_IPV6))
@@ -362,19 +369,18 @@ static __always_inline int marker_run_plain(struct __sk_buff *skb, __u32 link)
     header = packet.ip6.nexthdr;
     if (marker_is_extension(header))
         return marker_pass(skb, FLOWD_MARKER_TOO_DEEP);
-    if (marker_has_ports(header))
-        ports = packet.ports;
-    else if (!marker_match_all)
+    if (!marker_has_ports(header) && !marker_match_all)
         return marker_pass(skb, FLOWD_MARKER_OTHER_PROTOCOL);
-    hash = flowd_marker_hash(dst[0], dst[1], ports, marker_has_ports(header) ? header : 0);
-    if (marker_has_ports(header) && marker_hash_known(hash)) {
-        marker_key_fill(&key, &packet.ip6, header, ports);
-        found = marker_ask_map(&key, hash);
-    }
+    marker_key_fill(&key, &packet.ip6, marker_has_ports(header) ? header : 0,
+                    marker_has_ports(header) ? packet.ports : 0);
+    if (marker_has_ports(header))
+        found = marker_look_up(&key);
     if (!found && !marker_match_all)
         return marker_pass_no_flow();
-    label = found ? flowd_marker_word_mark(found).label : marker_general_mark(hash).label;
-    return marker_write_label(skb, link, ((const __u8 *)&packet.ip6)[1], label, KIND_LABEL_ASK);
+    label = found ? flowd_marker_word_value(found)
+                  : marker_general_value(
+                        flowd_marker_entropy(key.dst[0], key.dst[1], key.ports, key.protocol));
+    return marker_write_label(skb, link, ((const __u8 *)&packet.ip6)[1], label, KIND_LABEL);
 }
 
 SEC("tc")
@@ -387,18 +393,6 @@ SEC("tc")
 int flowd_marker_l3(struct __sk_buff *skb)
 {
     return marker_run(skb, MARKER_NO_LINK_HEADER, KIND_LABEL);
-}
-
-SEC("tc")
-int flowd_marker_ask(struct __sk_buff *skb)
-{
-    return marker_run(skb, ETH_HLEN, KIND_LABEL_ASK);
-}
-
-SEC("tc")
-int flowd_marker_ask_l3(struct __sk_buff *skb)
-{
-    return marker_run(skb, MARKER_NO_LINK_HEADER, KIND_LABEL_ASK);
 }
 
 SEC("tc")

@@ -10,9 +10,9 @@
 
 #include <linux/types.h>
 
-#define FLOWD_MARKER_LAYOUT 3
+#define FLOWD_MARKER_LAYOUT 4
 /* The name of the flow map; at most 15 characters. */
-#define FLOWD_MARKER_FLOWS flowd_flows_3
+#define FLOWD_MARKER_FLOWS flowd_flows_4
 
 /* Where the mark is written: the two bits are the two extension headers, 0 is the flow label. */
 enum flowd_marker_strategy {
@@ -36,8 +36,8 @@ enum flowd_marker_encoding {
 #define FLOWD_MARKER_ADDED_MAX (2 * FLOWD_MARKER_HEADER_SIZE) /* by any strategy */
 
 /*
- * The key of the flow map, in the order of the packet's bytes (network byte order). The source
- * address comes last: a map that does not look at it has the shorter key.
+ * What a packet is found by, in the order of the packet's bytes (network byte order). The flow map
+ * has no keys in it, but what the functions below compute from them.
  */
 struct flowd_marker_key {
     __u64 dst[2];
@@ -57,14 +57,10 @@ struct flowd_marker_key {
     };
     __u64 src[2]; /* 0 where it is not looked at */
 };
-#define FLOWD_MARKER_KEY_SIZE 24
-#define FLOWD_MARKER_KEY_SOURCE_SIZE 40
 
-_Static_assert(sizeof(struct flowd_marker_key) == FLOWD_MARKER_KEY_SOURCE_SIZE, "no padding");
+_Static_assert(sizeof(struct flowd_marker_key) == 40, "no padding");
 _Static_assert(__builtin_offsetof(struct flowd_marker_key, ports) == 16, "ports follow dst");
 _Static_assert(__builtin_offsetof(struct flowd_marker_key, protocol) == 20, "then protocol");
-_Static_assert(__builtin_offsetof(struct flowd_marker_key, src) == FLOWD_MARKER_KEY_SIZE,
-               "the short key ends before src");
 
 /* The word of a key that has these ports, as they stand in the packet, and this protocol. */
 static inline __attribute__((always_inline)) __u64 flowd_marker_transport(__u32 ports,
@@ -86,19 +82,23 @@ struct flowd_marker_mark {
 };
 
 /*
- * The value of a map of marks: a mark, and 20 bits that are computed from the key, in one word. The
- * kernel uses the memory of a deleted entry again at once, so a program that has found an entry may
- * read what another key's became: the word is read as one, and its 20 bits tell.
+ * What is written of a mark, in 24 bits: the flow label, or the experiment and the activity behind
+ * it. Their bytes, the most significant first, are those in the packet.
  */
-typedef __u64 flowd_marker_word;
-#define FLOWD_MARKER_LABEL_BITS 20
-#define FLOWD_MARKER_ACTIVITY_BITS 8
-#define FLOWD_MARKER_EXPERIMENT_BITS 16
-#define FLOWD_MARKER_CHECK_BITS 20
-_Static_assert(FLOWD_MARKER_LABEL_BITS + FLOWD_MARKER_ACTIVITY_BITS + FLOWD_MARKER_EXPERIMENT_BITS +
-                       FLOWD_MARKER_CHECK_BITS ==
-                   64,
-               "one word");
+typedef __u32 flowd_marker_value;
+#define FLOWD_MARKER_VALUE_BITS 24
+
+static inline __attribute__((always_inline)) int
+flowd_marker_writes_scitag(enum flowd_marker_strategy strategy, enum flowd_marker_encoding encoding)
+{
+    return strategy != FLOWD_MARKER_LABEL && encoding == FLOWD_MARKER_SCITAGS;
+}
+
+static inline __attribute__((always_inline)) flowd_marker_value
+flowd_marker_value_of(const struct flowd_marker_mark *mark, int scitag)
+{
+    return scitag ? (__u32)mark->experiment << 8 | mark->activity : mark->label;
+}
 
 /* What became of a packet. Each packet that the program sees is counted as one of these. */
 enum flowd_marker_verdict {
@@ -140,22 +140,177 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_counter(__u32 sl
     return slot * FLOWD_MARKER_VERDICTS + verdict;
 }
 
-#define FLOWD_MARKER_BITMAP_ORDER 22
-#define FLOWD_MARKER_BITMAP_BITS (1u << FLOWD_MARKER_BITMAP_ORDER)
-#define FLOWD_MARKER_BITMAP_WORDS (FLOWD_MARKER_BITMAP_BITS / 64u)
-#define FLOWD_MARKER_RECENT_ORDER 10
-#define FLOWD_MARKER_RECENT_SLOTS (1u << FLOWD_MARKER_RECENT_ORDER)
+/*
+ * The flow map is a hash table of flowd's own in an array that the daemon writes through a mapping,
+ * without system calls, while programs on other processors read it.
+ *
+ * Buckets. One is a cache line with room for five flows. Where a bucket is full, its last member
+ * says which line goes on with it. Lines below the number of buckets are buckets, others, from the
+ * largest number of buckets on, are such continuations.
+ *
+ * Number of buckets. It follows the number of flows, so that what the programs read stays as small
+ * as the flows allow, and changes by one at a time (linear hashing): bucket I is split into I and
+ * I + 2^N, or the two are made one again. Programs read the number, with a count of changes, as one
+ * word.
+ *
+ * Bitmap. One word of it stands for each bucket: a clear bit says that no flow of this bucket has
+ * these six bits in its hash. Packets of no flow end here.
+ *
+ * Entries. There are no keys in the map, but what is computed of each key with secret random seeds:
+ * a hash that gives the bucket, and in it the bit, and two sums (flowd_marker_sum). The upper 34
+ * bits of the first sum are in the entry's word, beside those 6 bits and the mark; the upper 32
+ * bits of the second are the entry's check. Seeds are chosen anew with each new map.
+ *
+ * A foreign packet. Whatever two different keys somebody chooses without knowing the seeds, the
+ * upper 33 bits of a sum of theirs are equal with a probability of 2^-33 over the seeds, and hash
+ * and sums are independent, as each has seeds of its own. So a packet of no flow is taken for one
+ * flow of its bucket with a probability of at most 2^-33 x 2^-32, and with at most 8 flows a bucket
+ * in the mean (FLOWD_MARKER_FILL_MAX) for any of them with one of at most 2^-62. The bitmap and its
+ * six bits in the word, which are not counted here, leave less. Trying teaches nothing about the
+ * seeds before it has succeeded.
+ *
+ * Changes. An entry's word is stored and read as one, and says itself, with the check, whose it is:
+ * a reader never takes one flow's mark for another's, whatever he reads while the entry changes.
+ * An entry that moves to another place is copied, then the count of changes is raised, then the
+ * former place is cleared: a reader who found nothing, and sees that the count is another one than
+ * before, looks again.
+ */
+#define FLOWD_MARKER_SLOTS 5
+/* So many lines belong to a bucket at most; with these seeds it never comes to that. */
+#define FLOWD_MARKER_CHAIN_MAX 12
+/* Flows a bucket, in the mean: more than this make another bucket ... */
+#define FLOWD_MARKER_FILL 3
+/* ... until there are as many buckets as ever. Then it is this, when all flows are there. */
+#define FLOWD_MARKER_FILL_MAX 8
+#define FLOWD_MARKER_BUCKETS_MIN 64u
 
-/* What flowd writes and the programs read, through a mapping. */
-struct flowd_marker_shared {
-    /* A clear bit says that no key with this hash is in the flow map. */
-    __u64 bitmap[FLOWD_MARKER_BITMAP_WORDS];
-    /*
-     * One for each slot of the marks that a CPU remembers. It is another one whenever an entry of
-     * the flow map with such a hash was written or deleted: what was remembered before is void.
-     */
-    __u32 generations[FLOWD_MARKER_RECENT_SLOTS];
+struct flowd_marker_bucket {
+    __u64 words[FLOWD_MARKER_SLOTS];  /* bits of the sums, and the mark; 0: the slot is free */
+    __u32 checks[FLOWD_MARKER_SLOTS]; /* the third sum's upper half */
+    __u32 next;                       /* the line that goes on with this bucket; 0: none */
 };
+_Static_assert(sizeof(struct flowd_marker_bucket) == 64, "one cache line");
+
+/* For a sum: one as such, then two for each pair of 32-bit words: dst, ports and protocol, src. */
+#define FLOWD_MARKER_SEEDS 11
+enum flowd_marker_sums { FLOWD_MARKER_SUM_WORD, FLOWD_MARKER_SUM_CHECK };
+#define FLOWD_MARKER_SUMS 2
+/* For the hash: one for each 64 bits, of dst, of ports and protocol, and of src. Odd. */
+#define FLOWD_MARKER_HASH_SEEDS 5
+
+/* What the marks and sums are of; maps with others can't be taken over. */
+enum flowd_marker_format {
+    FLOWD_MARKER_FORMAT_SET = 1,    /* the maps are in use */
+    FLOWD_MARKER_FORMAT_SCITAG = 2, /* marks are experiment and activity, not labels */
+    FLOWD_MARKER_FORMAT_SOURCE = 4, /* the sums have the source address in them */
+};
+
+/* What flowd writes and the programs read. */
+struct flowd_marker_shared {
+    __u64 geometry; /* see flowd_marker_bucket_of() */
+    __u64 hash_seeds[FLOWD_MARKER_HASH_SEEDS];
+    __u64 seeds[FLOWD_MARKER_SUMS][FLOWD_MARKER_SEEDS]; /* never change */
+    __u64 format;                                       /* enum flowd_marker_format */
+    __u64 lines; /* those from this number on were never in use */
+};
+
+/*
+ * Bits 0-31 of the geometry: the number of buckets. Bits 32-39: the order, so that the number is
+ * above 2^(order - 1) and not above 2^order. Bits 40-63: the count of changes.
+ */
+#define FLOWD_MARKER_ORDER_SHIFT 32
+#define FLOWD_MARKER_CHANGES_SHIFT 40
+
+/* The number of the bucket, which is below that of the geometry. */
+static inline __attribute__((always_inline)) __u32 flowd_marker_bucket_of(__u64 geometry,
+                                                                          __u32 hash)
+{
+    __u32 buckets = (__u32)geometry;
+    __u32 mask = (1u << (geometry >> FLOWD_MARKER_ORDER_SHIFT & 31)) - 1;
+    __u32 at = hash & mask;
+    /* All bits where it is one of the buckets, none where it is not yet. No jump: who would predict
+     * it? */
+    __u64 is_there = (__u64)(((__s64)at - (__s64)buckets) >> 63);
+
+    return at & (mask >> 1 | (__u32)is_there);
+}
+
+/* The bit, in the bitmap's word for its bucket. */
+static inline __attribute__((always_inline)) __u32 flowd_marker_bit(__u32 hash)
+{
+    return hash >> 26;
+}
+
+/*
+ * A sum over the 32-bit words of a key: s0 + (s1 + x1)(s2 + x2) + (s3 + x3)(s4 + x4) + ... modulo
+ * 2^64. Where two keys differ in a word, the difference of their sums is a multiple of that word's
+ * partner, random and independent of all else, by a number that 2^32 does not divide: so their
+ * upper 33 bits are as good as two random numbers (multilinear hashing; Lemire and Kaser, "Strongly
+ * universal string hashing is fast", The Computer Journal 57, 2014).
+ */
+static inline __attribute__((always_inline)) __u64 flowd_marker_sum_pair(const __u64 *seeds,
+                                                                         __u64 pair)
+{
+    return (seeds[0] + (__u32)pair) * (seeds[1] + (pair >> 32));
+}
+
+/* Of dst and ports as they stand in the packet. */
+static inline __attribute__((always_inline)) __u64
+flowd_marker_sum(const __u64 *seeds, __u64 dst0, __u64 dst1, __u32 ports, __u8 protocol)
+{
+    return seeds[0] + flowd_marker_sum_pair(seeds + 1, dst0) +
+           flowd_marker_sum_pair(seeds + 3, dst1) +
+           flowd_marker_sum_pair(seeds + 5, (__u64)protocol << 32 | ports);
+}
+
+/* What the source address adds to the sum. */
+static inline __attribute__((always_inline)) __u64 flowd_marker_sum_source(const __u64 *seeds,
+                                                                           __u64 src0, __u64 src1)
+{
+    return flowd_marker_sum_pair(seeds + 7, src0) + flowd_marker_sum_pair(seeds + 9, src1);
+}
+
+static inline __attribute__((always_inline)) __u32 flowd_marker_sum_upper(__u64 sum)
+{
+    return (__u32)(sum >> 32);
+}
+
+/*
+ * The hash, of a key's words multiplied by random numbers and added up. Such sums of neighbours (in
+ * ports or addresses) lie at equal distances; the fold, and one more multiplication, spread them as
+ * if by chance.
+ */
+static inline __attribute__((always_inline)) __u32 flowd_marker_hash(__u64 sum)
+{
+    sum ^= sum >> 32;
+    return flowd_marker_sum_upper(sum * 0xc2b2ae3d27d4eb4full);
+}
+
+static inline __attribute__((always_inline)) __u64
+flowd_marker_hash_sum(const __u64 *seeds, __u64 dst0, __u64 dst1, __u32 ports, __u8 protocol)
+{
+    return dst0 * seeds[0] + dst1 * seeds[1] + ((__u64)protocol << 32 | ports) * seeds[2];
+}
+
+/* What the source address adds to it. */
+static inline __attribute__((always_inline)) __u64 flowd_marker_hash_source(const __u64 *seeds,
+                                                                            __u64 src0, __u64 src1)
+{
+    return src0 * seeds[3] + src1 * seeds[4];
+}
+
+/* The bits of a word that are not the mark; never all of them 0. */
+static inline __attribute__((always_inline)) __u64 flowd_marker_word_tag(__u32 hash, __u64 sum)
+{
+    __u64 tag = (__u64)flowd_marker_bit(hash) << 58 | sum >> 30 << FLOWD_MARKER_VALUE_BITS;
+
+    return tag ? tag : 1ull << FLOWD_MARKER_VALUE_BITS;
+}
+
+static inline __attribute__((always_inline)) flowd_marker_value flowd_marker_word_value(__u64 word)
+{
+    return word & ((1u << FLOWD_MARKER_VALUE_BITS) - 1);
+}
 
 /* Spreads the two halves of an address over a word. */
 static inline __attribute__((always_inline)) __u64 flowd_marker_spread(__u64 high, __u64 low)
@@ -164,74 +319,15 @@ static inline __attribute__((always_inline)) __u64 flowd_marker_spread(__u64 hig
 }
 
 /*
- * The hash of a key without its source address. dst_high, dst_low and ports are read from the
- * packet's bytes as they stand. The first two multiplications are independent of each other and
- * spread the address; what differs between neighbours (its last bytes, which are the high ones
- * here) comes down by the fold, so that the last multiplication carries it and the ports, and runs
- * of either, into the high half.
+ * A number for an address, or an address with ports, that is the same on every host and after every
+ * start: it tells general marks from each other.
  */
-static inline __attribute__((always_inline)) __u32 flowd_marker_hash(__u64 dst_high, __u64 dst_low,
-                                                                     __u32 ports, __u8 protocol)
+static inline __attribute__((always_inline)) __u32
+flowd_marker_entropy(__u64 dst_high, __u64 dst_low, __u32 ports, __u8 protocol)
 {
     __u64 h = flowd_marker_spread(dst_high, dst_low);
 
     h ^= h >> 32;
     h += (__u64)protocol << 32 | ports;
-    h *= 0xc2b2ae3d27d4eb4full;
-    return (__u32)(h >> 32);
-}
-
-static inline __attribute__((always_inline)) __u32
-flowd_marker_key_hash(const struct flowd_marker_key *key)
-{
-    return flowd_marker_hash(key->dst[0], key->dst[1], key->ports, key->protocol);
-}
-
-/* The number of the bit that stands for a hash. */
-static inline __attribute__((always_inline)) __u32 flowd_marker_bit(__u32 hash)
-{
-    return hash >> (32 - FLOWD_MARKER_BITMAP_ORDER);
-}
-
-/* The number of the slot in which a key with this hash is remembered. */
-static inline __attribute__((always_inline)) __u32 flowd_marker_recent_slot(__u32 hash)
-{
-    return hash >> (32 - FLOWD_MARKER_RECENT_ORDER);
-}
-
-/* The 20 bits of what has this hash and this source address (0: it does not count). */
-static inline __attribute__((always_inline)) __u32 flowd_marker_check(__u32 hash, __u64 src_high,
-                                                                      __u64 src_low)
-{
-    /* The last bytes of an address are the high ones here, and reach the highest bits only. */
-    __u64 source = flowd_marker_spread(src_high, src_low) >> (64 - FLOWD_MARKER_CHECK_BITS);
-
-    return (hash & ((1u << FLOWD_MARKER_CHECK_BITS) - 1)) ^ (__u32)source;
-}
-
-static inline __attribute__((always_inline)) flowd_marker_word
-flowd_marker_word_make(const struct flowd_marker_mark *mark, __u32 check)
-{
-    __u64 word = check;
-
-    word = word << FLOWD_MARKER_EXPERIMENT_BITS | mark->experiment;
-    word = word << FLOWD_MARKER_ACTIVITY_BITS | mark->activity;
-    return word << FLOWD_MARKER_LABEL_BITS | mark->label;
-}
-
-static inline __attribute__((always_inline)) __u32 flowd_marker_word_check(flowd_marker_word word)
-{
-    return (__u32)(word >> (64 - FLOWD_MARKER_CHECK_BITS));
-}
-
-static inline __attribute__((always_inline)) struct flowd_marker_mark
-flowd_marker_word_mark(flowd_marker_word word)
-{
-    struct flowd_marker_mark mark = {
-        .label = word & ((1u << FLOWD_MARKER_LABEL_BITS) - 1),
-        .activity = (__u8)(word >> FLOWD_MARKER_LABEL_BITS),
-        .experiment = (__u16)(word >> (FLOWD_MARKER_LABEL_BITS + FLOWD_MARKER_ACTIVITY_BITS)),
-    };
-
-    return mark;
+    return flowd_marker_sum_upper(h * 0xc2b2ae3d27d4eb4full);
 }

@@ -15,26 +15,31 @@
 const volatile __u8 marker_strategy = FLOWD_MARKER_LABEL;
 const volatile __u8 marker_encoding = FLOWD_MARKER_SCITAGS;
 const volatile __u8 marker_match_source = 0;
-const volatile __u8 marker_match_all = 0;     /* packets of no flow bear marker_general */
-const volatile __u8 marker_path_mtu = 0;      /* the MTU of a packet's route may be read */
-const volatile __u8 marker_mss_reduction = 0; /* bytes that TCP's segments leave for marks */
-const volatile __u8 marker_remember = 1;      /* marks may be remembered, see marker_recent.bpf.h */
+const volatile __u8 marker_match_all = 0;        /* packets of no flow bear marker_general */
+const volatile __u8 marker_path_mtu = 0;         /* the MTU of a packet's route may be read */
+const volatile __u8 marker_mss_reduction = 0;    /* bytes that TCP's segments leave for marks */
+const volatile __u8 marker_written_by_calls = 0; /* the maps are written by system calls */
 const volatile __u8 marker_debug = 0;
-const volatile struct flowd_marker_mark marker_general = {0}; /* label without entropy */
+const volatile flowd_marker_value marker_general = 0; /* a label is without entropy */
 
-/* Written by flowd only, through a mapping of this section's map. */
-struct flowd_marker_shared marker_shared;
+/* Written by flowd only, through mappings: these and the two maps that follow. */
+struct flowd_marker_shared marker_shared __attribute__((aligned(64)));
 
-/*
- * Preallocated: an update never fails for want of memory, and takes half the time. The price is
- * kernel memory for flows.max flows from the start.
- */
 struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 1024);                      /* set before loading */
-    __uint(key_size, FLOWD_MARKER_KEY_SOURCE_SIZE); /* set before loading */
-    __uint(value_size, sizeof(flowd_marker_word));
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1); /* set before loading */
+    __type(key, __u32);
+    __type(value, struct flowd_marker_bucket);
 } FLOWD_MARKER_FLOWS SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1); /* set before loading */
+    __type(key, __u32);
+    __type(value, __u64);
+} flowd_bitmap SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -54,37 +59,16 @@ struct marker_datagram {
 /*
  * The marks of datagrams whose first fragment was of a flow, for the fragments that follow and have
  * no ports. An entry stays until newer ones push it out: the same fragments may leave by another
- * interface after this one.
+ * interface after this one. The value is a mark, and bits of a sum of the key: the kernel uses the
+ * memory of a deleted entry again at once, so a program that has found an entry may read what
+ * another key's became.
  */
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, 4096);
     __type(key, struct marker_datagram);
-    __type(value, flowd_marker_word);
+    __type(value, __u64);
 } flowd_fragments SEC(".maps");
-
-/* What a map of marks says of the key with this check; 0: nothing. */
-static __always_inline flowd_marker_word marker_look_up(void *map, const void *key, __u32 check)
-{
-    const volatile flowd_marker_word *found = bpf_map_lookup_elem(map, key);
-    flowd_marker_word word = found ? *found : 0;
-
-    return flowd_marker_word_check(word) == check ? word : 0;
-}
-
-/*
- * The mark in the flow map. Where the map replaces an entry, it puts the new one in front and then
- * takes the old one away: who is between the two sees neither, and sees the new one if he looks
- * again.
- */
-static __always_inline flowd_marker_word marker_ask_map(const struct flowd_marker_key *key,
-                                                        __u32 hash)
-{
-    __u32 check = flowd_marker_check(hash, key->src[0], key->src[1]);
-    flowd_marker_word word = marker_look_up(&FLOWD_MARKER_FLOWS, key, check);
-
-    return word ? word : marker_look_up(&FLOWD_MARKER_FLOWS, key, check);
-}
 
 static __always_inline int marker_count(__u32 slot, enum flowd_marker_verdict verdict)
 {

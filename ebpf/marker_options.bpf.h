@@ -29,24 +29,20 @@ struct marker_ip6_change {
     __u8 next;
 } __attribute__((packed));
 
-static __always_inline struct marker_extension
-marker_extension_make(const struct flowd_marker_mark *mark)
+static __always_inline struct marker_extension marker_extension_make(flowd_marker_value value)
 {
     struct marker_extension header = {0};
 
     if (marker_encoding == FLOWD_MARKER_2024) {
         header.option[0] = FLOWD_MARKER_OPTION_2024;
         header.option[1] = 4;
-        header.option[2] = (__u8)(mark->label >> 16);
-        header.option[3] = (__u8)(mark->label >> 8);
-        header.option[4] = (__u8)mark->label;
     } else {
         header.option[0] = FLOWD_MARKER_OPTION_SCITAGS;
         header.option[1] = 3;
-        header.option[2] = (__u8)(mark->experiment >> 8);
-        header.option[3] = (__u8)mark->experiment;
-        header.option[4] = mark->activity;
     }
+    header.option[2] = (__u8)(value >> 16);
+    header.option[3] = (__u8)(value >> 8);
+    header.option[4] = (__u8)value;
     return header;
 }
 
@@ -177,7 +173,7 @@ static __always_inline void marker_fill_room_at_once(struct __sk_buff *skb,
  */
 static __always_inline void marker_fill_room(struct __sk_buff *skb,
                                              const struct marker_place *place,
-                                             struct marker_extension *header, __u32 own)
+                                             struct marker_extension *header, __u64 own)
 {
     const __u32 room = place->network + MARKER_IP6_SIZE;
     const __u64 flags = BPF_F_RECOMPUTE_CSUM;
@@ -202,7 +198,7 @@ static __always_inline void marker_fill_room(struct __sk_buff *skb,
 
 /* What the IPv6 header says of the headers that were added. */
 static __always_inline void marker_change_ip6(struct __sk_buff *skb,
-                                              const struct marker_place *place, __u32 own,
+                                              const struct marker_place *place, __u64 own,
                                               __u32 payload_length)
 {
     struct marker_ip6_change change = {
@@ -218,21 +214,35 @@ static __always_inline void marker_change_ip6(struct __sk_buff *skb,
                         &change, sizeof(change), BPF_F_RECOMPUTE_CSUM);
 }
 
+static __always_inline void marker_trace_options(__u32 interface, flowd_marker_value value)
+{
+    if (!marker_debug)
+        return;
+    if (marker_encoding == FLOWD_MARKER_2024)
+        bpf_printk("flowd: interface %d label %x", interface, value);
+    else
+        bpf_printk("flowd: interface %d experiment %d activity %d", interface, value >> 8,
+                   value & 0xff);
+}
+
 /* Adds the headers of the strategy to the packet, or leaves it as it is. */
 static __noinline int marker_add_options(struct __sk_buff *skb, const struct marker_place *place,
-                                         const struct flowd_marker_mark *mark)
+                                         flowd_marker_value value)
 {
-    struct marker_extension header = marker_extension_make(mark);
+    struct marker_extension header = marker_extension_make(value);
     const __u32 added = marker_strategy == FLOWD_MARKER_HOP_BY_HOP_DESTINATION
                             ? 2 * FLOWD_MARKER_HEADER_SIZE
                             : FLOWD_MARKER_HEADER_SIZE;
-    __u32 own = place->transport - place->network - MARKER_IP6_SIZE;
+    __u64 own = place->transport - place->network - MARKER_IP6_SIZE;
     __u32 headers = marker_headers_size(skb, place);
     __u64 flags = BPF_F_ADJ_ROOM_NO_CSUM_RESET;
     enum flowd_marker_verdict verdict;
     __u32 payload = place->payload_length;
     long result;
 
+    /* Of all its bits: where the compiler keeps half of it in the place of a pointer, the verifier
+     * refuses the program to those who lack CAP_PERFMON. */
+    barrier_var(own);
     if (headers == 0)
         return marker_pass(skb, FLOWD_MARKER_TRUNCATED);
     /* A length of 0 stands for one that does not fit the field (RFC 2675; Linux' BIG TCP). */
@@ -255,8 +265,6 @@ static __noinline int marker_add_options(struct __sk_buff *skb, const struct mar
         return marker_pass(skb, result == -MARKER_ENOTSUPP ? FLOWD_MARKER_MTU : FLOWD_MARKER_ERROR);
     marker_fill_room(skb, place, &header, own);
     marker_change_ip6(skb, place, own, payload + added);
-    if (marker_debug)
-        bpf_printk("flowd: interface %d experiment %d activity %d", skb->ifindex, mark->experiment,
-                   mark->activity);
+    marker_trace_options(skb->ifindex, value);
     return marker_pass(skb, FLOWD_MARKER_MARKED);
 }

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The entries of the flow map: what the flow callbacks note, and the commit that brings the map to
- * it. Which flows stand behind a key is looked up in the index of marks, and the system calls are
- * batch.c's.
+ * The entries of the flow map: what becomes of them when flows begin and end. The flow behind an
+ * entry stands beside its slot in table.c.
  */
 #include "entries.h"
 
 #include <arpa/inet.h>
-#include <assert.h>
-#include <bpf/bpf.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "batch.h"
 #include "daemon/base/log.h"
 #include "daemon/base/vector.h"
 #include "daemon/flow/flow_table.h"
@@ -54,86 +49,53 @@ static bool is_newer(const struct flowd_flow *flow, const struct flowd_flow *tha
     return flow->start_us != than->start_us ? flow->start_us > than->start_us : flow->id > than->id;
 }
 
-/* Calls visit (may be NULL) for each flow behind the key; returns the one whose mark counts. */
-static marker_ref find_winner(struct marker_entries *entries, const struct flowd_marker_key *key,
-                              uint32_t hash,
-                              void (*visit)(struct marker_entries *entries, struct flowd_flow *flow,
-                                            enum marker_direction direction))
+/* What is written of the flow. */
+static flowd_marker_value value_of(const struct marker_entries *entries,
+                                   const struct flowd_flow *flow)
 {
-    const struct flowd_flow *newest = NULL;
-    marker_ref winner = 0;
-    marker_ref ref;
-    size_t cursor = FLOWD_PROBE_BEGIN;
+    const struct flowd_marker_mark mark = {
+        .label = flow->flow_label,
+        .experiment = flow->experiment,
+        .activity = flow->activity,
+    };
 
-    while ((ref = flowd_probe_next(&entries->marks, hash, &cursor)) != 0) {
-        struct flowd_flow *flow = flowd_hub_at(entries->hub, marker_ref_record(ref));
-        struct flowd_marker_key candidate;
-
-        if (flow == NULL)
-            continue;
-        make_key(flow, marker_ref_direction(ref), entries->match_source, &candidate);
-        if (memcmp(&candidate, key, sizeof(candidate)) != 0)
-            continue;
-        if (visit != NULL)
-            visit(entries, flow, marker_ref_direction(ref));
-        if (newest == NULL || is_newer(flow, newest)) {
-            newest = flow;
-            winner = ref;
-        }
-    }
-    return winner;
+    return flowd_marker_value_of(&mark, entries->scitag);
 }
 
-static int list_add(struct marker_dirty_list *list, const struct marker_dirty *item)
+static struct flowd_flow *flow_of(const struct marker_entries *entries, marker_ref ref)
 {
-    if (flowd_vector_reserve(&list->items, &list->capacity, list->count + 1) < 0)
-        return -ENOMEM;
-    list->items[list->count++] = *item;
-    return 0;
-}
-
-static void list_clear(struct marker_dirty_list *list)
-{
-    list->count = 0;
-    if (list->capacity <= LIST_KEPT)
-        return;
-    free(list->items);
-    *list = (struct marker_dirty_list){0};
+    return flowd_hub_at(entries->hub, marker_ref_record(ref));
 }
 
 int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
-                        const struct flowd_host *host, int flows_fd,
-                        struct flowd_marker_shared *shared, bool match_source,
+                        const struct flowd_host *host, const struct marker_table_maps *maps,
                         unsigned experiment_max)
 {
-    struct marker_batch *batch = calloc(1, sizeof(*batch));
-    struct flowd_probe marks;
+    struct flowd_probe outdone;
+    int result;
 
-    if (batch == NULL || flowd_probe_init(&marks) < 0) {
-        free(batch);
+    if (flowd_probe_init(&outdone) < 0)
         return -ENOMEM;
-    }
-    batch->map_fd = flows_fd;
-    batch->key_size = match_source ? FLOWD_MARKER_KEY_SOURCE_SIZE : FLOWD_MARKER_KEY_SIZE;
     *entries = (struct marker_entries){
         .hub = hub,
         .host = host,
-        .flows_fd = flows_fd,
-        .shared = shared,
-        .match_source = match_source,
+        .match_source = (maps->format & FLOWD_MARKER_FORMAT_SOURCE) != 0,
+        .scitag = (maps->format & FLOWD_MARKER_FORMAT_SCITAG) != 0,
         .experiment_max = experiment_max,
-        .marks = marks,
-        .batch = batch,
+        .outdone = outdone,
     };
-    return 0;
+    result = marker_table_open(&entries->table, maps);
+    if (result < 0)
+        marker_entries_fini(entries);
+    return result;
 }
 
 void marker_entries_fini(struct marker_entries *entries)
 {
-    flowd_probe_fini(&entries->marks);
-    free(entries->dirty.items);
+    marker_table_close(&entries->table);
+    flowd_probe_fini(&entries->outdone);
+    free(entries->ended.items);
     free(entries->failed.items);
-    free(entries->batch);
     *entries = (struct marker_entries){0};
 }
 
@@ -143,51 +105,180 @@ static void set_status(struct marker_entries *entries, struct flowd_flow *flow,
     flow->backend[entries->slot] = (uint8_t)status;
 }
 
-static int add_mark(struct marker_entries *entries, struct flowd_flow *flow,
-                    enum marker_direction direction)
+static enum marker_status marked_status(const struct flowd_flow *flow)
 {
-    struct marker_dirty item = {0};
-    bool shared;
-    int result;
+    return flow->directions & FORWARDED ? MARKER_STATUS_FORWARDED : MARKER_STATUS_MARKED;
+}
 
-    make_key(flow, direction, entries->match_source, &item.key);
-    item.hash = flowd_marker_key_hash(&item.key);
-    shared = find_winner(entries, &item.key, item.hash, NULL) != 0;
-    result = list_add(&entries->dirty, &item);
+static const char *explain_refusal(int error)
+{
+    return error == -E2BIG ? "the map is full" : strerror(-error);
+}
+
+static void note_success(struct marker_entries *entries, struct flowd_flow *flow,
+                         enum marker_direction direction)
+{
+    flow->directions &= (uint8_t)~HAS_FAILED(direction);
+    if (!(flow->directions & FAILED_MASK))
+        set_status(entries, flow, marked_status(flow));
+}
+
+/* Said once, until no entry waits any more. */
+static void note_failure(struct marker_entries *entries, struct flowd_flow *flow,
+                         enum marker_direction direction, int error)
+{
+    static struct flowd_log_limit limit;
+    struct marker_failed_list *failed = &entries->failed;
+
+    flow->directions |= (uint8_t)HAS_FAILED(direction);
+    set_status(entries, flow, MARKER_STATUS_FAILED);
+    entries->update_failures++;
+    if (entries->refusal == 0)
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                          "an entry of the flow map can't be written: %s; trying again each second",
+                          explain_refusal(error));
+    entries->refusal = error;
+    if (flowd_vector_reserve(&failed->items, &failed->capacity, failed->count + 1) == 0)
+        failed->items[failed->count++] = marker_ref_make(flowd_flow_index(flow), direction);
+    else
+        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                          "out of memory: a flow stays unmarked");
+}
+
+static void sums_of(const struct marker_entries *entries, const struct flowd_flow *flow,
+                    enum marker_direction direction, struct marker_sums *sums)
+{
+    struct flowd_marker_key key;
+
+    make_key(flow, direction, entries->match_source, &key);
+    marker_table_sums(&entries->table, &key, sums);
+}
+
+/* Remembers a mark for when the flow that has its key ends. */
+static int outdo(struct marker_entries *entries, uint32_t hash, marker_ref ref)
+{
+    int result = flowd_probe_expect(&entries->outdone, entries->outdone.count + 1);
+
     if (result == 0)
-        result = flowd_probe_expect(&entries->marks, entries->marks.count + 1);
-    if (result < 0)
-        return result;
-    flowd_probe_add(&entries->marks, item.hash, marker_ref_make(flowd_flow_index(flow), direction));
+        flowd_probe_add(&entries->outdone, hash, ref);
+    return result;
+}
+
+/* Writes a mark of the flow over what has its key. */
+static int claim(struct marker_entries *entries, const struct flowd_flow *flow, marker_ref ref,
+                 const struct marker_sums *sums, struct marker_owner *owner)
+{
+    const struct flowd_flow *other = owner->ref != 0 ? flow_of(entries, owner->ref) : NULL;
+    int result = 0;
+
+    if (other != NULL && owner->ref != ref) {
+        bool newer = is_newer(flow, other);
+
+        result = outdo(entries, sums->hash, newer ? owner->ref : ref);
+        if (result < 0 || !newer)
+            return result;
+    }
+    return marker_table_change(&entries->table, owner, sums, value_of(entries, flow), ref);
+}
+
+static int write_mark(struct marker_entries *entries, const struct flowd_flow *flow,
+                      enum marker_direction direction)
+{
+    marker_ref ref = marker_ref_make(flowd_flow_index(flow), direction);
+    struct marker_owner *owner;
+    struct marker_sums sums;
+
+    sums_of(entries, flow, direction, &sums);
+    owner = marker_table_find(&entries->table, &sums);
+    return owner == NULL ? marker_table_add(&entries->table, &sums, value_of(entries, flow), ref)
+                         : claim(entries, flow, ref, &sums, owner);
+}
+
+static void add_mark(struct marker_entries *entries, struct flowd_flow *flow,
+                     enum marker_direction direction)
+{
+    int result = write_mark(entries, flow, direction);
+
     flow->directions |= (uint8_t)HAS_MARK(direction);
-    if (!shared)
-        entries->keys++;
-    return 0;
+    if (result < 0)
+        note_failure(entries, flow, direction, result);
+}
+
+/* Whether the mark's key is that of the sums, as far as sums can tell. */
+static bool has_sums(const struct marker_entries *entries, marker_ref ref,
+                     const struct marker_sums *sums)
+{
+    const struct flowd_flow *flow = flow_of(entries, ref);
+    struct marker_sums own;
+
+    if (flow == NULL)
+        return false;
+    sums_of(entries, flow, marker_ref_direction(ref), &own);
+    return own.tag == sums->tag && own.check == sums->check;
+}
+
+/* The newest of the marks that wait for this key; 0: none does. */
+static marker_ref find_heir(const struct marker_entries *entries, const struct marker_sums *sums)
+{
+    size_t cursor = FLOWD_PROBE_BEGIN;
+    marker_ref heir = 0;
+    marker_ref ref;
+
+    while ((ref = flowd_probe_next(&entries->outdone, sums->hash, &cursor)) != 0)
+        if (has_sums(entries, ref, sums) &&
+            (heir == 0 || is_newer(flow_of(entries, ref), flow_of(entries, heir))))
+            heir = ref;
+    return heir;
+}
+
+static void give_up(struct marker_entries *entries, struct marker_owner *owner,
+                    const struct marker_sums *sums)
+{
+    static struct flowd_log_limit limit;
+    struct marker_ended_list *ended = &entries->ended;
+
+    marker_table_abandon(&entries->table, owner);
+    if (flowd_vector_reserve(&ended->items, &ended->capacity, ended->count + 1) == 0) {
+        ended->items[ended->count++] = *sums;
+        return;
+    }
+    entries->delete_failures++;
+    flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
+                      "out of memory: an ended flow stays marked until flowd restarts");
+}
+
+static void hand_over(struct marker_entries *entries, struct marker_owner *owner,
+                      const struct marker_sums *sums, marker_ref heir)
+{
+    struct flowd_flow *flow = flow_of(entries, heir);
+    int result = marker_table_change(&entries->table, owner, sums, value_of(entries, flow), heir);
+
+    flowd_probe_remove(&entries->outdone, sums->hash, heir);
+    if (result < 0)
+        note_failure(entries, flow, marker_ref_direction(heir), result);
 }
 
 static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
                         enum marker_direction direction)
 {
-    static struct flowd_log_limit limit;
-    struct marker_dirty item = {0};
+    marker_ref ref = marker_ref_make(flowd_flow_index(flow), direction);
+    struct marker_owner *owner;
+    struct marker_sums sums;
+    marker_ref heir;
 
-    make_key(flow, direction, entries->match_source, &item.key);
-    item.hash = flowd_marker_key_hash(&item.key);
-    flowd_probe_remove(&entries->marks, item.hash,
-                       marker_ref_make(flowd_flow_index(flow), direction));
     flow->directions &= (uint8_t) ~(HAS_MARK(direction) | HAS_FAILED(direction));
-    if (find_winner(entries, &item.key, item.hash, NULL) == 0)
-        entries->keys--;
-    if (list_add(&entries->dirty, &item) < 0) {
-        entries->delete_failures++;
-        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                          "out of memory: an ended flow stays marked until flowd restarts");
+    sums_of(entries, flow, direction, &sums);
+    owner = marker_table_find(&entries->table, &sums);
+    if (owner == NULL || owner->ref != ref) {
+        flowd_probe_remove(&entries->outdone, sums.hash, ref);
+        return;
     }
-}
-
-static enum marker_status marked_status(const struct flowd_flow *flow)
-{
-    return flow->directions & FORWARDED ? MARKER_STATUS_FORWARDED : MARKER_STATUS_MARKED;
+    heir = entries->outdone.count > 0 ? find_heir(entries, &sums) : 0;
+    if (heir == 0) {
+        give_up(entries, owner, &sums);
+        return;
+    }
+    hand_over(entries, owner, &sums, heir);
 }
 
 static void set_forwarded(struct marker_entries *entries, struct flowd_flow *flow, bool forwarded)
@@ -209,7 +300,6 @@ static void set_forwarded(struct marker_entries *entries, struct flowd_flow *flo
  */
 static unsigned adjust(struct marker_entries *entries, struct flowd_flow *flow)
 {
-    static struct flowd_log_limit limit;
     bool wanted[MARKER_DIRECTIONS] = {
         [MARKER_FORWARD] = flowd_host_is_local(entries->host, AF_INET6, &flow->key.src),
         [MARKER_BACKWARD] = flowd_host_is_local(entries->host, AF_INET6, &flow->key.dst),
@@ -229,14 +319,10 @@ static unsigned adjust(struct marker_entries *entries, struct flowd_flow *flow)
         if (has == wanted[direction])
             continue;
         changes++;
-        if (has) {
+        if (has)
             remove_mark(entries, flow, direction);
-        } else if (add_mark(entries, flow, direction) < 0) {
-            set_status(entries, flow, MARKER_STATUS_FAILED);
-            entries->update_failures++;
-            flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                              "out of memory: a flow is not marked");
-        }
+        else
+            add_mark(entries, flow, direction);
     }
     return changes;
 }
@@ -281,190 +367,73 @@ enum marker_status marker_entries_status(const struct marker_entries *entries,
     return entries->attached ? MARKER_STATUS_SHADOWED : MARKER_STATUS_NO_INTERFACE;
 }
 
-static void set_bit(struct marker_entries *entries, uint32_t hash)
-{
-    uint32_t bit = flowd_marker_bit(hash);
-
-    entries->shared->bitmap[bit / 64] |= UINT64_C(1) << (bit % 64);
-}
-
-static void clear_bit(struct marker_entries *entries, uint32_t hash)
-{
-    uint32_t bit = flowd_marker_bit(hash);
-
-    entries->shared->bitmap[bit / 64] &= ~(UINT64_C(1) << (bit % 64));
-}
-
-static void note_failure(struct marker_entries *entries, struct flowd_flow *flow,
-                         enum marker_direction direction)
-{
-    flow->directions |= (uint8_t)HAS_FAILED(direction);
-    set_status(entries, flow, MARKER_STATUS_FAILED);
-}
-
-static void note_success(struct marker_entries *entries, struct flowd_flow *flow,
-                         enum marker_direction direction)
-{
-    flow->directions &= (uint8_t)~HAS_FAILED(direction);
-    if (!(flow->directions & FAILED_MASK))
-        set_status(entries, flow, marked_status(flow));
-}
-
-static const char *explain_refusal(int error)
-{
-    return error == -E2BIG ? "the map is full" : strerror(-error);
-}
-
-/* Said once, until no entry waits any more. */
-static void note_refusal(struct marker_entries *entries, int error)
+/* Takes the entry away if no flow is behind it. */
+static int remove_ended(struct marker_entries *entries, const struct marker_sums *sums)
 {
     static struct flowd_log_limit limit;
+    struct marker_owner *owner = marker_table_find(&entries->table, sums);
+    int result = 0;
 
-    if (entries->refusal == 0)
+    if (owner != NULL && owner->ref == 0)
+        result = marker_table_remove(&entries->table, owner, sums);
+    if (result < 0) {
+        entries->delete_failures++;
         flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                          "an entry of the flow map can't be written: %s; trying again each second",
-                          explain_refusal(error));
-    entries->refusal = error;
-}
-
-static void update_failed(void *owner, void *context, int error)
-{
-    static struct flowd_log_limit limit;
-    struct marker_entries *entries = owner;
-    struct marker_dirty *item = context;
-
-    entries->update_failures++;
-    note_refusal(entries, error);
-    find_winner(entries, &item->key, item->hash, note_failure);
-    item->retried = true;
-    if (list_add(&entries->failed, item) < 0)
-        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                          "out of memory: a flow stays unmarked");
-    item->retried = false;
-}
-
-static void delete_failed(void *owner, void *context, int error)
-{
-    static struct flowd_log_limit limit;
-    struct marker_entries *entries = owner;
-
-    (void)context;
-    entries->delete_failures++;
-    flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                      "an entry of the flow map can't be deleted: %s", strerror(-error));
+                          "an entry of the flow map can't be deleted: %s; trying again",
+                          strerror(-result));
+    }
+    return result;
 }
 
 /*
- * Deletes the dirty keys that nobody stands behind, then clears the bits that nobody needs. As long
- * as flows are untold, one of them may need the entry or the bit: the sweep sees to it then.
+ * As long as flows are untold, one of them may need the entry: the sweep sees to it then. What the
+ * kernel did not let go is tried again with the next commit.
  */
-static void commit_deletions(struct marker_entries *entries)
-{
-    struct marker_dirty_list *dirty = &entries->dirty;
-
-    for (size_t i = 0; i < dirty->count; i++) {
-        struct marker_dirty *item = &dirty->items[i];
-
-        item->winner = find_winner(entries, &item->key, item->hash, NULL);
-        if (item->winner != 0 || entries->adopted)
-            continue;
-        marker_batch_add(entries->batch, &item->key, 0, item);
-        if (marker_batch_full(entries->batch))
-            marker_batch_delete(entries->batch, delete_failed, entries);
-    }
-    marker_batch_delete(entries->batch, delete_failed, entries);
-    for (size_t i = 0; i < dirty->count; i++)
-        if (dirty->items[i].winner == 0 && !entries->adopted &&
-            !marker_marks_bit_used(&entries->marks, dirty->items[i].hash))
-            clear_bit(entries, dirty->items[i].hash);
-}
-
-static bool is_written(const struct marker_entries *entries, const struct flowd_marker_key *key,
-                       flowd_marker_word wanted)
-{
-    flowd_marker_word word;
-
-    return bpf_map_lookup_elem(entries->flows_fd, key, &word) == 0 && word == wanted;
-}
-
-static void commit_updates(struct marker_entries *entries)
-{
-    struct marker_dirty_list *dirty = &entries->dirty;
-
-    for (size_t i = 0; i < dirty->count; i++) {
-        struct marker_dirty *item = &dirty->items[i];
-        const struct flowd_flow *flow;
-        struct flowd_marker_mark mark;
-        flowd_marker_word word;
-        uint32_t check;
-
-        if (item->winner == 0)
-            continue;
-        flow = flowd_hub_at(entries->hub, marker_ref_record(item->winner));
-        assert(flow != NULL);
-        mark = (struct flowd_marker_mark){
-            .label = flow->flow_label,
-            .experiment = flow->experiment,
-            .activity = flow->activity,
-        };
-        if (item->retried) {
-            /* Stands unless this try fails too. */
-            find_winner(entries, &item->key, item->hash, note_success);
-            item->retried = false;
-        }
-        set_bit(entries, item->hash);
-        check = flowd_marker_check(item->hash, item->key.src[0], item->key.src[1]);
-        word = flowd_marker_word_make(&mark, check);
-        if (entries->adopted && is_written(entries, &item->key, word))
-            continue;
-        marker_batch_add(entries->batch, &item->key, word, item);
-        if (marker_batch_full(entries->batch))
-            marker_batch_update(entries->batch, update_failed, entries);
-    }
-    marker_batch_update(entries->batch, update_failed, entries);
-}
-
-/* After the entries were written: no CPU goes on with what it remembers of them. */
-static void void_remembered(struct marker_entries *entries)
-{
-    /* No CPU sees the generation before the entry. */
-    atomic_thread_fence(memory_order_seq_cst);
-    for (size_t i = 0; i < entries->dirty.count; i++)
-        entries->shared->generations[flowd_marker_recent_slot(entries->dirty.items[i].hash)]++;
-}
-
 void marker_entries_commit(struct marker_entries *entries)
 {
-    if (entries->dirty.count == 0)
+    struct marker_ended_list *ended = &entries->ended;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < ended->count && !entries->table.adopted; i++)
+        if (remove_ended(entries, &ended->items[i]) < 0)
+            ended->items[kept++] = ended->items[i];
+    ended->count = kept;
+    if (kept > 0 || ended->capacity <= LIST_KEPT)
         return;
-    /* Deletions first: they make room. */
-    commit_deletions(entries);
-    commit_updates(entries);
-    void_remembered(entries);
-    list_clear(&entries->dirty);
+    free(ended->items);
+    *ended = (struct marker_ended_list){0};
 }
 
 size_t marker_entries_written(const struct marker_entries *entries)
 {
-    /* Flows may have ended whose entry was to be tried again. */
-    return entries->keys > entries->failed.count ? entries->keys - entries->failed.count : 0;
+    return entries->table.count;
 }
 
-bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key)
+/* Tries again to write the mark, unless its flow has ended or begun again since. */
+static void retry(struct marker_entries *entries, marker_ref ref)
 {
-    return find_winner(entries, key, flowd_marker_key_hash(key), NULL) != 0;
+    enum marker_direction direction = marker_ref_direction(ref);
+    struct flowd_flow *flow = flow_of(entries, ref);
+    int result;
+
+    if (flow == NULL || !(flow->directions & HAS_FAILED(direction)))
+        return;
+    result = write_mark(entries, flow, direction);
+    if (result < 0)
+        note_failure(entries, flow, direction, result);
+    else
+        note_success(entries, flow, direction);
 }
 
 void marker_entries_retry(struct marker_entries *entries)
 {
-    struct marker_dirty_list failed = entries->failed;
+    struct marker_failed_list failed = entries->failed;
 
-    entries->failed = (struct marker_dirty_list){0};
-    for (size_t i = 0; i < failed.count; i++)
-        if (list_add(&entries->dirty, &failed.items[i]) < 0)
-            list_add(&entries->failed, &failed.items[i]);
-    free(failed.items);
+    entries->failed = (struct marker_failed_list){0};
     marker_entries_commit(entries);
+    for (size_t i = 0; i < failed.count; i++)
+        retry(entries, failed.items[i]);
+    free(failed.items);
     entries->refused_again = entries->failed.count > 0;
     if (entries->refused_again || entries->refusal == 0)
         return;

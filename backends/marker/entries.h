@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From live flows to entries of the flow map: which keys must be there, and bringing the map into
- * that state once per loop turn.
+ * From live flows to entries of the flow map: which keys must be there with which mark.
  *
- * Flow callbacks only change the index of marks and note the key as dirty. A commit looks each
- * dirty key up in the index: if a flow stands behind it the entry is written, else it is deleted.
- * So a key that ended and began again in one turn is never absent from the map, and the order of
- * the callbacks does not matter.
+ * An entry is written as soon as its flow begins. Where a flow ends, its entry is only given up,
+ * and taken away once in each loop turn if nobody has claimed it by then: so a key that ended and
+ * began again in one turn is never absent from the map.
+ *
+ * Flows may share a key (without matchSource). The most recently started one is marked; the others
+ * stand in a list of their own, and the newest of them is marked when that one ends.
  */
 #pragma once
 
@@ -14,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/base/probe.h"
 #include "daemon/flow/flow.h"
-#include "ebpf/marker.h"
-#include "marks.h"
+#include "table.h"
 
 struct flowd_hub;
 struct flowd_host;
@@ -36,60 +37,50 @@ enum marker_status {
     MARKER_STATUSES,
 };
 
-struct marker_dirty {
-    struct flowd_marker_key key;
-    uint32_t hash;
-    marker_ref winner; /* the commit's: who stands behind the key, 0: nobody */
-    bool retried;      /* its last update failed */
-};
-
-/* A growing list of keys. */
-struct marker_dirty_list {
-    struct marker_dirty *items; /* owned */
+/* Keys whose flow ended, and which may have to go. */
+struct marker_ended_list {
+    struct marker_sums *items; /* owned */
     size_t count;
     size_t capacity;
 };
 
-struct marker_batch;
+/* Marks that could not be written. */
+struct marker_failed_list {
+    marker_ref *items; /* owned */
+    size_t count;
+    size_t capacity;
+};
 
 struct marker_entries {
     struct flowd_hub *hub;
     const struct flowd_host *host;
-    unsigned slot;                      /* of flow->backend */
-    int flows_fd;                       /* borrowed */
-    struct flowd_marker_shared *shared; /* borrowed: the mapping that the programs read */
+    unsigned slot; /* of flow->backend */
     bool match_source;
+    bool scitag;             /* marks are experiment and activity, not labels */
     unsigned experiment_max; /* the largest that a mark can say */
     bool attached;           /* the program is on an interface */
     bool seeing;             /* and on one of them nothing keeps packets from it */
-    /*
-     * The map has an earlier process's entries, and flows are untold: entries that are as they
-     * should be are not written again, and none is deleted.
-     */
-    bool adopted;
-    struct flowd_probe marks; /* see marks.h */
-    size_t keys;              /* different map keys behind the marks */
-    size_t forwarded;         /* live flows of which neither end is this host's */
-    struct marker_dirty_list dirty;
-    struct marker_dirty_list failed; /* updates to be tried again */
-    int refusal;                     /* why they failed: -errno; 0: none has */
-    bool refused_again;              /* a second try of some failed too */
-    struct marker_batch *batch;      /* owned */
+    struct marker_table table;
+    struct flowd_probe outdone; /* marks whose key a newer flow has, under the key's hash */
+    size_t forwarded;           /* live flows of which neither end is this host's */
+    struct marker_ended_list ended;
+    struct marker_failed_list failed; /* to be tried again */
+    int refusal;                      /* why they failed: -errno; 0: none has */
+    bool refused_again;               /* a second try of some failed too */
     uint64_t update_failures;
     uint64_t delete_failures;
 };
 
 /*
- * The file descriptor and the mapping are borrowed until marker_entries_fini(). Returns 0 or
- * -ENOMEM.
+ * The maps' file descriptors are borrowed until marker_entries_fini(). Returns 0 or -errno, with
+ * -EUCLEAN where what an earlier process left in the maps is no table.
  */
 int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
-                        const struct flowd_host *host, int flows_fd,
-                        struct flowd_marker_shared *shared, bool match_source,
+                        const struct flowd_host *host, const struct marker_table_maps *maps,
                         unsigned experiment_max);
 void marker_entries_fini(struct marker_entries *entries);
 
-/* Notes a flow that begins or ends, and sets its status as it will be after the commit. */
+/* A flow begins or ends. One that can't be written gets MARKER_STATUS_FAILED. */
 void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flow);
 void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow);
 /*
@@ -102,10 +93,7 @@ unsigned marker_entries_reconsider(struct marker_entries *entries, struct flowd_
 enum marker_status marker_entries_status(const struct marker_entries *entries,
                                          const struct flowd_flow *flow);
 
-/*
- * Brings the map and what is shared with the programs up to date. Flows whose entry could not be
- * written get MARKER_STATUS_FAILED and their keys are kept in `failed`.
- */
+/* Takes away the entries of flows that have ended. */
 void marker_entries_commit(struct marker_entries *entries);
 /* Tries the failed ones again: a commit. */
 void marker_entries_retry(struct marker_entries *entries);
@@ -115,5 +103,3 @@ int marker_entries_ready(const struct marker_entries *entries, struct flowd_erro
 
 /* How many entries the map has of live flows. */
 size_t marker_entries_written(const struct marker_entries *entries);
-/* Whether a live flow stands behind the key. */
-bool marker_entries_wanted(struct marker_entries *entries, const struct flowd_marker_key *key);

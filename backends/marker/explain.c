@@ -12,14 +12,13 @@
 #include <string.h>
 
 #include "daemon/base/descriptors.h"
+#include "table.h"
 
 /* The kernel's own number for "not supported", which no header for programs has. */
 #define KERNEL_ENOTSUPP 524
 #define MESSAGE_MAX (FLOWD_ERROR_SIZE - MARKER_EXPLANATION_PREFIX)
 #define MEBIBYTE (1024u * 1024u)
 /* What the kernel adds to a key and a value, and what a bucket takes. */
-#define ENTRY_OVERHEAD 48u
-#define BUCKET_SIZE 16u
 
 /* The oldest kernel that flowd is tested with. */
 static const unsigned label_kernel[2] = {5, 10};
@@ -30,7 +29,7 @@ static const unsigned memory_cgroup_kernel[2] = {5, 11};
 
 static const char *const stages[] = {
     [MARKER_STAGE_LOAD] = "loading the BPF program",
-    [MARKER_STAGE_MAP] = "mapping the BPF program's bitmap",
+    [MARKER_STAGE_MAP] = "mapping the BPF program's flow map",
     [MARKER_STAGE_TCX] = "attaching by TCX",
     [MARKER_STAGE_QDISC] = "making the clsact qdisc",
     [MARKER_STAGE_FILTER] = "attaching the filter",
@@ -367,13 +366,10 @@ static const char *gap(struct words *words)
 
 static uint64_t map_bytes(const struct marker_failure *failure)
 {
-    uint64_t buckets = 1;
+    const struct marker_table_size size = marker_table_size(failure->entries);
 
-    while (buckets < failure->entries)
-        buckets *= 2;
-    return buckets * BUCKET_SIZE +
-           failure->entries *
-               (uint64_t)(ENTRY_OVERHEAD + failure->key_size + sizeof(flowd_marker_word));
+    return size.lines * (uint64_t)sizeof(struct flowd_marker_bucket) +
+           size.buckets * (uint64_t)sizeof(uint64_t);
 }
 
 static void say_facts(struct words *words, unsigned facts, const struct marker_failure *failure,

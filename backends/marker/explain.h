@@ -18,7 +18,7 @@
 
 enum marker_stage {
     MARKER_STAGE_LOAD,   /* maps and programs */
-    MARKER_STAGE_MAP,    /* mapping the bitmap into this process */
+    MARKER_STAGE_MAP,    /* mapping the flow map into this process */
     MARKER_STAGE_TCX,    /* the link */
     MARKER_STAGE_QDISC,  /* making clsact */
     MARKER_STAGE_FILTER, /* on clsact */
@@ -30,9 +30,8 @@ struct marker_failure {
     const struct flowd_bpf_log *bpf_log; /* borrowed, not NULL */
     const char *interface;               /* where it was to be attached; NULL or "": not known */
     enum flowd_marker_strategy strategy;
-    uint32_t entries; /* of the flow map */
-    uint32_t key_size;
-    bool debug; /* debugMode is on */
+    uint32_t entries; /* that the flow map has room for */
+    bool debug;       /* debugMode is on */
 };
 
 enum marker_reason {

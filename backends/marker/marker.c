@@ -30,7 +30,7 @@
 #include "pins.h"
 #include "program.h"
 #include "revision.h"
-#include "sweep.h"
+#include "table_store.h"
 #include "watch.h"
 
 #define RETRY_S 1.0
@@ -38,6 +38,7 @@
 #define PINS_S 5.0
 #define QUIET_S 0.1
 #define ENTRIES_MIN 1024u
+#define SWEEP_BUCKETS 4096u /* in one turn */
 
 struct marker {
     const struct flowd_context *context;
@@ -51,12 +52,13 @@ struct marker {
     struct ev_timer retry;
     struct ev_timer verify;
     struct marker_watch watch;
-    double pins_looked_s;       /* when the pins were looked at last */
-    struct ev_timer quiet;      /* runs for a moment after the watch was heard */
-    struct marker_sweep *sweep; /* of adopted maps; owned; NULL: none is needed, or it is over */
-    struct ev_timer sweeping;
-    bool published; /* the program is in place */
-    bool outdated;  /* addresses changed before that */
+    double pins_looked_s;     /* when the pins were looked at last */
+    struct ev_timer quiet;    /* runs for a moment after the watch was heard */
+    struct ev_timer sweeping; /* removes what is in adopted maps of flows that are gone */
+    size_t swept;             /* entries that went */
+    bool to_sweep;            /* adopted maps are not swept yet, nor begun with */
+    bool published;           /* the program is in place */
+    bool outdated;            /* addresses changed before that */
 };
 
 static struct marker *marker_of_observer(struct flowd_host_observer *observer)
@@ -107,8 +109,9 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
 /* Removes what an earlier process left in the maps for flows that are gone, some in each turn. */
 static void sweep_some(struct marker *marker)
 {
-    int result = marker_sweep_some(marker->sweep);
+    int result = marker_table_sweep(&marker->entries.table, SWEEP_BUCKETS, &marker->swept);
 
+    marker->to_sweep = false;
     if (result > 0) {
         ev_timer_start(marker->context->loop, &marker->sweeping);
         return;
@@ -116,11 +119,8 @@ static void sweep_some(struct marker *marker)
     if (result < 0)
         flowd_err("marker", "stale entries can't be removed from the pinned maps: %s",
                   strerror(-result));
-    else if (marker->sweep->deleted > 0)
-        flowd_info("marker", "removed %lld entries of flows that are gone",
-                   (long long)marker->sweep->deleted);
-    free(marker->sweep);
-    marker->sweep = NULL;
+    else if (marker->swept > 0)
+        flowd_info("marker", "removed %zu entries of flows that are gone", marker->swept);
 }
 
 static void on_sweeping(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -250,6 +250,32 @@ static struct flowd_marker_mark general_mark(const struct flowd_marker_config *c
     };
 }
 
+static int init_entries(struct marker *marker)
+{
+    const struct marker_table_maps maps = marker_program_maps(&marker->program);
+
+    return marker_entries_init(&marker->entries, marker->context->hub, marker->context->host, &maps,
+                               marker_config_experiment_max(marker->config));
+}
+
+/* Pinned maps in which there is no table are replaced. */
+static int open_entries(struct marker *marker, const struct marker_program_settings *settings,
+                        struct flowd_error *err)
+{
+    const struct marker_pins none = {.directory = -1};
+    int result = init_entries(marker);
+
+    if (result == -EUCLEAN && marker->program.adopted) {
+        marker_program_close(&marker->program);
+        result = marker_program_load(&marker->program, settings, &none, err);
+        if (result < 0)
+            return result;
+        marker->program.replaces = true;
+        result = init_entries(marker);
+    }
+    return result < 0 ? flowd_fail_errno(err, -result, "flow map") : 0;
+}
+
 /* Opens pins, program and entries in this order; on failure closes what it opened. */
 static int open_kernel_side(struct marker *marker, struct flowd_error *err)
 {
@@ -261,6 +287,7 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
         .match_all = config->match_all,
         .general = general_mark(config),
         .mss_reduction = (unsigned)config->mss_reduction,
+        .without_mmap = !marker_store_can_map(),
         .debug = config->debug_mode,
         .entries_max = entries_max(marker->context),
     };
@@ -275,11 +302,8 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
     if (result == 0) {
         result = marker_attach_init(&marker->attach, marker->context->host, &marker->program,
                                     &marker->pins, config, err);
-        if (result == 0 &&
-            marker_entries_init(&marker->entries, marker->context->hub, marker->context->host,
-                                marker->program.flows_fd, marker->program.shared,
-                                config->match_source, marker_config_experiment_max(config)) < 0)
-            result = flowd_fail_errno(err, ENOMEM, "index of marks");
+        if (result == 0)
+            result = open_entries(marker, &settings, err);
         if (result < 0)
             marker_program_close(&marker->program);
     }
@@ -296,26 +320,11 @@ static void close_kernel_side(struct marker *marker)
     marker_pins_close(&marker->pins);
 }
 
-/*
- * Prepares for the flows that the hub will tell of, and for what the maps may have of them. Where
- * more flows are allowed than usual there is room for all of them, as in the table.
- */
+/* Prepares for the flows that the hub will tell of, and for what the maps may have of them. */
 static int expect_flows(struct marker *marker)
 {
-    size_t flows = flowd_hub_live(marker->context->hub);
-    size_t marks;
-
-    if (marker->context->flows_max > FLOWD_FLOWS_USUAL && flows < marker->context->flows_max)
-        flows = marker->context->flows_max;
-    marks = MARKER_DIRECTIONS * flows;
-
-    marker->entries.adopted = marker->program.adopted;
-    if (marker->program.adopted) {
-        marker->sweep = marker_sweep_new(&marker->entries);
-        if (marker->sweep == NULL)
-            return -ENOMEM;
-    }
-    return flowd_probe_expect(&marker->entries.marks, marks);
+    marker->to_sweep = marker->program.adopted;
+    return marker_table_expect(&marker->entries.table, flowd_hub_live(marker->context->hub));
 }
 
 static int marker_start(const struct flowd_context *context, const void *config, void **instance,
@@ -338,9 +347,8 @@ static int marker_start(const struct flowd_context *context, const void *config,
     result = expect_flows(marker);
     if (result < 0) {
         close_kernel_side(marker);
-        free(marker->sweep);
         free(marker);
-        return flowd_fail_errno(err, ENOMEM, "marker");
+        return flowd_fail_errno(err, -result, "flow map");
     }
     if (marker->pins.path == NULL)
         warn_without_pins(config);
@@ -399,7 +407,6 @@ static void marker_stop(void *instance)
     ev_timer_stop(marker->context->loop, &marker->quiet);
     marker_watch_close(&marker->watch);
     ev_timer_stop(marker->context->loop, &marker->sweeping);
-    free(marker->sweep);
     marker_revision_stop(&marker->revision);
     /* A process that never came to its first commit leaves what it found. */
     if (marker->published && marker->config->on_exit == MARKER_ON_EXIT_DETACH) {
@@ -468,11 +475,8 @@ static void marker_commit(void *instance)
     marker_entries_commit(&marker->entries);
     if (!marker->published && (marker->program.adopted || !restoring))
         publish(marker);
-    if (!restoring) {
-        marker->entries.adopted = false;
-        if (marker->sweep != NULL && !marker->sweep->begun)
-            sweep_some(marker);
-    }
+    if (!restoring && marker->to_sweep)
+        sweep_some(marker);
     retry_if_needed(marker);
 }
 

@@ -25,8 +25,8 @@
 #define LOCK_TRIES 5
 #define FRESH_SUFFIX "_fresh"
 
-static const char *const map_names[] = {MARKER_PIN_FLOWS, MARKER_PIN_BITMAP, MARKER_PIN_COUNTERS,
-                                        MARKER_PIN_FRAGMENTS};
+static const char *const map_names[] = {MARKER_PIN_FLOWS, MARKER_PIN_BITMAP, MARKER_PIN_SHARED,
+                                        MARKER_PIN_COUNTERS, MARKER_PIN_FRAGMENTS};
 #define MAP_NAMES (sizeof(map_names) / sizeof(map_names[0]))
 
 static void join(char out[static PATH_MAX], const struct marker_pins *pins, const char *name)

@@ -3,7 +3,7 @@
  * The directory under pinPath: where maps and links outlive the process, and the lock that lets one
  * daemon at a time use it.
  *
- *     PATH/flows PATH/bitmap PATH/counters   the maps
+ *     PATH/flows PATH/bitmap PATH/shared PATH/counters PATH/fragments   the maps
  *     PATH/links/IFINDEX                     one TCX link each
  *     PATH/qdisc/IFINDEX                     an empty directory: flowd made this interface's clsact
  *
@@ -18,6 +18,7 @@
 
 #define MARKER_PIN_FLOWS "flows"
 #define MARKER_PIN_BITMAP "bitmap"
+#define MARKER_PIN_SHARED "shared"
 #define MARKER_PIN_COUNTERS "counters"
 #define MARKER_PIN_FRAGMENTS "fragments"
 

@@ -23,17 +23,17 @@
 #include "explain.h"
 #include "kernel_btf.h"
 #include "marker.skel.h"
-#include "recent.h"
+#include "table.h"
 
 #define NAME_OF(macro) NAME_OF_TOKEN(macro)
 #define NAME_OF_TOKEN(token) #token
 #define MARKER_PROGRAM_CLOSED                                                                      \
     {                                                                                              \
-        .program_fds = {-1, -1}, .spare_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1,           \
-        .counters_fd = -1, .fragments_fd = -1,                                                     \
+        .program_fds = {-1, -1}, .spare_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1,           \
+        .shared_fd = -1, .counters_fd = -1, .fragments_fd = -1,                                    \
     }
-/* Flows, what is shared, counters and fragments outlive the process. */
-#define MAPS 4
+/* Flows, their bitmap, what is shared, counters and fragments outlive the process. */
+#define MAPS 5
 
 void marker_program_route_messages(void)
 {
@@ -57,6 +57,18 @@ int marker_program_check_privileges(struct flowd_error *err)
                       "CAP_NET_ADMIN; missing: %s%s%s; start flowd as root, or give them to it "
                       "(systemd: AmbientCapabilities, container: --cap-add)",
                       bpf ? "" : "CAP_BPF", bpf || net ? "" : " and ", net ? "" : "CAP_NET_ADMIN");
+}
+
+/* What the marks and sums in the maps are of. */
+static unsigned format_of(const struct marker_program_settings *settings)
+{
+    unsigned format = 0;
+
+    if (flowd_marker_writes_scitag(settings->strategy, settings->encoding))
+        format |= FLOWD_MARKER_FORMAT_SCITAG;
+    if (settings->match_source)
+        format |= FLOWD_MARKER_FORMAT_SOURCE;
+    return format;
 }
 
 static bool has_layout(int fd, const struct bpf_map *map, bool by_name)
@@ -87,12 +99,23 @@ static const char *find_fault(int fd)
                           : "is no BPF map";
 }
 
+/* Whether what is shared says that marks and sums are of the format. */
+static bool has_format(int fd, unsigned format)
+{
+    struct flowd_marker_shared shared;
+    uint32_t zero = 0;
+
+    return bpf_map_lookup_elem(fd, &zero, &shared) == 0 &&
+           shared.format == (format | FLOWD_MARKER_FORMAT_SET);
+}
+
 /*
  * Puts pinned maps into the object if all of them are there and fit. The marks of datagrams of
  * which fragments are still to come hold beside whatever flow map, so they are taken over in any
  * case.
  */
 static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pins,
+                      const struct marker_program_settings *settings,
                       struct marker_program *program)
 {
     struct {
@@ -103,7 +126,8 @@ static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pin
         bool fits;
     } maps[MAPS] = {
         {MARKER_PIN_FLOWS, skeleton->maps.FLOWD_MARKER_FLOWS, -1, false, false},
-        {MARKER_PIN_BITMAP, skeleton->maps.bss, -1, false, false},
+        {MARKER_PIN_BITMAP, skeleton->maps.flowd_bitmap, -1, false, false},
+        {MARKER_PIN_SHARED, skeleton->maps.bss, -1, false, false},
         {MARKER_PIN_COUNTERS, skeleton->maps.flowd_counters, -1, false, false},
         {MARKER_PIN_FRAGMENTS, skeleton->maps.flowd_fragments, -1, true, false},
     };
@@ -118,7 +142,8 @@ static int adopt_maps(struct marker_bpf *skeleton, const struct marker_pins *pin
         fault = find_fault(maps[i].fd);
         found += maps[i].fd != -ENOENT;
         maps[i].fits =
-            maps[i].fd >= 0 && fault == NULL && has_layout(maps[i].fd, maps[i].map, i == 0);
+            maps[i].fd >= 0 && fault == NULL && has_layout(maps[i].fd, maps[i].map, i == 0) &&
+            (maps[i].map != skeleton->maps.bss || has_format(maps[i].fd, format_of(settings)));
         fitting += maps[i].fits;
         if (fault != NULL && program->fault == NULL) {
             program->fault = fault;
@@ -162,9 +187,6 @@ static struct pair choose(const struct marker_bpf *skeleton,
     if (settings->plain)
         return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker_plain,
                               [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_plain_l3}};
-    if (!skeleton->rodata->marker_remember)
-        return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker_ask,
-                              [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_ask_l3}};
     return (struct pair){{[MARKER_ETHERNET_HEADER] = skeleton->progs.flowd_marker,
                           [MARKER_NO_LINK_HEADER] = skeleton->progs.flowd_marker_l3}};
 }
@@ -187,27 +209,21 @@ static int take_program(struct marker_program *program, const struct pair *chose
     return 0;
 }
 
-/* Takes file descriptors and the mapping out of a loaded object. */
+/* Takes file descriptors out of a loaded object. */
 static int take_descriptors(struct marker_program *program, const struct marker_bpf *skeleton,
                             const struct pair *chosen)
 {
-    void *shared;
-
     if (take_program(program, chosen, MARKER_ETHERNET_HEADER) < 0)
         return -errno;
     program->flows_fd = duplicate(bpf_map__fd(skeleton->maps.FLOWD_MARKER_FLOWS));
+    program->bitmap_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_bitmap));
     program->shared_fd = duplicate(bpf_map__fd(skeleton->maps.bss));
     program->counters_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_counters));
     program->fragments_fd = duplicate(bpf_map__fd(skeleton->maps.flowd_fragments));
-    if (program->flows_fd < 0 || program->shared_fd < 0 || program->counters_fd < 0 ||
-        program->fragments_fd < 0)
-        return -errno;
-    shared = mmap(NULL, sizeof(*program->shared), PROT_READ | PROT_WRITE, MAP_SHARED,
-                  program->shared_fd, 0);
-    if (shared == MAP_FAILED)
-        return -errno;
-    program->shared = shared;
-    return 0;
+    return program->flows_fd < 0 || program->bitmap_fd < 0 || program->shared_fd < 0 ||
+                   program->counters_fd < 0 || program->fragments_fd < 0
+               ? -errno
+               : 0;
 }
 
 static int explain_load_failure(enum marker_stage stage, int result,
@@ -220,7 +236,6 @@ static int explain_load_failure(enum marker_stage stage, int result,
         .strategy = settings->strategy,
         .debug = settings->debug,
         .entries = settings->entries_max,
-        .key_size = settings->match_source ? FLOWD_MARKER_KEY_SOURCE_SIZE : FLOWD_MARKER_KEY_SIZE,
     };
 
     return marker_explain_here(failure, err);
@@ -246,6 +261,8 @@ static void program_set_up(struct marker_bpf *skeleton,
                            const struct marker_program_settings *settings,
                            const struct marker_kernel *kernel)
 {
+    const struct marker_table_size size = marker_table_size(settings->entries_max);
+
     skeleton->rodata->marker_strategy = (uint8_t)settings->strategy;
     skeleton->rodata->marker_encoding = (uint8_t)settings->encoding;
     skeleton->rodata->marker_match_source = settings->match_source;
@@ -254,14 +271,16 @@ static void program_set_up(struct marker_bpf *skeleton,
     skeleton->rodata->marker_direct = kernel->reading == MARKER_READS_DIRECTLY;
     memcpy((void *)&skeleton->rodata->marker_types, &kernel->types, sizeof(kernel->types));
     skeleton->rodata->marker_mss_reduction = (uint8_t)settings->mss_reduction;
-    skeleton->rodata->marker_remember = !settings->forgetful && marker_recent_is_safe();
+    skeleton->rodata->marker_written_by_calls = settings->without_mmap;
     skeleton->rodata->marker_debug = settings->debug;
-    memcpy((void *)&skeleton->rodata->marker_general, &settings->general,
-           sizeof(settings->general));
-    bpf_map__set_max_entries(skeleton->maps.FLOWD_MARKER_FLOWS, settings->entries_max);
-    bpf_map__set_key_size(skeleton->maps.FLOWD_MARKER_FLOWS, settings->match_source
-                                                                 ? FLOWD_MARKER_KEY_SOURCE_SIZE
-                                                                 : FLOWD_MARKER_KEY_SIZE);
+    skeleton->rodata->marker_general = flowd_marker_value_of(
+        &settings->general, flowd_marker_writes_scitag(settings->strategy, settings->encoding));
+    bpf_map__set_max_entries(skeleton->maps.FLOWD_MARKER_FLOWS, size.lines);
+    bpf_map__set_max_entries(skeleton->maps.flowd_bitmap, size.buckets);
+    if (!settings->without_mmap)
+        return;
+    bpf_map__set_map_flags(skeleton->maps.FLOWD_MARKER_FLOWS, 0);
+    bpf_map__set_map_flags(skeleton->maps.flowd_bitmap, 0);
 }
 
 /* An object that is open with the settings in it, and what it needs to be loaded. */
@@ -324,7 +343,7 @@ static int program_load(struct marker_program *program,
         close_object(&object);
         return result;
     }
-    result = adopt_maps(object.skeleton, pins, &loaded);
+    result = adopt_maps(object.skeleton, pins, settings, &loaded);
     if (result == 0)
         result = marker_bpf__load(object.skeleton);
     if (result < 0) {
@@ -403,6 +422,7 @@ static int reuse_maps(const struct marker_bpf *skeleton, const struct marker_pro
         int fd;
     } maps[MAPS] = {
         {skeleton->maps.FLOWD_MARKER_FLOWS, program->flows_fd},
+        {skeleton->maps.flowd_bitmap, program->bitmap_fd},
         {skeleton->maps.bss, program->shared_fd},
         {skeleton->maps.flowd_counters, program->counters_fd},
         {skeleton->maps.flowd_fragments, program->fragments_fd},
@@ -466,16 +486,28 @@ void marker_program_close(struct marker_program *program)
                        program->spare_fds[MARKER_ETHERNET_HEADER],
                        program->spare_fds[MARKER_NO_LINK_HEADER],
                        program->flows_fd,
+                       program->bitmap_fd,
                        program->shared_fd,
                        program->counters_fd,
                        program->fragments_fd};
 
-    if (program->shared != NULL)
-        munmap(program->shared, sizeof(*program->shared));
     for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
             close(fds[i]);
     *program = (struct marker_program)MARKER_PROGRAM_CLOSED;
+}
+
+struct marker_table_maps marker_program_maps(const struct marker_program *program)
+{
+    return (struct marker_table_maps){
+        .flows_fd = program->flows_fd,
+        .bitmap_fd = program->bitmap_fd,
+        .shared_fd = program->shared_fd,
+        .entries_max = program->settings.entries_max,
+        .format = format_of(&program->settings),
+        .adopted = program->adopted,
+        .without_mmap = program->settings.without_mmap,
+    };
 }
 
 int marker_program_pin(const struct marker_program *program, const struct marker_pins *pins)
@@ -484,9 +516,8 @@ int marker_program_pin(const struct marker_program *program, const struct marker
         const char *name;
         int fd;
     } maps[MAPS] = {
-        {MARKER_PIN_FLOWS, program->flows_fd},
-        {MARKER_PIN_BITMAP, program->shared_fd},
-        {MARKER_PIN_COUNTERS, program->counters_fd},
+        {MARKER_PIN_FLOWS, program->flows_fd},         {MARKER_PIN_BITMAP, program->bitmap_fd},
+        {MARKER_PIN_SHARED, program->shared_fd},       {MARKER_PIN_COUNTERS, program->counters_fd},
         {MARKER_PIN_FRAGMENTS, program->fragments_fd},
     };
     int result = 0;

@@ -13,6 +13,7 @@
 #include "ebpf/marker.h"
 #include "kernel_btf.h"
 #include "pins.h"
+#include "table.h"
 
 /* What packets begin with on an interface; there is one program for each. */
 enum marker_link_header { MARKER_ETHERNET_HEADER, MARKER_NO_LINK_HEADER };
@@ -27,7 +28,8 @@ struct marker_program_settings {
     unsigned mss_reduction;           /* bytes, 0..FLOWD_MARKER_ADDED_MAX */
     bool plain;                       /* label: leave unusual packets as they are */
     bool by_helper;                   /* the kernel is read as before Linux 6.2 */
-    bool forgetful;                   /* each packet asks the flow map, as where it is not safe */
+    bool without_mmap;                /* write the flow map by system calls, as where maps can't be
+                                         mapped */
     bool debug;
     uint32_t entries_max;
 };
@@ -37,14 +39,14 @@ struct marker_program {
     uint32_t ids[MARKER_LINK_HEADERS];    /* the programs' */
     int spare_fds[MARKER_LINK_HEADERS];   /* -1: not needed so far */
     int flows_fd;
+    int bitmap_fd;
     int shared_fd;
     int counters_fd;
     int fragments_fd;
-    struct flowd_marker_shared *shared; /* a mapping that the programs read */
-    bool adopted;                       /* the maps are the pinned ones */
-    bool replaces;                      /* there are pinned maps, which can't be used */
-    const char *faulty;                 /* the pin that is no map of flowd's; NULL: none */
-    const char *fault;                  /* why it is none */
+    bool adopted;       /* the maps are the pinned ones */
+    bool replaces;      /* there are pinned maps, which can't be used */
+    const char *faulty; /* the pin that is no map of flowd's; NULL: none */
+    const char *fault;  /* why it is none */
     /* Why the programs can't read the MTU of a packet's route; NULL: they can, or need not. */
     const char *no_path_mtu;
     enum marker_reading reading;
@@ -73,6 +75,9 @@ int marker_program_get(struct marker_program *program, enum marker_link_header h
  * loaded when it is asked for first. Returns its file descriptor (borrowed) or -errno.
  */
 int marker_program_spare(struct marker_program *program, enum marker_link_header header);
+
+/* The maps of which a table is made, which borrows their file descriptors. */
+struct marker_table_maps marker_program_maps(const struct marker_program *program);
 
 /* Puts the maps in the place of whatever is pinned. Returns 0 or -errno. */
 int marker_program_pin(const struct marker_program *program, const struct marker_pins *pins);

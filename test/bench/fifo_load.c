@@ -3,9 +3,10 @@
  * Writes flow events to a fifo as fast as it takes them and waits until the last one is in force.
  *
  * The lines are made beforehand; the clock runs from the first write until the marker's map has
- * (start) or no longer has (end) the entry of the last flow. Lines of one writer are taken in
- * order, so all others are in force by then. Without a map the clock stops with the last write.
- * With -r it is the other side instead: it reads and discards, as a measure of the pipe itself.
+ * (start) or no longer has (end) the entry of the last flow, read through its pins (-m). Lines of
+ * one writer are taken in order, so all others are in force by then. Without it the clock stops
+ * with the last write. With -r it is the other side instead: it reads and discards, as a measure of
+ * the pipe itself.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,7 +30,7 @@
 
 struct load {
     const char *fifo;
-    const char *map; /* NULL: do not wait */
+    const char *map; /* the directory of the pins; NULL: do not wait */
     const char *source;
     const char *destination;
     bool end;
@@ -92,10 +94,66 @@ static int write_all(const struct load *load, int fd)
     return 0;
 }
 
-static int wait_last(const struct load *load, int map)
+/* The flow map's pins, mapped to be read. */
+struct pins {
+    const struct flowd_marker_shared *shared;
+    const struct flowd_marker_bucket *lines;
+};
+
+static const void *map_pin(const char *directory, const char *name)
+{
+    struct bpf_map_info info = {0};
+    uint32_t length = sizeof(info);
+    char path[PATH_MAX];
+    void *at = MAP_FAILED;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    fd = bpf_obj_get(path);
+    if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &length) == 0)
+        at = mmap(NULL, (size_t)info.value_size * info.max_entries, PROT_READ, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+/* Whether the flow map has an entry for the key. */
+static bool is_there(const struct pins *pins, const struct flowd_marker_key *key)
+{
+    uint64_t sums[FLOWD_MARKER_SUMS];
+    uint64_t sum;
+    uint64_t tag;
+    uint32_t hash;
+    uint32_t line;
+
+    for (unsigned i = 0; i < FLOWD_MARKER_SUMS; i++)
+        sums[i] = flowd_marker_sum(pins->shared->seeds[i], key->dst[0], key->dst[1], key->ports,
+                                   key->protocol) +
+                  (pins->shared->format & FLOWD_MARKER_FORMAT_SOURCE
+                       ? flowd_marker_sum_source(pins->shared->seeds[i], key->src[0], key->src[1])
+                       : 0);
+    sum = flowd_marker_hash_sum(pins->shared->hash_seeds, key->dst[0], key->dst[1], key->ports,
+                                key->protocol);
+    if (pins->shared->format & FLOWD_MARKER_FORMAT_SOURCE)
+        sum += flowd_marker_hash_source(pins->shared->hash_seeds, key->src[0], key->src[1]);
+    hash = flowd_marker_hash(sum);
+    tag = flowd_marker_word_tag(hash, sums[FLOWD_MARKER_SUM_WORD]);
+    line = flowd_marker_bucket_of(*(const volatile __u64 *)&pins->shared->geometry, hash);
+    do {
+        const volatile struct flowd_marker_bucket *bucket = &pins->lines[line];
+
+        for (unsigned i = 0; i < FLOWD_MARKER_SLOTS; i++)
+            if ((bucket->words[i] ^ tag) >> FLOWD_MARKER_VALUE_BITS == 0 &&
+                bucket->checks[i] == flowd_marker_sum_upper(sums[FLOWD_MARKER_SUM_CHECK]))
+                return true;
+        line = bucket->next;
+    } while (line != 0);
+    return false;
+}
+
+static int wait_last(const struct load *load, const struct pins *pins)
 {
     struct flowd_marker_key key = {.protocol = load->tcp ? IPPROTO_TCP : IPPROTO_UDP};
-    flowd_marker_word word;
     double deadline = now_s() + WAIT_SECONDS;
     uint64_t last = load->count - 1;
 
@@ -104,7 +162,7 @@ static int wait_last(const struct load *load, int map)
         return -EINVAL;
     key.sport_be = htons((uint16_t)(last % PORTS + 1));
     key.dport_be = htons((uint16_t)(last / PORTS + 1));
-    while ((bpf_map_lookup_elem(map, &key, &word) == 0) == load->end) {
+    while (is_there(pins, &key) == load->end) {
         struct timespec pause = {.tv_nsec = 200000};
 
         if (now_s() > deadline)
@@ -116,7 +174,7 @@ static int wait_last(const struct load *load, int map)
 
 static int run(struct load *load)
 {
-    int map = -1;
+    struct pins pins = {0};
     double begin, written;
     int fd;
     int result = compose(load);
@@ -127,15 +185,16 @@ static int run(struct load *load)
     if (fd < 0)
         return -errno;
     if (load->map != NULL) {
-        map = bpf_obj_get(load->map);
-        if (map < 0)
-            return map;
+        pins.shared = map_pin(load->map, "shared");
+        pins.lines = map_pin(load->map, "flows");
+        if (pins.shared == NULL || pins.lines == NULL)
+            return -ENOENT;
     }
     begin = now_s();
     result = write_all(load, fd);
     written = now_s();
-    if (result == 0 && map >= 0)
-        result = wait_last(load, map);
+    if (result == 0 && load->map != NULL)
+        result = wait_last(load, &pins);
     if (result == 0)
         printf("{\"events\": %llu, \"seconds\": %.6f, \"write_seconds\": %.6f}\n",
                (unsigned long long)load->count, now_s() - begin, written - begin);

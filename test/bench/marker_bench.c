@@ -41,7 +41,6 @@
 #define REPEATS_PER_ROUND 500000u
 #define TURNS_PER_ROUND 100000u
 #define FLOWS_MAX 200000u
-#define UPDATE_BATCH 1000u
 #define PORT_OF_FLOWS 1094
 #define PORT_OF_NO_FLOW 443
 
@@ -95,8 +94,7 @@ static struct measure measures[] = {
 struct bench {
     int empty_fd;
     struct marker_turns *turns;
-    uint8_t *keys; /* of FLOWS_MAX flows */
-    flowd_marker_word *words;
+    struct flowd_marker_key *keys; /* of FLOWS_MAX flows */
 };
 
 static int compare_doubles(const void *a, const void *b)
@@ -146,56 +144,38 @@ static void bench_close(struct bench *bench)
         close(bench->empty_fd);
     marker_turns_free(bench->turns);
     free(bench->keys);
-    free(bench->words);
 }
 
 static int bench_open(struct bench *bench)
 {
     *bench = (struct bench){
         .empty_fd = empty_program(),
-        .keys = calloc(FLOWS_MAX, FLOWD_MARKER_KEY_SIZE),
-        .words = calloc(FLOWS_MAX, sizeof(*bench->words)),
+        .keys = calloc(FLOWS_MAX, sizeof(*bench->keys)),
     };
     if (bench->empty_fd < 0)
         return bench->empty_fd;
-    if (!bench->keys || !bench->words)
+    if (!bench->keys)
         return -ENOMEM;
     for (uint32_t n = 0; n < FLOWS_MAX; n++) {
         char address[INET6_ADDRSTRLEN];
         struct packet_recipe recipe;
-        struct flowd_marker_key key;
-        uint32_t check;
 
         marker_turns_flow(n, PORT_OF_FLOWS, address, &recipe);
-        key = packet_key(&recipe);
-        memcpy(bench->keys + (size_t)n * FLOWD_MARKER_KEY_SIZE, &key, FLOWD_MARKER_KEY_SIZE);
-        check = flowd_marker_check(flowd_marker_key_hash(&key), 0, 0);
-        bench->words[n] = flowd_marker_word_make(
-            &(struct flowd_marker_mark){.label = 0x12345, .experiment = 2, .activity = 17}, check);
+        bench->keys[n] = packet_key(&recipe);
     }
     return marker_turns_new(&bench->turns);
 }
 
-/* Grows the program's map from *populated entries to flows, in batches as flowd does. */
+/* Grows the program's flow map from *populated entries to flows. */
 static int populate(const struct bench *bench, struct marker_program *program, uint32_t *populated,
                     uint32_t flows)
 {
-    while (*populated < flows) {
-        uint32_t count = flows - *populated < UPDATE_BATCH ? flows - *populated : UPDATE_BATCH;
-        const uint8_t *keys = bench->keys + (size_t)*populated * FLOWD_MARKER_KEY_SIZE;
+    const struct flowd_marker_mark mark = {.label = 0x12345, .experiment = 2, .activity = 17};
+    int result = 0;
 
-        for (uint32_t i = 0; i < count; i++) {
-            struct flowd_marker_key key = {0};
-
-            memcpy(&key, keys + i * FLOWD_MARKER_KEY_SIZE, FLOWD_MARKER_KEY_SIZE);
-            marker_run_bit(program, &key, true);
-        }
-        if (bpf_map_update_batch(program->flows_fd, keys, bench->words + *populated, &count,
-                                 NULL) != 0)
-            return -errno;
-        *populated += count;
-    }
-    return 0;
+    for (; *populated < flows && result == 0; ++*populated)
+        result = marker_run_add(program, &bench->keys[*populated], &mark);
+    return result;
 }
 
 /* How many packets the program counted as what the case is about. */
@@ -295,7 +275,7 @@ static int measure_strategy(const struct bench *bench, enum flowd_marker_strateg
         if (result == 0)
             result = run_measure(bench, &program, &measures[i], round);
     }
-    marker_program_close(&program);
+    marker_run_close(&program);
     return result;
 }
 
@@ -310,28 +290,22 @@ static int measure_packets(const struct bench *bench)
     return result;
 }
 
-/* Seconds for FLOWS_MAX updates in batches; negative on failure. */
+/* Seconds for FLOWS_MAX new entries; negative on failure. */
 static double measure_updates(const struct bench *bench)
 {
     struct marker_program program;
-    double taken = 0;
+    uint32_t populated = 0;
+    double begin;
+    int result;
 
     if (marker_run_load(&program,
                         &(struct marker_program_settings){.entries_max = 2 * FLOWS_MAX}) != 0)
         return -1;
-    for (uint32_t n = 0; n < FLOWS_MAX; n += UPDATE_BATCH) {
-        uint32_t count = UPDATE_BATCH;
-        double begin = seconds();
-
-        if (bpf_map_update_batch(program.flows_fd, bench->keys + (size_t)n * FLOWD_MARKER_KEY_SIZE,
-                                 bench->words + n, &count, NULL) != 0) {
-            taken = -1;
-            break;
-        }
-        taken += seconds() - begin;
-    }
-    marker_program_close(&program);
-    return taken;
+    begin = seconds();
+    result = populate(bench, &program, &populated, FLOWS_MAX);
+    begin = seconds() - begin;
+    marker_run_close(&program);
+    return result == 0 ? begin : -1;
 }
 
 static void print_cases(const char *name, enum way way)
@@ -365,7 +339,7 @@ static void print_results(double update_seconds)
            ROUNDS, REPEATS_PER_ROUND, TURNS_PER_ROUND);
     print_cases("same", SAME_PACKET);
     print_cases("in_turn", IN_TURN);
-    printf("  \"map_batch_updates_per_second\": %.0f\n}\n", FLOWS_MAX / update_seconds);
+    printf("  \"map_updates_per_second\": %.0f\n}\n", FLOWS_MAX / update_seconds);
 }
 
 int main(void)

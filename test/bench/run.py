@@ -145,7 +145,7 @@ class Bench:
         return json.loads(done.stdout)
 
     def fifo_load(self, daemon, count, *arguments, wait=True):
-        waiting = ["-m", daemon.pins / "flows"] if wait else []
+        waiting = ["-m", daemon.pins] if wait else []
         return self.tool("fifo_load", "-f", daemon.fifo, "-n", count, "-s", SOURCE, "-d", DESTINATION,
                          *waiting, *arguments)
 
@@ -159,7 +159,7 @@ def bench_marker(bench):
             report(f"{prefix} {name.replace('_', ' ')}", case["over_empty_ns"], "ns",
                    targets.get(name) if kind == "same" else None, at_least=False,
                    min=case["min"], q1=case["q1"], q3=case["q3"], empty=case["empty_ns"], ratio=case["ratio"])
-    report("marker map batch updates", measured["map_batch_updates_per_second"], "/s")
+    report("marker map updates", measured["map_updates_per_second"], "/s")
 
 
 def pipe_alone(bench, count):

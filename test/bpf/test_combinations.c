@@ -48,9 +48,9 @@ static void load_for(const struct combination *combination, struct model_setting
 
     if (wanted.strategy == loaded->strategy && wanted.encoding == loaded->encoding &&
         wanted.routes_read == loaded->routes_read && wanted.by_helper == loaded->by_helper &&
-        stage.program.shared != NULL)
+        stage.program.flows_fd >= 0)
         return;
-    if (stage.program.shared != NULL && !stage_counters_complete(&stage))
+    if (stage.program.flows_fd >= 0 && !stage_counters_complete(&stage))
         fail_msg("%s", stage.complaint);
     assert_int_equal(stage_load_as_model(&stage, &wanted), 0);
     combination_packet(&plain, 0, (const uint8_t[PACKET_OPTION_SIZE]){0}, 0, STAGE_MTU, &recipe,

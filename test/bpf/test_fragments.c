@@ -163,7 +163,7 @@ static void test_word_of_another_datagram(void **state)
     struct packet_recipe one = datagram();
     struct packet_recipe another = datagram();
     uint8_t keys[2][40];
-    flowd_marker_word words[2];
+    uint64_t words[2];
     int fd;
 
     (void)state;

@@ -89,7 +89,7 @@ static const char *try_mode(unsigned number, const char *missing)
         complaint = "it does not mark";
     else if (marker_program_get(&program, MARKER_NO_LINK_HEADER, &err) < 0)
         complaint = "what is for devices without a link header can't be loaded";
-    marker_program_close(&program);
+    marker_run_close(&program);
     return complaint;
 }
 
@@ -190,7 +190,7 @@ static void test_reading(void **state)
             assert_int_equal(program.reading, directly && !by_helper ? MARKER_READS_DIRECTLY
                                                                      : MARKER_READS_BY_HELPER);
             assert_true(marks(&program, &settings));
-            marker_program_close(&program);
+            marker_run_close(&program);
         }
 }
 
@@ -213,7 +213,7 @@ static void test_loaded_when_needed(void **state)
     assert_int_not_equal(program.ids[MARKER_NO_LINK_HEADER], program.ids[MARKER_ETHERNET_HEADER]);
     assert_int_equal(program.spare_fds[MARKER_NO_LINK_HEADER], -1);
     assert_int_not_equal(marker_program_spare(&program, MARKER_NO_LINK_HEADER), fd);
-    marker_program_close(&program);
+    marker_run_close(&program);
 }
 
 /* 0 if the second program's failure is told of, and it is loaded when that is over. */
@@ -233,7 +233,7 @@ static int try_loading_later(void)
         setrlimit(RLIMIT_NOFILE, &enough) < 0)
         return 2;
     result = marker_program_get(&program, MARKER_NO_LINK_HEADER, &err);
-    marker_program_close(&program);
+    marker_run_close(&program);
     return result < 0 ? 3 : 0;
 }
 
@@ -254,7 +254,7 @@ static void test_debug(void **state)
         settings.debug = true;
         assert_int_equal(marker_run_load(&program, &settings), 0);
         assert_true(marks(&program, &settings));
-        marker_program_close(&program);
+        marker_run_close(&program);
     }
 }
 

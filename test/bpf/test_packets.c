@@ -243,8 +243,8 @@ static int load_programs(void **state)
 static int close_programs(void **state)
 {
     (void)state;
-    marker_program_close(&programs[0]);
-    marker_program_close(&programs[1]);
+    marker_run_close(&programs[0]);
+    marker_run_close(&programs[1]);
     return 0;
 }
 

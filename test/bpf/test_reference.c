@@ -23,8 +23,13 @@
 #define FRAME_SIZE 256
 
 /* Of the strategy that is tested. */
-static struct marker_program program = {
-    .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1};
+static struct marker_program program = {.program_fds = {-1, -1},
+                                        .spare_fds = {-1, -1},
+                                        .flows_fd = -1,
+                                        .bitmap_fd = -1,
+                                        .shared_fd = -1,
+                                        .counters_fd = -1,
+                                        .fragments_fd = -1};
 
 static size_t from_hex(const char *text, uint8_t *bytes, size_t size)
 {
@@ -55,7 +60,7 @@ static struct flowd_marker_key frame_key(const uint8_t *frame, bool tagged)
 /* Loads the program of the strategy in the place of the one before. */
 static void load(enum flowd_marker_strategy strategy, enum flowd_marker_encoding encoding)
 {
-    marker_program_close(&program);
+    marker_run_close(&program);
     assert_int_equal(
         marker_run_load(&program, &(struct marker_program_settings){.strategy = strategy,
                                                                     .encoding = encoding,
@@ -257,7 +262,7 @@ static void test_flow_labels(void **state)
 static int close_program(void **state)
 {
     (void)state;
-    marker_program_close(&program);
+    marker_run_close(&program);
     return 0;
 }
 

@@ -28,7 +28,6 @@
 #include "lab/kernel_lacks.h"
 #include "lab/verifier_log.h"
 #include "marker.skel.h"
-#include "recent.h"
 
 /* How many values each setting takes here: mssReduction, which is a constant, none and one. */
 #define STRATEGIES 4u
@@ -44,7 +43,7 @@ struct combination {
     unsigned mss_reduction;
     bool match_source;
     bool match_all;
-    bool remember;
+    bool by_calls;               /* the maps are written by system calls */
     enum marker_reading reading; /* any asks for CAP_PERFMON, as debug does */
     bool debug;
 };
@@ -68,7 +67,7 @@ static struct combination combination_of(unsigned number)
         .mss_reduction = 8 * digit(&number, REDUCTIONS),
         .match_source = digit(&number, 2),
         .match_all = digit(&number, 2),
-        .remember = digit(&number, 2),
+        .by_calls = digit(&number, 2),
         .reading = digit(&number, READINGS),
         .debug = digit(&number, 2),
     };
@@ -89,7 +88,7 @@ static bool is_chosen(const struct bpf_program *program, const struct combinatio
     /* What flowd falls back to. */
     if (strstr(name, "_plain") != NULL || plain)
         return plain && strstr(name, "_plain") != NULL;
-    return (strstr(name, "_ask") != NULL) == !combination->remember;
+    return true;
 }
 
 static int load(const struct combination *combination, bool plain)
@@ -115,15 +114,13 @@ static int load(const struct combination *combination, bool plain)
     skeleton->rodata->marker_mss_reduction = (uint8_t)combination->mss_reduction;
     skeleton->rodata->marker_match_source = combination->match_source;
     skeleton->rodata->marker_match_all = combination->match_all;
-    skeleton->rodata->marker_remember = combination->remember;
+    skeleton->rodata->marker_written_by_calls = combination->by_calls;
     skeleton->rodata->marker_path_mtu = combination->reading != MARKER_READS_NOTHING;
     skeleton->rodata->marker_direct = combination->reading == MARKER_READS_DIRECTLY;
     memcpy((void *)&skeleton->rodata->marker_types, &kernel.types, sizeof(kernel.types));
     skeleton->rodata->marker_debug = combination->debug;
     bpf_map__set_max_entries(skeleton->maps.FLOWD_MARKER_FLOWS, 16);
-    bpf_map__set_key_size(skeleton->maps.FLOWD_MARKER_FLOWS, combination->match_source
-                                                                 ? FLOWD_MARKER_KEY_SOURCE_SIZE
-                                                                 : FLOWD_MARKER_KEY_SIZE);
+    bpf_map__set_max_entries(skeleton->maps.flowd_bitmap, 16);
     bpf_object__for_each_program(program, skeleton->obj)
         bpf_program__set_autoload(program, is_chosen(program, combination, plain));
     verifier_log_clear();
@@ -154,10 +151,10 @@ static void complain(const struct combination *combination, int result)
     const char *said = verifier_log_text();
     size_t length = strlen(said);
 
-    printf("strategy %u encoding %u mssReduction %u matchSource %d matchAll %d remember %d reading "
+    printf("strategy %u encoding %u mssReduction %u matchSource %d matchAll %d byCalls %d reading "
            "%d debug %d: %d\n%s\n",
            combination->strategy, combination->encoding, combination->mss_reduction,
-           combination->match_source, combination->match_all, combination->remember,
+           combination->match_source, combination->match_all, combination->by_calls,
            combination->reading, combination->debug, result,
            length > 800 ? said + length - 800 : said);
 }
@@ -171,8 +168,6 @@ static bool counts(const struct combination *combination, bool privileged)
     if (label_only && combination->strategy != FLOWD_MARKER_LABEL)
         return false;
     /* flowd does not set it there. */
-    if (combination->remember && !marker_recent_is_safe())
-        return false;
     if (combination->strategy == FLOWD_MARKER_LABEL &&
         (combination->encoding != 0 || combination->mss_reduction != 0 ||
          combination->reading != MARKER_READS_NOTHING))

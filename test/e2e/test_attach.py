@@ -10,7 +10,8 @@ import pytest
 from lab.api_client import Api, event
 from conftest import base_config
 from lab.devices import Tun
-from lab.kernel_bpf import Counter, map_entries, pinned
+from lab.flow_map import FlowMap
+from lab.kernel_bpf import Counter, pinned
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Namespace, Pair, run
 from lab.traffic import receive_label, udp_socket
@@ -280,7 +281,7 @@ def test_two_daemons(pair, make_flowd, directory, pin_path, bpffs):
             assert second.wait_exit() == 1, second.log()
             refused = config["stateDir"] if change == "stateDir" else str(pin_path)
             assert refused in second.log() and "another" in second.log().lower(), second.log()
-            assert probe.marked() and map_entries(pin_path)
+            assert probe.marked() and FlowMap(pin_path)
     assert first.running()
 
 
@@ -325,7 +326,7 @@ def test_kernel_refuses_a_full_map(pair, make_flowd, directory, pin_path):
         assert api.post(event(Pair.NEAR, port, Pair.FAR, 2)).expect(201).json["backends"] == {
             "marker": "marked"}
     assert api.post(event(Pair.NEAR, 101, Pair.FAR, 2)).status >= 400
-    assert len(map_entries(pin_path)) == 100
+    assert len(FlowMap(pin_path)) == 100
 
 
 def test_a_program_that_is_loaded_later(pair, make_flowd, directory, pin_path):

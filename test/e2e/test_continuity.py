@@ -12,8 +12,8 @@ import pytest
 from lab.api_client import Api, event, line
 from conftest import base_config
 from lab.flood import Flood, TcpFlood
-from lab.kernel_bpf import (IS_IPV6, TCX_INGRESS, Tally, extended_udp, label_is, map_entries, map_key,
-                        map_keys, plain_udp)
+from lab.flow_map import FlowMap
+from lab.kernel_bpf import IS_IPV6, TCX_INGRESS, Tally, extended_udp, label_is, plain_udp
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Pair, run
 from lab.traffic import receive_label, udp_socket
@@ -98,9 +98,9 @@ class Guarded:
         api = Api(near)
         api.post(event(Pair.NEAR, sport, Pair.FAR, port)).expect(201)
         api.post(event(Pair.NEAR, stream.sport, Pair.FAR, stream.port, 3, 7, "tcp")).expect(201)
-        entries = map_entries(self._pin_path)
-        labels = (entries[Pair.FAR, sport, port, "udp"][0],
-                  entries[Pair.FAR, stream.sport, stream.port, "tcp"][0])
+        entries = FlowMap(self._pin_path)
+        labels = (entries[Pair.FAR, sport, port, "udp"],
+                  entries[Pair.FAR, stream.sport, stream.port, "tcp"])
         assert [one & TAG_MASK for one in labels] == [tag_bits(2, 17), tag_bits(3, 7)]
         tcp = IS_IPV6, (20, 1, 0xFF, socket.IPPROTO_TCP), (56, 2, 0xFFFF, stream.port)
         self._tally = enter(Tally(
@@ -253,11 +253,11 @@ def test_fragments_through_restarts(pair, make_flowd, directory, pin_path, attac
             assert tally.count(0) == 0, f"unmarked of {tally.count(1)} fragments"
 
 
-def put_another(path, value=8, name=None, flags=0):
-    """Puts a hash map in the place of a pinned one, which it is like in all that is not said."""
+def put_another(path, kind="array", key=4, value=64, name=None, flags=0x400):
+    """Puts a map in the place of a pinned one, which it is like in all that is not said."""
     about = json.loads(run(["/usr/sbin/bpftool", "-j", "map", "show", "pinned", str(path)]).stdout)
     path.unlink()
-    run(["/usr/sbin/bpftool", "map", "create", str(path), "type", "hash", "key", str(about["bytes_key"]),
+    run(["/usr/sbin/bpftool", "map", "create", str(path), "type", kind, "key", str(key),
          "value", str(value), "entries", str(about["max_entries"]), "name", name or about["name"],
          "flags", str(flags)])
 
@@ -267,19 +267,32 @@ def without_counters(pins):
 
 
 def of_an_older_layout(pins):
-    put_another(pins / "flows", name="flowd_flows_1")
+    put_another(pins / "flows", "hash", 24, 8, "flowd_flows_3", 0)
 
 
 def of_other_sizes(pins):
-    put_another(pins / "flows", value=16)
+    put_another(pins / "flows", value=128)
 
 
-def made_on_demand(pins):
-    put_another(pins / "flows", flags=1)  # BPF_F_NO_PREALLOC
+def that_cannot_be_mapped(pins):
+    put_another(pins / "flows", flags=0)  # no BPF_F_MMAPABLE
 
 
 def of_another_kind(pins):
-    put_another(pins / "bitmap", name="flowd_flows_1")
+    put_another(pins / "bitmap", "hash", 4, 8, flags=0)
+
+
+def never_filled(pins):
+    """Layout and sizes fit, and nothing is in them: no seeds, no buckets."""
+    put_another(pins / "shared", value=json.loads(run(["/usr/sbin/bpftool", "-j", "map", "show", "pinned",
+                                                   str(pins / "shared")]).stdout)["bytes_value"])
+
+
+def that_lead_nowhere(pins):
+    """A line says that a bucket goes on in a line that there isn't."""
+    path = pins / "flows"
+    run(["/usr/sbin/bpftool", "map", "update", "pinned", str(path), "key", *"1 0 0 0".split(),
+         "value", *["0"] * 60, *["255"] * 4])
 
 
 def test_pins_of_another_layout(pair, make_flowd, directory, pin_path, flowd_command):
@@ -290,9 +303,9 @@ def test_pins_of_another_layout(pair, make_flowd, directory, pin_path, flowd_com
     config = base_config(directory, pin_path, attach="tcx", onExit="keep")
     daemon = make_flowd(pair.near, config).start()
     with Guarded(pair, pin_path) as guarded:
-        flows = map_entries(pin_path)
-        for meddle in (without_counters, of_an_older_layout, of_other_sizes, made_on_demand,
-                       of_another_kind):
+        flows = FlowMap(pin_path)
+        for meddle in (without_counters, of_an_older_layout, of_other_sizes, that_cannot_be_mapped,
+                       of_another_kind, never_filled, that_lead_nowhere):
             daemon.kill()
             meddle(pin_path)
             guarded.go_on()
@@ -301,7 +314,7 @@ def test_pins_of_another_layout(pair, make_flowd, directory, pin_path, flowd_com
             guarded.go_on()
             guarded.check(f"after the pins were {meddle.__name__}")
             assert "another layout: they are replaced" in daemon.log(mark), meddle.__name__
-            assert map_entries(pin_path) == flows
+            assert FlowMap(pin_path) == flows
         guarded.end()
     daemon.kill()
     done = flowd_command("-c", daemon.config_path, "clean",
@@ -315,13 +328,13 @@ def test_fewer_flows_than_are_live(pair, make_flowd, directory, pin_path):
     change(config, {"flows.max": 2000})
     daemon = make_flowd(pair.near, config).start()
     Api(pair.near).post([event(Pair.NEAR, port, Pair.FAR, 2) for port in range(1, 2001)]).expect(200)
-    before = map_entries(pin_path)
+    before = FlowMap(pin_path)
     daemon.stop()
     change(config, {"flows.max": 10})
     daemon.start()
     api = Api(pair.near)
     assert api.live() == 2000
-    assert map_entries(pin_path) == before
+    assert FlowMap(pin_path) == before
     assert {one["backends"]["marker"] for one in api.flows()} == {"marked"}
     api.post(event(Pair.NEAR, 2001, Pair.FAR, 2)).problem(503, "flows.max")
 
@@ -352,8 +365,8 @@ def test_as_many_flows_as_flows_max(single, make_flowd, directory, pin_path):
                 for number, one in enumerate(flows[begin:begin + 8192], begin)]
         answer = api.post(body).expect(200).body
         assert answer.count(b'"status":201') == answer.count(b'"marked"') == len(body), answer[:300]
-    keys = {map_key(dst, sport, dport, "udp") for _, sport, dst, dport in flows}
-    keys |= {map_key(src, dport, sport, "udp") for src, sport, _, dport in flows}
+    keys = [(dst, sport, dport, "udp") for _, sport, dst, dport in flows]
+    keys += [(src, dport, sport, "udp") for src, sport, _, dport in flows]
 
     for again in (False, True):
         problem = api.post(event(left, 999, right, 8999)).problem(503, "flows.max")
@@ -365,7 +378,8 @@ def test_as_many_flows_as_flows_max(single, make_flowd, directory, pin_path):
         assert (status["flows"]["live"], status["flows"]["max"]) == (len(flows), len(flows))
         until(lambda: api.module("marker")["entries"] == len(keys), "the entries, after a restart too")
         assert api.module("marker")["entriesFailed"] == 0
-        assert map_keys(pin_path) == keys
+        entries = FlowMap(pin_path)
+        assert len(entries) == len(keys) and all(one in entries for one in keys[::61])
         check_on_the_wire(single, list(enumerate(flows))[::6047])
         if not again:
             daemon.kill()
@@ -376,4 +390,4 @@ def test_as_many_flows_as_flows_max(single, make_flowd, directory, pin_path):
     api.delete(f"/v1/flows/{flow['id']}").expect(200, 204)
     api.post(event(left, 999, right, 8999, 5, 6)).expect(201)
     check_on_the_wire(single, [(0, (left, 999, right, 8999))], lambda _: (5, 6))
-    assert len(map_keys(pin_path)) == len(keys)
+    assert len(FlowMap(pin_path)) == len(keys)

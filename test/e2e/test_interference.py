@@ -13,7 +13,7 @@ import pytest
 
 from lab.api_client import Api, connect, event, line
 from conftest import base_config
-from lab.kernel_bpf import map_entries
+from lab.flow_map import FlowMap
 from lab.netns import Pair
 from lab.waiting import until
 
@@ -87,7 +87,7 @@ def test_pins_are_removed(pair, marking, pin_path, attach):
     daemon.wait_log("pinned again", mark)
     if attach == "tcx":
         until(lambda: any((pin_path / "links").glob("*")), "the link's pin")
-    assert len(map_entries(pin_path)) == 1
+    assert len(FlowMap(pin_path)) == 1
     daemon.kill()
     mark = daemon.log_size()
     daemon.start()
@@ -255,7 +255,7 @@ def test_failed_start_leaves_marking_alone(pair, marking, pin_path):
     daemon.start(ready=False)
     assert daemon.wait_exit() == 1
     del daemon.config["plugins"]["api"]["tokenFile"]
-    assert len(map_entries(pin_path)) == 1 and any((pin_path / "links").glob("*"))
+    assert len(FlowMap(pin_path)) == 1 and any((pin_path / "links").glob("*"))
     daemon.start()
     assert Api(pair.near).live() == 1
 
@@ -296,7 +296,7 @@ def test_clean_one_interface(make_flowd, pair, directory, pin_path, flowd_comman
     assert done.returncode == 0 and "veth0" in done.stdout and "interface lo" not in done.stdout
     after = attached("veth0"), attached("lo")
     assert after == ((1, 1) if attach == "tcx" else (False, True)), (before, after)
-    assert map_entries(pin_path) == {}
+    assert len(FlowMap(pin_path)) == 0
 
 
 def test_qdisc_of_somebody_else_on_a_renamed_interface(make_flowd, pair, directory, pin_path):

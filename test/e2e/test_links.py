@@ -15,7 +15,8 @@ from conftest import base_config
 from lab.devices import Tun
 from lab.flood import Flood
 from lab.frames import MARKS, Frames, dissect, is_marked
-from lab.kernel_bpf import TCX_INGRESS, Tally, clsact_filters, label_is, map_entries, plain_udp, tcx_programs
+from lab.flow_map import FlowMap
+from lab.kernel_bpf import TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp, tcx_programs
 from lab.labels import TAG_MASK, tag_bits
 from lab.links import BridgePort, Link, Macvlan, Tap, TunLink, Veth, Vxlan, bears, marks_of, wants_options
 from lab.netns import Namespace, Pair, run
@@ -457,7 +458,7 @@ def test_whichever_end_is_here(pair, make_flowd, directory, pin_path, strategy, 
         pair.near.ip("address", "del", late + "/64", "dev", "veth0")
         until(lambda: api.get(f"/v1/flows/{flow['id']}").json["backends"]["marker"] ==
               "forwarded", "the flow whose address went")
-        assert len(map_entries(pin_path)) == 5
+        assert len(FlowMap(pin_path)) == 5
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from lab.api_client import Api, event, line
 from lab.capture import Capture
 from lab.collector import Collector
 from conftest import base_config
-from lab.kernel_bpf import add_map_entry, map_entries, pinned
+from lab.flow_map import FlowMap
+from lab.kernel_bpf import pinned
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Pair
 from lab.traffic import Stream, Tcp, number_of, udp_socket
@@ -24,19 +25,17 @@ def by_key(flows):
 
 
 def expected_entries(flows):
-    """The keys that the map must have for these flows, of which only the source is local."""
+    """What the map must have for these flows, of which only the source is local."""
     return {(one["dst"], one["srcPort"], one["dstPort"], one["protocol"]):
-            (one["experiment"], one["activity"]) for one in flows}
+            tag_bits(one["experiment"], one["activity"]) for one in flows}
 
 
 def check_map(pin_path, flows):
     """The kernel's map holds the live flows and nothing else."""
-    entries = map_entries(pin_path)
-    assert {key: (experiment, activity) for key, (_, experiment, activity) in entries.items()} == \
-        expected_entries(flows)
-    for label, experiment, activity in entries.values():
-        assert label & TAG_MASK == tag_bits(experiment, activity)
-    return entries
+    entries = FlowMap(pin_path)
+    expected = expected_entries(flows)
+    assert {key: entries[key] & TAG_MASK for key in expected} == expected
+    assert len(entries) == len(expected)
 
 
 KEPT = ("startTime", "experiment", "activity", "application", "plugin", "protocol", "src", "srcPort",
@@ -113,7 +112,8 @@ def test_kill_9_under_load(pair, marking, pin_path, attach):
                     daemon.kill()
                     load.join()
                     # Whether the kill left an entry of a flow that had ended is chance; this is not.
-                    add_map_entry(pin_path, Pair.FAR_OTHER, 1000 + round_number, 99, "udp")
+                    FlowMap(pin_path, write=True).add(Pair.FAR_OTHER, 1000 + round_number, 99, "udp",
+                                                      tag_bits(2, 17))
                     if round_number == 0:
                         for connection in connections[:4]:
                             close_at_once(connection)
@@ -144,7 +144,7 @@ def test_kill_9_under_load(pair, marking, pin_path, attach):
         assert sorted(one.key for one in ends) == sorted(gone)
 
         daemon.api.delete(f"/v1/flows/{after[('udp', Pair.NEAR, sport, Pair.FAR, port)]['id']}")
-        assert (Pair.FAR, sport, port, "udp") not in map_entries(pin_path)
+        assert (Pair.FAR, sport, port, "udp") not in FlowMap(pin_path)
         assert stream["startTime"]
     for connection in connections:
         connection.__exit__()

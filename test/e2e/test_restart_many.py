@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from lab.api_client import Api, event, line
-from lab.kernel_bpf import map_keys
+from lab.flow_map import FlowMap
 from lab.netns import Pair
 from lab.waiting import until
 
@@ -22,14 +22,14 @@ def full(marking, pin_path):
         line("start", Pair.NEAR, 1 + number, Pair.FAR, 7, number % 512, number % 64)
         for number in range(FLOWS)))
     until(lambda: daemon.api.live() == FLOWS, "the flows")
-    until(lambda: len(map_keys(pin_path)) == FLOWS, "their entries")
+    until(lambda: len(FlowMap(pin_path)) == FLOWS, "their entries")
     return daemon
 
 
 def restored(daemon, namespace, pin_path, flows):
     api = Api(namespace)
     assert api.live() == flows
-    until(lambda: len(map_keys(pin_path)) == flows, "an entry for each flow, and no other")
+    until(lambda: len(FlowMap(pin_path)) == flows, "an entry for each flow, and no other")
     until(lambda: {one["backends"]["marker"] for one in api.flows()} == {"marked"},
           "all of them told of")
     return api
@@ -45,7 +45,7 @@ def test_kills_while_flows_are_restored(full, pair, pin_path):
         # From the first look at the file to a while after it is ready.
         words = dice.choice(["starts with", "restored from", "took over", "listening", "ready"])
         full.wait_log(words, mark)
-        assert len(map_keys(pin_path)) == FLOWS
+        assert len(FlowMap(pin_path)) == FLOWS
     full.kill()
     full.start()
     restored(full, pair.near, pin_path, FLOWS)
@@ -87,7 +87,7 @@ def test_stop_and_reload_while_flows_are_restored(full, pair, pin_path):
         full.wait_log(words, mark)
         full.send_signal(signal.SIGTERM)
         assert full.wait_exit() == 0
-        assert len(map_keys(pin_path)) == FLOWS
+        assert len(FlowMap(pin_path)) == FLOWS
         full.start()
     restored(full, pair.near, pin_path, FLOWS)
 
@@ -96,6 +96,6 @@ def test_ready_without_pins(full, pair, pin_path):
     """Where there is nothing to take over, ready means that each flow is in the map."""
     full.stop()
     full.start()
-    assert len(map_keys(pin_path)) == FLOWS
+    assert len(FlowMap(pin_path)) == FLOWS
     Api(pair.near).get("/readyz").expect(200)
     restored(full, pair.near, pin_path, FLOWS)

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "table_store.h"
+
 static int keep_quiet(enum libbpf_print_level level, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 
@@ -31,6 +33,44 @@ const char *marker_run_unavailable(void)
     return NULL;
 }
 
+/* The tables of loaded programs. */
+static struct {
+    const struct marker_program *program;
+    struct marker_table table;
+} tables[16];
+#define TABLES (sizeof(tables) / sizeof(tables[0]))
+
+struct marker_table *marker_run_table(const struct marker_program *program)
+{
+    for (size_t i = 0; i < TABLES; i++)
+        if (tables[i].program == program)
+            return &tables[i].table;
+    return NULL;
+}
+
+static int open_table(const struct marker_program *program)
+{
+    const struct marker_table_maps maps = marker_program_maps(program);
+
+    for (size_t i = 0; i < TABLES; i++) {
+        if (tables[i].program != NULL)
+            continue;
+        tables[i].program = program;
+        return marker_table_open(&tables[i].table, &maps);
+    }
+    return -ENFILE;
+}
+
+static void close_table(const struct marker_program *program)
+{
+    for (size_t i = 0; i < TABLES; i++) {
+        if (tables[i].program != program)
+            continue;
+        tables[i].program = NULL;
+        marker_table_close(&tables[i].table);
+    }
+}
+
 int marker_run_load(struct marker_program *program, const struct marker_program_settings *settings)
 {
     const struct marker_pins pins = {.directory = -1};
@@ -39,72 +79,90 @@ int marker_run_load(struct marker_program *program, const struct marker_program_
 
     libbpf_set_print(keep_quiet);
     result = marker_program_load(program, settings, &pins, &err);
-    if (result < 0)
+    if (result < 0) {
         fprintf(stderr, "%s\n", err.message);
+        return result;
+    }
+    result = open_table(program);
+    if (result < 0) {
+        fprintf(stderr, "flow map: %s\n", strerror(-result));
+        marker_run_close(program);
+    }
     return result;
+}
+
+void marker_run_close(struct marker_program *program)
+{
+    close_table(program);
+    marker_program_close(program);
 }
 
 void marker_run_bit(struct marker_program *program, const struct flowd_marker_key *key, bool set)
 {
-    uint32_t bit = flowd_marker_bit(flowd_marker_key_hash(key));
-    uint64_t mask = UINT64_C(1) << (bit % 64);
+    struct marker_table *table = marker_run_table(program);
+    struct marker_sums sums;
+    uint64_t bit;
+    uint32_t bucket;
 
-    if (set)
-        program->shared->bitmap[bit / 64] |= mask;
-    else
-        program->shared->bitmap[bit / 64] &= ~mask;
+    marker_table_sums(table, key, &sums);
+    bucket = flowd_marker_bucket_of(table->shared->geometry, sums.hash);
+    bit = UINT64_C(1) << flowd_marker_bit(sums.hash);
+    marker_store_bits(table, bucket,
+                      set ? table->bitmap[bucket] | bit : table->bitmap[bucket] & ~bit);
 }
 
-void marker_run_void(struct marker_program *program)
+static flowd_marker_value value_of(const struct marker_program *program,
+                                   const struct flowd_marker_mark *mark)
 {
-    for (size_t i = 0; i < FLOWD_MARKER_RECENT_SLOTS; i++)
-        program->shared->generations[i]++;
-}
-
-flowd_marker_word marker_run_word(const struct marker_program *program,
-                                  const struct flowd_marker_key *key,
-                                  const struct flowd_marker_mark *mark)
-{
-    struct bpf_map_info info = {0};
-    uint32_t length = sizeof(info);
-    uint32_t check;
-    bool source;
-
-    if (bpf_obj_get_info_by_fd(program->flows_fd, &info, &length) != 0)
-        return 0;
-    source = info.key_size == FLOWD_MARKER_KEY_SOURCE_SIZE;
-    check = flowd_marker_check(flowd_marker_key_hash(key), source ? key->src[0] : 0,
-                               source ? key->src[1] : 0);
-    return flowd_marker_word_make(mark, check);
+    return flowd_marker_value_of(
+        mark, flowd_marker_writes_scitag(program->settings.strategy, program->settings.encoding));
 }
 
 int marker_run_add(struct marker_program *program, const struct flowd_marker_key *key,
                    const struct flowd_marker_mark *mark)
 {
-    flowd_marker_word word = marker_run_word(program, key, mark);
-    int result;
+    struct marker_table *table = marker_run_table(program);
+    struct marker_owner *owner;
+    struct marker_sums sums;
 
-    marker_run_bit(program, key, true);
-    result = bpf_map_update_elem(program->flows_fd, key, &word, BPF_ANY);
-    marker_run_void(program);
-    return result;
+    marker_table_sums(table, key, &sums);
+    owner = marker_table_find(table, &sums);
+    return owner == NULL ? marker_table_add(table, &sums, value_of(program, mark), 1)
+                         : marker_table_change(table, owner, &sums, value_of(program, mark), 1);
+}
+
+int marker_run_remove(struct marker_program *program, const struct flowd_marker_key *key)
+{
+    struct marker_table *table = marker_run_table(program);
+    struct marker_owner *owner;
+    struct marker_sums sums;
+
+    marker_table_sums(table, key, &sums);
+    owner = marker_table_find(table, &sums);
+    return owner == NULL ? -ENOENT : marker_table_remove(table, owner, &sums);
+}
+
+/* A table that nothing was ever put into. */
+static int renew_table(struct marker_program *program)
+{
+    struct marker_table *table = marker_run_table(program);
+
+    for (uint32_t line = 0; line < table->size.lines; line++)
+        marker_store_empty_line(table, line);
+    for (uint32_t bucket = 0; bucket < table->size.buckets; bucket++)
+        marker_store_bits(table, bucket, 0);
+    close_table(program);
+    return open_table(program);
 }
 
 int marker_run_clear(struct marker_program *program)
 {
     int cpus = libbpf_num_possible_cpus();
     struct flowd_marker_counters *zeroes;
-    struct flowd_marker_key key;
+    int result = renew_table(program);
 
-    while (bpf_map_get_next_key(program->flows_fd, NULL, &key) == 0) {
-        int result = bpf_map_delete_elem(program->flows_fd, &key);
-
-        if (result != 0)
-            return result;
-    }
-    memset(program->shared->bitmap, 0, sizeof(program->shared->bitmap));
-    marker_run_void(program);
-
+    if (result < 0)
+        return result;
     if (cpus < 1)
         return cpus;
     zeroes = calloc((size_t)cpus, sizeof(*zeroes));

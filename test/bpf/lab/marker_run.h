@@ -13,20 +13,20 @@
 /* Why programs can't be run here, or NULL if they can. */
 const char *marker_run_unavailable(void);
 
-/* Loads with maps of its own; prints why not. Returns 0 or -errno. */
+/* Loads with maps of its own and a table over them; prints why not. Returns 0 or -errno. */
 int marker_run_load(struct marker_program *program, const struct marker_program_settings *settings);
+/* Closes both, also what marker_run_load() never filled in. */
+void marker_run_close(struct marker_program *program);
+/* The table (backends/marker/table.h), borrowed. */
+struct marker_table *marker_run_table(const struct marker_program *program);
 
 /* Sets or clears the key's bit in the bitmap. */
 void marker_run_bit(struct marker_program *program, const struct flowd_marker_key *key, bool set);
-/* Voids what is remembered of any entry. */
-void marker_run_void(struct marker_program *program);
-/* The map's value for the key with this mark. */
-flowd_marker_word marker_run_word(const struct marker_program *program,
-                                  const struct flowd_marker_key *key,
-                                  const struct flowd_marker_mark *mark);
-/* Adds the key to the map and sets its bit. Returns 0 or -errno. */
+/* Adds the key to the flow map, or gives it another mark. Returns 0 or -errno. */
 int marker_run_add(struct marker_program *program, const struct flowd_marker_key *key,
                    const struct flowd_marker_mark *mark);
+/* Takes it away. Returns 0 or -errno. */
+int marker_run_remove(struct marker_program *program, const struct flowd_marker_key *key);
 /* Empties the flow map and the bitmap, zeroes the counters. Returns 0 or -errno. */
 int marker_run_clear(struct marker_program *program);
 

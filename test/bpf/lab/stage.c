@@ -46,8 +46,13 @@ const char *stage_open(struct stage *stage)
     const char *reason;
 
     memset(stage, 0, sizeof(*stage));
-    stage->program = (struct marker_program){
-        .program_fds = {-1, -1}, .flows_fd = -1, .shared_fd = -1, .counters_fd = -1};
+    stage->program = (struct marker_program){.program_fds = {-1, -1},
+                                             .spare_fds = {-1, -1},
+                                             .flows_fd = -1,
+                                             .bitmap_fd = -1,
+                                             .shared_fd = -1,
+                                             .counters_fd = -1,
+                                             .fragments_fd = -1};
     for (unsigned i = 0; i < STAGE_LINKS; i++)
         stage->devices[i].tun_fd = stage->devices[i].packet_fd = -1;
     reason = device_enter_namespace();
@@ -69,7 +74,7 @@ bool stage_cuts_datagrams(const struct stage *stage)
 
 void stage_close(struct stage *stage)
 {
-    marker_program_close(&stage->program);
+    marker_run_close(&stage->program);
     for (unsigned i = 0; i < STAGE_LINKS; i++)
         device_close(&stage->devices[i]);
 }
@@ -99,7 +104,7 @@ int stage_load(struct stage *stage, const struct marker_program_settings *settin
     struct flowd_error err;
     int result;
 
-    marker_program_close(&stage->program);
+    marker_run_close(&stage->program);
     result = marker_run_load(&stage->program, settings);
     for (unsigned i = 0; i < STAGE_LINKS && result == 0; i++) {
         int fd = marker_program_get(&stage->program, header_of(i), &err);

@@ -16,12 +16,11 @@ from lab.netns import run
 
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 _MAP_CREATE, _MAP_LOOKUP, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 0, 1, 5, 6, 7
-_PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _PROG_QUERY, _MAP_LOOKUP_BATCH, _LINK_CREATE = 13, 15, 16, 24, 28
+_PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _PROG_QUERY, _LINK_CREATE = 13, 15, 16, 28
 _MAP_TYPE_ARRAY, _PROG_TYPE_SCHED_CLS, _PROG_TYPE_SOCK_OPS = 2, 3, 13
 _CGROUP_SOCK_OPS = 3
 TCX_INGRESS, TCX_EGRESS = 46, 47
 _F_BEFORE = 1 << 3
-_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -316,70 +315,15 @@ def pinned(path):
     return sorted(one for one in path.rglob("*") if one.is_file()) if path.exists() else []
 
 
-def _bpftool(*arguments):
-    return json.loads(run(["/usr/sbin/bpftool", "-j", *map(str, arguments)]).stdout or "null")
-
-
-def _flow_map(pin_path):
-    """The flow map is found among the pins by the sizes of its keys and values."""
-    for path in pinned(pin_path):
-        shown = run(["/usr/sbin/bpftool", "-j", "map", "show", "pinned", str(path)], check=False)
-        if shown.returncode != 0:
-            continue
-        about = json.loads(shown.stdout)
-        if about.get("bytes_key") in (24, 40) and about.get("bytes_value") == 8:
-            return path, about["bytes_key"]
-    raise AssertionError(f"no flow map among {pinned(pin_path)}")
-
-
-def map_entries(pin_path):
-    """The entries: {(dst, sport, dport, protocol): (label, experiment, activity)}."""
-    path, _ = _flow_map(pin_path)
-    return dict(_entry(one) for one in _bpftool("map", "dump", "pinned", path))
-
-
-def map_keys(pin_path):
-    """All keys as the kernel holds them, for maps too large for bpftool's text."""
-    path, size = _flow_map(pin_path)
+def get_pinned(path):
+    """A file descriptor of what is pinned there, which the caller closes."""
     name = ctypes.create_string_buffer(os.fsencode(path))
-    flows = _bpf(_OBJ_GET, struct.pack("<QI", ctypes.addressof(name), 0))
-    room = 1 << 16
-    keys, values = ctypes.create_string_buffer(room * size), ctypes.create_string_buffer(room * 8)
-    place, found, ended = ctypes.create_string_buffer(4), set(), False
-    begin = 0
-    try:
-        while not ended:
-            attributes = ctypes.create_string_buffer(struct.pack(
-                "<QQQQIIQQ", begin, ctypes.addressof(place), ctypes.addressof(keys),
-                ctypes.addressof(values), room, flows, 0, 0).ljust(128, b"\0"), 128)
-            if _libc.syscall(_SYS_BPF, _MAP_LOOKUP_BATCH, attributes, 128) < 0:
-                ended = ctypes.get_errno() == errno.ENOENT
-                assert ended, os.strerror(ctypes.get_errno())
-            count, raw = struct.unpack_from("<I", attributes, 32)[0], keys.raw
-            found.update(raw[at:at + size] for at in range(0, count * size, size))
-            begin = ctypes.addressof(place)
-    finally:
-        os.close(flows)
-    return found
+    return _bpf(_OBJ_GET, struct.pack("<QI", ctypes.addressof(name), 0))
 
 
-def map_key(dst, sport, dport, protocol):
-    """A key as in map_keys(), of a map that does not look at the source address."""
-    return socket.inet_pton(socket.AF_INET6, dst) + struct.pack("!HHB3x", sport, dport, _PROTOCOLS[protocol])
-
-
-def add_map_entry(pin_path, dst, sport, dport, protocol):
-    """Adds an entry behind flowd's back, as a crash between two steps might leave one."""
-    path, size = _flow_map(pin_path)
-    key = map_key(dst, sport, dport, protocol).ljust(size, b"\0")
-    value = struct.pack("=Q", 2 << 28 | 17 << 20 | 0x10044)
-    _bpftool("map", "update", "pinned", path, "key", *key, "value", *value)
-
-
-def _entry(dumped):
-    key, value = (bytes(int(byte, 16) for byte in dumped[name]) for name in ("key", "value"))
-    sport, dport = struct.unpack_from("!HH", key, 16)
-    word, = struct.unpack("=Q", value)
-    protocol = {6: "tcp", 17: "udp"}[key[20]]
-    return ((socket.inet_ntop(socket.AF_INET6, key[:16]), sport, dport, protocol),
-            (word & 0xfffff, word >> 28 & 0xffff, word >> 20 & 0xff))
+def map_info(pin):
+    """What the kernel says of a map."""
+    about = ctypes.create_string_buffer(88)
+    _bpf(_OBJ_GET_INFO, struct.pack("<IIQ", pin, 88, ctypes.addressof(about)))
+    return dict(zip(("type", "id", "key_size", "value_size", "max_entries", "flags"),
+                    struct.unpack_from("<6I", about)))
