@@ -257,10 +257,16 @@ static __noinline int marker_walk_full(struct __sk_buff *skb, __u32 link)
     return marker_walk_as(skb, link, KIND_FULL);
 }
 
+static __noinline int marker_walk_trace(struct __sk_buff *skb, __u32 link)
+{
+    return marker_walk_as(skb, link, KIND_LABEL_TRACE);
+}
+
 static __always_inline int marker_walk(struct __sk_buff *skb, __u32 link, enum marker_kind kind)
 {
-    return kind == KIND_FULL || kind == KIND_LABEL_TRACE ? marker_walk_full(skb, link)
-                                                         : marker_walk_label(skb, link);
+    if (kind == KIND_LABEL_TRACE)
+        return marker_walk_trace(skb, link);
+    return kind == KIND_FULL ? marker_walk_full(skb, link) : marker_walk_label(skb, link);
 }
 
 /* A plain packet that bears the general mark. */
@@ -295,13 +301,19 @@ static __noinline int marker_general_full(struct __sk_buff *skb, __u32 link)
     return marker_general_as(skb, link, KIND_FULL);
 }
 
+static __noinline int marker_general_trace(struct __sk_buff *skb, __u32 link)
+{
+    return marker_general_as(skb, link, KIND_LABEL_TRACE);
+}
+
 static __always_inline int marker_run_no_flow(struct __sk_buff *skb, __u32 link,
                                               enum marker_kind kind)
 {
     if (!marker_match_all)
         return marker_pass_no_flow();
-    return kind == KIND_FULL || kind == KIND_LABEL_TRACE ? marker_general_full(skb, link)
-                                                         : marker_general_label(skb, link);
+    if (kind == KIND_LABEL_TRACE)
+        return marker_general_trace(skb, link);
+    return kind == KIND_FULL ? marker_general_full(skb, link) : marker_general_label(skb, link);
 }
 
 static __always_inline int marker_run_flow(struct __sk_buff *skb, __u32 link,
