@@ -7,21 +7,28 @@ if(CMAKE_LIBRARY_ARCHITECTURE)
   list(APPEND bench_bpf_flags -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
 endif()
 
-set(marker_turns_object ${CMAKE_CURRENT_BINARY_DIR}/marker_turns.bpf.o)
-set(marker_turns_skeleton ${CMAKE_CURRENT_BINARY_DIR}/marker_turns.skel.h)
-add_custom_command(
-  OUTPUT ${marker_turns_skeleton}
-  COMMAND ${BPF_CLANG} ${bench_bpf_flags} -c ${CMAKE_CURRENT_SOURCE_DIR}/marker_turns.bpf.c -o
-          ${marker_turns_object}
-  COMMAND ${BPFTOOL} gen skeleton ${marker_turns_object} name marker_turns_bpf >
-          ${marker_turns_skeleton}
-  DEPENDS marker_turns.bpf.c marker_turns_shared.h
-  COMMENT "Building BPF object marker_turns.bpf.o"
-  VERBATIM)
+# A BPF object of that name, with the further files that it includes, as a skeleton header.
+function(bench_bpf_skeleton name)
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}.bpf.o)
+  set(skeleton ${CMAKE_CURRENT_BINARY_DIR}/${name}.skel.h)
+  add_custom_command(
+    OUTPUT ${skeleton}
+    COMMAND ${BPF_CLANG} ${bench_bpf_flags} -c ${CMAKE_CURRENT_SOURCE_DIR}/${name}.bpf.c -o ${object}
+    COMMAND ${BPFTOOL} gen skeleton ${object} name ${name}_bpf > ${skeleton}
+    DEPENDS ${name}.bpf.c ${ARGN}
+    COMMENT "Building BPF object ${name}.bpf.o"
+    VERBATIM)
+endfunction()
 
-add_executable(marker_bench marker_bench.c marker_turns.c ${marker_turns_skeleton})
-target_include_directories(marker_bench SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
-target_link_libraries(marker_bench PRIVATE flowd_test_marker flowd_flags)
+bench_bpf_skeleton(marker_turns marker_turns_shared.h)
+bench_bpf_skeleton(marker_stress marker_stress_shared.h)
+
+add_executable(marker_bench marker_bench.c marker_turns.c ${CMAKE_CURRENT_BINARY_DIR}/marker_turns.skel.h)
+add_executable(marker_stress marker_stress.c ${CMAKE_CURRENT_BINARY_DIR}/marker_stress.skel.h)
+foreach(name marker_bench marker_stress)
+  target_include_directories(${name} SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
+  target_link_libraries(${name} PRIVATE flowd_test_marker flowd_flags)
+endforeach()
 
 # run.py puts this one beside the marker on an interface.
 set(bench_empty_object ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/empty.bpf.o)
