@@ -52,12 +52,7 @@ static __always_inline void marker_key_fill(struct flowd_marker_key *key, const 
 
 static __always_inline __u32 marker_hash(const struct flowd_marker_key *key)
 {
-    const __u64 *seeds = marker_shared.hash_seeds;
-    __u64 sum = flowd_marker_hash_sum(seeds, key->dst[0], key->dst[1], key->ports, key->protocol);
-
-    if (marker_match_source)
-        sum += flowd_marker_hash_source(seeds, key->src[0], key->src[1]);
-    return flowd_marker_hash(sum);
+    return flowd_marker_hash(marker_sum(FLOWD_MARKER_SUM_HASH, key, marker_match_source));
 }
 
 /* The word of the flow's entry, 0: it is no flow's. */

@@ -156,14 +156,14 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_counter(__u32 sl
  * Bitmap. One word of it stands for each bucket: a clear bit says that no flow of this bucket has
  * these six bits in its hash. Packets of no flow end here.
  *
- * Entries. There are no keys in the map, but what is computed of each key with secret random seeds:
- * a hash that gives the bucket, and in it the bit, and two sums (flowd_marker_sum). The upper 34
- * bits of the first sum are in the entry's word, beside those 6 bits and the mark; the upper 32
- * bits of the second are the entry's check. Seeds are chosen anew with each new map.
+ * Entries. There are no keys in the map, but three sums of each key with secret random seeds
+ * (flowd_marker_sum). A hash of the first gives the bucket, and in it the bit. The upper 34 bits of
+ * the second are in the entry's word, beside those 6 bits and the mark; the upper 32 bits of the
+ * third are the entry's check. Seeds are chosen anew with each new map.
  *
  * A foreign packet. Whatever two different keys somebody chooses without knowing the seeds, the
- * upper 33 bits of a sum of theirs are equal with a probability of 2^-33 over the seeds, and hash
- * and sums are independent, as each has seeds of its own. So a packet of no flow is taken for one
+ * upper 33 bits of a sum of theirs are equal with a probability of 2^-33 over the seeds, and the
+ * sums are independent, as each has seeds of its own. So a packet of no flow is taken for one
  * flow of its bucket with a probability of at most 2^-33 x 2^-32, and with at most 8 flows a bucket
  * in the mean (FLOWD_MARKER_FILL_MAX) for any of them with one of at most 2^-62. The bitmap and its
  * six bits in the word, which are not counted here, leave less. Trying teaches nothing about the
@@ -193,10 +193,12 @@ _Static_assert(sizeof(struct flowd_marker_bucket) == 64, "one cache line");
 
 /* For a sum: one as such, then two for each pair of 32-bit words: dst, ports and protocol, src. */
 #define FLOWD_MARKER_SEEDS 11
-enum flowd_marker_sums { FLOWD_MARKER_SUM_WORD, FLOWD_MARKER_SUM_CHECK };
-#define FLOWD_MARKER_SUMS 2
-/* For the hash: one for each 64 bits, of dst, of ports and protocol, and of src. Odd. */
-#define FLOWD_MARKER_HASH_SEEDS 5
+enum flowd_marker_sums {
+    FLOWD_MARKER_SUM_HASH,
+    FLOWD_MARKER_SUM_WORD,
+    FLOWD_MARKER_SUM_CHECK,
+    FLOWD_MARKER_SUMS,
+};
 
 /* What the marks and sums are of; maps with others can't be taken over. */
 enum flowd_marker_format {
@@ -207,8 +209,7 @@ enum flowd_marker_format {
 
 /* What flowd writes and the programs read. */
 struct flowd_marker_shared {
-    __u64 geometry; /* see flowd_marker_bucket_of() */
-    __u64 hash_seeds[FLOWD_MARKER_HASH_SEEDS];
+    __u64 geometry;                                     /* see flowd_marker_bucket_of() */
     __u64 seeds[FLOWD_MARKER_SUMS][FLOWD_MARKER_SEEDS]; /* never change */
     __u64 format;                                       /* enum flowd_marker_format */
     __u64 lines; /* those from this number on were never in use */
@@ -276,27 +277,15 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_sum_upper(__u64 
 }
 
 /*
- * The hash, of a key's words multiplied by random numbers and added up. Such sums of neighbours (in
- * ports or addresses) lie at equal distances; the fold, and one more multiplication, spread them as
- * if by chance.
+ * The hash of a sum. Sums of neighbours (in ports or addresses) lie at equal distances; the fold,
+ * and one more multiplication, spread them as if by chance. It is a sum like the others because a
+ * product of 64 bits by 64 has no more upper bits than the address: all addresses that differ in
+ * their 8th and 16th byte only would have 256 hashes.
  */
 static inline __attribute__((always_inline)) __u32 flowd_marker_hash(__u64 sum)
 {
     sum ^= sum >> 32;
     return flowd_marker_sum_upper(sum * 0xc2b2ae3d27d4eb4full);
-}
-
-static inline __attribute__((always_inline)) __u64
-flowd_marker_hash_sum(const __u64 *seeds, __u64 dst0, __u64 dst1, __u32 ports, __u8 protocol)
-{
-    return dst0 * seeds[0] + dst1 * seeds[1] + ((__u64)protocol << 32 | ports) * seeds[2];
-}
-
-/* What the source address adds to it. */
-static inline __attribute__((always_inline)) __u64 flowd_marker_hash_source(const __u64 *seeds,
-                                                                            __u64 src0, __u64 src1)
-{
-    return src0 * seeds[3] + src1 * seeds[4];
 }
 
 /* The bits of a word that are not the mark; never all of them 0. */

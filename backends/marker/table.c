@@ -40,9 +40,6 @@ void marker_table_sums(const struct marker_table *table, const struct flowd_mark
                        struct marker_sums *sums)
 {
     const bool with_source = table->maps.format & FLOWD_MARKER_FORMAT_SOURCE;
-    const __u64 *hash_seeds = table->shared->hash_seeds;
-    uint64_t sum =
-        flowd_marker_hash_sum(hash_seeds, key->dst[0], key->dst[1], key->ports, key->protocol);
     uint64_t all[FLOWD_MARKER_SUMS];
 
     for (unsigned i = 0; i < FLOWD_MARKER_SUMS; i++) {
@@ -52,9 +49,7 @@ void marker_table_sums(const struct marker_table *table, const struct flowd_mark
         if (with_source)
             all[i] += flowd_marker_sum_source(seeds, key->src[0], key->src[1]);
     }
-    if (with_source)
-        sum += flowd_marker_hash_source(hash_seeds, key->src[0], key->src[1]);
-    sums->hash = flowd_marker_hash(sum);
+    sums->hash = flowd_marker_hash(all[FLOWD_MARKER_SUM_HASH]);
     sums->tag = flowd_marker_word_tag(sums->hash, all[FLOWD_MARKER_SUM_WORD]);
     sums->check = flowd_marker_sum_upper(all[FLOWD_MARKER_SUM_CHECK]);
 }
@@ -187,12 +182,8 @@ static int begin(struct marker_table *table)
     };
     int result = fill_randomly(fresh.seeds, sizeof(fresh.seeds));
 
-    if (result == 0)
-        result = fill_randomly(fresh.hash_seeds, sizeof(fresh.hash_seeds));
     if (result < 0)
         return result;
-    for (unsigned i = 0; i < FLOWD_MARKER_HASH_SEEDS; i++)
-        fresh.hash_seeds[i] |= 1;
     fresh.geometry = marker_geometry_with(table, FLOWD_MARKER_BUCKETS_MIN);
     return marker_store_shared(table, &fresh);
 }

@@ -121,7 +121,6 @@ static const void *map_pin(const char *directory, const char *name)
 static bool is_there(const struct pins *pins, const struct flowd_marker_key *key)
 {
     uint64_t sums[FLOWD_MARKER_SUMS];
-    uint64_t sum;
     uint64_t tag;
     uint32_t hash;
     uint32_t line;
@@ -132,11 +131,7 @@ static bool is_there(const struct pins *pins, const struct flowd_marker_key *key
                   (pins->shared->format & FLOWD_MARKER_FORMAT_SOURCE
                        ? flowd_marker_sum_source(pins->shared->seeds[i], key->src[0], key->src[1])
                        : 0);
-    sum = flowd_marker_hash_sum(pins->shared->hash_seeds, key->dst[0], key->dst[1], key->ports,
-                                key->protocol);
-    if (pins->shared->format & FLOWD_MARKER_FORMAT_SOURCE)
-        sum += flowd_marker_hash_source(pins->shared->hash_seeds, key->src[0], key->src[1]);
-    hash = flowd_marker_hash(sum);
+    hash = flowd_marker_hash(sums[FLOWD_MARKER_SUM_HASH]);
     tag = flowd_marker_word_tag(hash, sums[FLOWD_MARKER_SUM_WORD]);
     line = flowd_marker_bucket_of(*(const volatile __u64 *)&pins->shared->geometry, hash);
     do {

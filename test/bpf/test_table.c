@@ -423,14 +423,34 @@ static void test_unsound(void **state)
     maps_close(&maps);
 }
 
-/* Flows as they are: many ports between few hosts, and few ports between many hosts. */
+/* An address of this host in this network: the last two bytes of each half. */
+static void place_host(struct flowd_marker_key *key, unsigned net, unsigned host)
+{
+    const uint8_t bytes[16] = {0x20,
+                               0x01,
+                               0x0d,
+                               0xb8,
+                               [6] = (uint8_t)(net >> 8),
+                               (uint8_t)net,
+                               [14] = (uint8_t)(host >> 8),
+                               (uint8_t)host};
+
+    memcpy(key->dst, bytes, sizeof(bytes));
+}
+
+/*
+ * Flows as they are: many ports between few hosts, and few ports between many hosts, which may be
+ * in many networks.
+ */
 static void test_spread(void **state)
 {
     static const struct {
+        unsigned nets;
         unsigned hosts;
         unsigned sports;
         unsigned dports;
-    } shapes[] = {{1, 1, 40000}, {1, 16, 2500}, {40000, 1, 1}, {200, 1, 200}, {250, 8, 20}};
+    } shapes[] = {{1, 1, 1, 40000}, {1, 1, 16, 2500}, {1, 40000, 1, 1}, {1, 200, 1, 200},
+                  {1, 250, 8, 20},  {200, 200, 1, 1}, {200, 20, 1, 10}, {40000, 1, 1, 1}};
     enum { BUCKETS = 8192, FLOWS = 40000 };
     static unsigned used[BUCKETS];
 
@@ -443,10 +463,11 @@ static void test_spread(void **state)
         memset(used, 0, sizeof(used));
         assert_int_equal(marker_table_open(&table, &maps), 0);
         for (unsigned i = 0; i < FLOWS; i++) {
-            struct flowd_marker_key key = {.protocol = IPPROTO_TCP, .dst = {0xb80d0120}};
+            struct flowd_marker_key key = {.protocol = IPPROTO_TCP};
+            unsigned host = i / shapes[shape].dports / shapes[shape].sports;
             struct marker_sums sums;
 
-            key.dst[1] = (uint64_t)(i / (shapes[shape].sports * shapes[shape].dports)) << 48;
+            place_host(&key, host / shapes[shape].hosts, host % shapes[shape].hosts);
             key.sport_be = (uint16_t)(1024 + i / shapes[shape].dports % shapes[shape].sports);
             key.dport_be = (uint16_t)(20000 + i % shapes[shape].dports);
             marker_table_sums(&table, &key, &sums);

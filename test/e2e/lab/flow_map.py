@@ -11,8 +11,8 @@ from lab.kernel_bpf import get_pinned, map_info
 
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 _SLOTS, _LINE_WORDS, _VALUE_BITS = 5, 8, 24
-_WORD, _CHECK = range(2)
-_SEEDS, _HASH_SEEDS = 11, 5
+_HASH, _WORD, _CHECK = range(3)
+_SUMS, _SEEDS = 3, 11
 _MASK = (1 << 64) - 1
 
 
@@ -37,9 +37,8 @@ class FlowMap:
     def __init__(self, pin_path, write=False):
         shared = _map(pin_path / "shared", False)
         self._geometry, = struct.unpack_from("=Q", shared)
-        numbers = struct.unpack_from(f"={_HASH_SEEDS + 2 * _SEEDS + 2}Q", shared, 8)
-        self._hash_seeds = numbers[:_HASH_SEEDS]
-        self._seeds = [numbers[_HASH_SEEDS:_HASH_SEEDS + _SEEDS], numbers[_HASH_SEEDS + _SEEDS:-2]]
+        numbers = struct.unpack_from(f"={_SUMS * _SEEDS + 2}Q", shared, 8)
+        self._seeds = [numbers[at * _SEEDS:(at + 1) * _SEEDS] for at in range(_SUMS)]
         self._with_source = numbers[-2] & 4
         self._lines, self._bitmap = (_map(pin_path / name, write) for name in ("flows", "bitmap"))
         self._entries = None
@@ -49,14 +48,11 @@ class FlowMap:
         words = _words(dst)
         ports, = struct.unpack("=I", struct.pack("!HH", sport, dport))
         number = _PROTOCOLS[protocol]
-        hashed = (struct.unpack("=Q", struct.pack("=2I", *words[:2]))[0] * self._hash_seeds[0] +
-                  struct.unpack("=Q", struct.pack("=2I", *words[2:]))[0] * self._hash_seeds[1] +
-                  (number << 32 | ports) * self._hash_seeds[2]) & _MASK
-        hashed = ((hashed ^ hashed >> 32) * 0xc2b2ae3d27d4eb4f & _MASK) >> 32
         sums = [(seeds[0] + sum((seeds[at] + one) * (seeds[at + 1] + other)
                                 for at, (one, other) in
                                 zip((1, 3, 5), (words[:2], words[2:], (ports, number))))) & _MASK
                 for seeds in self._seeds]
+        hashed = ((sums[_HASH] ^ sums[_HASH] >> 32) * 0xc2b2ae3d27d4eb4f & _MASK) >> 32
         return hashed, hashed >> 26 << 34 | sums[_WORD] >> 30, sums[_CHECK] >> 32
 
     def _bucket(self, hashed):
