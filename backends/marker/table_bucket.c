@@ -175,14 +175,20 @@ int marker_bucket_tidy(struct marker_table *table, uint32_t bucket)
     return result;
 }
 
-int marker_bucket_clear(struct marker_table *table, uint32_t bucket, struct marker_place place)
+int marker_bucket_erase(struct marker_table *table, struct marker_place place)
 {
     int result = marker_store_entry(table, place.line, place.slot, 0, 0);
 
-    if (result < 0)
-        return result;
-    *marker_owner_at(table, place) = (struct marker_owner){0};
-    return table->adopted ? 0 : marker_bucket_tidy(table, bucket);
+    if (result == 0)
+        *marker_owner_at(table, place) = (struct marker_owner){0};
+    return result;
+}
+
+int marker_bucket_clear(struct marker_table *table, uint32_t bucket, struct marker_place place)
+{
+    int result = marker_bucket_erase(table, place);
+
+    return result < 0 || table->adopted ? result : marker_bucket_tidy(table, bucket);
 }
 
 int marker_bucket_put(struct marker_table *table, uint32_t bucket, uint64_t word, uint32_t check,

@@ -53,6 +53,8 @@ bool marker_bucket_next(const struct marker_table *table, struct marker_place *p
 /* Puts an entry into the bucket, which may get another line, and its bit before it. */
 int marker_bucket_put(struct marker_table *table, uint32_t bucket, uint64_t word, uint32_t check,
                       struct marker_owner owner);
+/* Empties a slot; its bit stays, and no other entry moves. */
+int marker_bucket_erase(struct marker_table *table, struct marker_place place);
 /*
  * Empties a slot of the bucket; its bit stays. Where the bucket has several lines, its last entry
  * takes the place, so that no bucket has more lines than it needs.

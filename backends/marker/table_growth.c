@@ -37,15 +37,14 @@ static int copy_entries(struct marker_table *table, uint32_t from, uint32_t to, 
 /* Clears in a bucket what the geometry puts elsewhere. */
 static int clear_moved(struct marker_table *table, uint32_t bucket)
 {
-    struct marker_place place = {.line = bucket};
     int result = 0;
 
-    while (result == 0 && marker_bucket_next(table, &place)) {
-        if (marker_bucket_of(table, marker_owner_at(table, place)->hash) == bucket)
-            place.slot++;
-        else
-            result = marker_bucket_clear(table, bucket, place);
-    }
+    for (struct marker_place place = {.line = bucket};
+         result == 0 && marker_bucket_next(table, &place); place.slot++)
+        if (marker_bucket_of(table, marker_owner_at(table, place)->hash) != bucket)
+            result = marker_bucket_erase(table, place);
+    if (result == 0)
+        result = marker_bucket_tidy(table, bucket);
     return result == 0 ? marker_store_bits(table, bucket, marker_bucket_bits(table, bucket))
                        : result;
 }

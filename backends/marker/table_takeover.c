@@ -10,20 +10,21 @@
 #include "table_bucket.h"
 #include "table_store.h"
 
-/* Removes what is in the bucket and nobody's. */
+/*
+ * Removes what is in the bucket and nobody's. Nothing moves before that is done: there may be free
+ * slots anywhere, and what moved to one of those that were looked at would be passed over.
+ */
 static int sweep_bucket(struct marker_table *table, uint32_t bucket, size_t *removed)
 {
-    struct marker_place place = {.line = bucket};
     int result = 0;
 
-    while (result == 0 && marker_bucket_next(table, &place)) {
+    for (struct marker_place place = {.line = bucket};
+         result == 0 && marker_bucket_next(table, &place); place.slot++) {
         const struct marker_owner *owner = marker_owner_at(table, place);
 
-        if (owner->ref != 0 && marker_bucket_of(table, owner->hash) == bucket) {
-            place.slot++;
+        if (owner->ref != 0 && marker_bucket_of(table, owner->hash) == bucket)
             continue;
-        }
-        result = marker_bucket_clear(table, bucket, place);
+        result = marker_bucket_erase(table, place);
         (*removed)++;
     }
     if (result == 0)
