@@ -132,6 +132,10 @@ int marker_table_change(struct marker_table *table, struct marker_owner *owner,
     /* A system call would take the former mark away before the new one is there. */
     result =
         marker_bucket_put(table, marker_bucket_of(table, sums->hash), word, sums->check, changed);
+    /* Whoever has passed the new place and finds nothing in the former one has to look again. */
+    if (result == 0)
+        result =
+            marker_store_geometry(table, marker_geometry_with(table, marker_bucket_count(table)));
     return result == 0 ? marker_bucket_clear(table, marker_bucket_of(table, sums->hash), place)
                        : result;
 }

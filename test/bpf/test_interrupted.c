@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The flow map between any two stores: what a program that reads it meanwhile finds, and what the
- * next process makes of it if this one is killed there.
+ * next process makes of it if this one is killed there. Each with mappings and with system calls.
  *
  * table_store.c is compiled into this file, so that each of its stores can be counted, noted, and
  * be the one that is not reached any more.
@@ -504,10 +504,17 @@ static void test_mapped(void **state)
     try_all(true);
 }
 
+static void test_by_calls(void **state)
+{
+    (void)state;
+    try_all(false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mapped),
+        cmocka_unit_test(test_by_calls),
     };
 
     return bpf_main(tests, NULL, NULL);
