@@ -18,7 +18,11 @@ uint64_t marker_geometry_with(const struct marker_table *table, uint32_t buckets
     return changes << FLOWD_MARKER_CHANGES_SHIFT | order << FLOWD_MARKER_ORDER_SHIFT | buckets;
 }
 
-/* Copies to a bucket the entries of another one that the geometry puts there. */
+/*
+ * Copies to a bucket the entries of another one that the geometry puts there. What an earlier
+ * process left and no flow has claimed stays behind: nobody knows where it belongs, and the sweep
+ * may have been there.
+ */
 static int copy_entries(struct marker_table *table, uint32_t from, uint32_t to, uint64_t geometry)
 {
     int result = 0;
@@ -27,7 +31,8 @@ static int copy_entries(struct marker_table *table, uint32_t from, uint32_t to, 
          result == 0 && marker_bucket_next(table, &place); place.slot++) {
         const struct marker_owner *owner = marker_owner_at(table, place);
 
-        if (flowd_marker_bucket_of(geometry, owner->hash) == to)
+        if ((owner->ref != 0 || owner->hash != 0) &&
+            flowd_marker_bucket_of(geometry, owner->hash) == to)
             result = marker_bucket_put(table, to, marker_word_at(table, place),
                                        table->lines[place.line].checks[place.slot], *owner);
     }
