@@ -153,6 +153,7 @@ int marker_table_remove(struct marker_table *table, struct marker_owner *owner,
     int result;
 
     marker_table_abandon(table, owner);
+    table->expected = 0;
     result = marker_bucket_clear(table, bucket, marker_place_of(table, owner));
     if (result == 0)
         result = marker_store_bits(table, bucket, marker_bucket_bits(table, bucket));

@@ -80,6 +80,7 @@ struct marker_table {
     uint64_t *bitmap;
     struct marker_owner *owners; /* FLOWD_MARKER_SLOTS for each line; owned */
     size_t count;                /* entries whose flow is known */
+    size_t expected;             /* so many are to come, before the first one goes; 0: any number */
     uint32_t free_line;          /* the first of those that were in use; 0: none */
     /* What an earlier process left is not known yet: nothing moves. */
     bool adopted;

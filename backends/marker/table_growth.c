@@ -114,7 +114,9 @@ static bool wants_more(const struct marker_table *table)
 /* Not before so many more entries than there are would do with less: they come and go. */
 static bool wants_less(const struct marker_table *table)
 {
-    return marker_bucket_count(table) > wanted_for(table, 2 * table->count);
+    size_t entries = 2 * table->count > table->expected ? 2 * table->count : table->expected;
+
+    return marker_bucket_count(table) > wanted_for(table, entries);
 }
 
 bool marker_table_settle(struct marker_table *table, uint32_t buckets)
@@ -136,5 +138,6 @@ int marker_table_expect(struct marker_table *table, size_t entries)
 
     if (table->adopted || table->count > 0 || buckets <= marker_bucket_count(table))
         return 0;
+    table->expected = entries;
     return marker_store_geometry(table, marker_geometry_with(table, buckets));
 }

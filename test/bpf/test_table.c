@@ -414,6 +414,30 @@ static void test_changes_beside_sweep(void **state)
     }
 }
 
+/* Buckets that flows are to come for stay until they are there. */
+static void test_expect(void **state)
+{
+    const struct marker_table_maps maps = maps_new(true, ROOM);
+    struct model *model = calloc(1, sizeof(*model));
+    struct marker_table table;
+
+    (void)state;
+    assert_non_null(model);
+    assert_int_equal(marker_table_open(&table, &maps), 0);
+    assert_int_equal(marker_table_expect(&table, 700), 0);
+    for (uint32_t i = 0; i < 700; i++) {
+        set(&table, model, i, i + 1);
+        assert_int_equal(marker_bucket_count(&table), 256);
+    }
+    for (uint32_t i = 0; i < 700; i++)
+        set(&table, model, i, 0);
+    assert_int_equal(marker_bucket_count(&table), FLOWD_MARKER_BUCKETS_MIN);
+    check_all(&table, model);
+    marker_table_close(&table);
+    maps_close(&maps);
+    free(model);
+}
+
 /* Maps that are no table, or lead nowhere, are refused. */
 static void test_unsound(void **state)
 {
@@ -540,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_takeover_mapped),
         cmocka_unit_test(test_takeover_by_calls),
         cmocka_unit_test(test_changes_beside_sweep),
+        cmocka_unit_test(test_expect),
         cmocka_unit_test(test_unsound),
         cmocka_unit_test(test_spread),
         cmocka_unit_test(test_references),
