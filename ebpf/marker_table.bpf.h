@@ -47,9 +47,14 @@ static __always_inline __u64 marker_scan(const struct flowd_marker_bucket *line,
     for (int i = 0; i < FLOWD_MARKER_SLOTS; i++) {
         __u64 word = *(const volatile __u64 *)&line->words[i];
 
-        if ((word ^ tag) >> FLOWD_MARKER_VALUE_BITS == 0 &&
-            *(const volatile __u32 *)&line->checks[i] == check)
-            return word;
+        if ((word ^ tag) >> FLOWD_MARKER_VALUE_BITS == 0) {
+            __u32 own = *(const volatile __u32 *)&line->checks[i];
+
+            if (own == check)
+                return word;
+            /* It may be that of an entry which took the slot after this one's moved. */
+            seen |= own;
+        }
         seen |= word;
     }
     *read |= seen;
