@@ -94,7 +94,10 @@ int marker_table_add(struct marker_table *table, const struct marker_sums *sums,
     return result;
 }
 
-/* Of an entry that is there twice, what follows the one at owner goes. */
+/*
+ * Of an entry that is there twice, all but the one at owner go: a process that was killed may leave
+ * it so, or a refused system call.
+ */
 static int remove_doubles(struct marker_table *table, const struct marker_owner *owner,
                           const struct marker_sums *sums)
 {
@@ -105,7 +108,7 @@ static int remove_doubles(struct marker_table *table, const struct marker_owner 
         for (place.slot = 0; place.slot < SLOTS && result == 0; place.slot++)
             if (marker_owner_at(table, place) != owner &&
                 line_has(&table->lines[place.line], place.slot, sums))
-                result = marker_store_entry(table, place.line, place.slot, 0, 0);
+                result = marker_bucket_erase(table, place);
         place.line = table->lines[place.line].next;
     } while (place.line != 0);
     return result;
@@ -119,7 +122,7 @@ int marker_table_change(struct marker_table *table, struct marker_owner *owner,
     uint64_t word = sums->tag | value;
     int result = 0;
 
-    if (owner->ref == 0)
+    if (owner->ref == 0 || table->maps.without_mmap)
         result = remove_doubles(table, owner, sums);
     if (result < 0)
         return result;
@@ -150,11 +153,12 @@ int marker_table_remove(struct marker_table *table, struct marker_owner *owner,
                         const struct marker_sums *sums)
 {
     uint32_t bucket = marker_bucket_of(table, sums->hash);
-    int result;
+    int result = table->maps.without_mmap ? remove_doubles(table, owner, sums) : 0;
 
     marker_table_abandon(table, owner);
     table->expected = 0;
-    result = marker_bucket_clear(table, bucket, marker_place_of(table, owner));
+    if (result == 0)
+        result = marker_bucket_clear(table, bucket, marker_place_of(table, owner));
     if (result == 0)
         result = marker_store_bits(table, bucket, marker_bucket_bits(table, bucket));
     if (!table->adopted)

@@ -145,19 +145,26 @@ static bool find_gap(const struct marker_table *table, uint32_t bucket, struct m
     return found;
 }
 
+int marker_bucket_erase(struct marker_table *table, struct marker_place place)
+{
+    int result = marker_store_entry(table, place.line, place.slot, 0, 0);
+
+    if (result == 0)
+        *marker_owner_at(table, place) = (struct marker_owner){0};
+    return result;
+}
+
 static int move(struct marker_table *table, struct marker_place from, struct marker_place to)
 {
     const struct flowd_marker_bucket *line = &table->lines[from.line];
     int result = marker_store_entry(table, to.line, to.slot, line->words[from.slot],
                                     line->checks[from.slot]);
 
-    if (result == 0)
-        result = raise_changes(table);
     if (result < 0)
         return result;
     *marker_owner_at(table, to) = *marker_owner_at(table, from);
-    *marker_owner_at(table, from) = (struct marker_owner){0};
-    return marker_store_entry(table, from.line, from.slot, 0, 0);
+    result = raise_changes(table);
+    return result < 0 ? result : marker_bucket_erase(table, from);
 }
 
 int marker_bucket_tidy(struct marker_table *table, uint32_t bucket)
@@ -172,15 +179,6 @@ int marker_bucket_tidy(struct marker_table *table, uint32_t bucket)
         result = move(table, last, hole);
     while (result == 0 && drop_empty_line(table, bucket))
         ;
-    return result;
-}
-
-int marker_bucket_erase(struct marker_table *table, struct marker_place place)
-{
-    int result = marker_store_entry(table, place.line, place.slot, 0, 0);
-
-    if (result == 0)
-        *marker_owner_at(table, place) = (struct marker_owner){0};
     return result;
 }
 
@@ -224,11 +222,9 @@ int marker_bucket_empty(struct marker_table *table, uint32_t bucket)
 {
     uint32_t line = table->lines[bucket].next;
     int result = marker_store_bits(table, bucket, 0);
+    int emptied = marker_store_empty_line(table, bucket);
 
-    if (result == 0)
-        result = marker_store_empty_line(table, bucket);
-    if (result < 0)
-        return result;
+    /* A refused store changes nothing for the lines: the bucket is emptied again before its use. */
     memset(&table->owners[(size_t)bucket * SLOTS], 0, SLOTS * sizeof(*table->owners));
     while (line != 0) {
         uint32_t next = table->lines[line].next;
@@ -236,5 +232,5 @@ int marker_bucket_empty(struct marker_table *table, uint32_t bucket)
         marker_line_give(table, line);
         line = next;
     }
-    return 0;
+    return result < 0 ? result : emptied;
 }

@@ -67,12 +67,13 @@ static int split(struct marker_table *table)
         result = marker_store_bits(table, fresh, 0);
     if (result == 0)
         result = copy_entries(table, former, fresh, geometry);
+    if (result == 0)
+        result = marker_store_geometry(table, geometry);
     if (result < 0) {
         marker_bucket_empty(table, fresh);
         return result;
     }
-    result = marker_store_geometry(table, geometry);
-    return result == 0 ? clear_moved(table, former) : result;
+    return clear_moved(table, former);
 }
 
 /* One bucket less: the one that it was split from gets its entries. */
@@ -82,15 +83,19 @@ static int merge(struct marker_table *table)
     uint64_t geometry = marker_geometry_with(table, last);
     uint32_t order = (uint32_t)(table->shared->geometry >> FLOWD_MARKER_ORDER_SHIFT) & 31;
     uint32_t former = last & ~(1u << (order - 1));
-    int result = copy_entries(table, last, former, geometry);
+    /* What a refused system call left in the bucket must not come back to life. */
+    int result = table->maps.without_mmap ? clear_moved(table, former) : 0;
 
+    if (result == 0)
+        result = copy_entries(table, last, former, geometry);
+    if (result == 0)
+        result = marker_store_geometry(table, geometry);
     /* What was copied in vain is cleared as the entries that moved are. */
     if (result < 0) {
         clear_moved(table, former);
         return result;
     }
-    result = marker_store_geometry(table, geometry);
-    return result == 0 ? marker_bucket_empty(table, last) : result;
+    return marker_bucket_empty(table, last);
 }
 
 /*
