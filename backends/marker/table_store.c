@@ -195,7 +195,7 @@ int marker_store_entry(struct marker_table *table, uint32_t line, uint32_t slot,
     if (table->maps.without_mmap)
         return write_entry(table, line, slot, word, check);
     if (word != 0)
-        __atomic_store_n(&bucket->checks[slot], check, __ATOMIC_RELAXED);
+        __atomic_store_n(&bucket->checks[slot], check, __ATOMIC_RELEASE);
     __atomic_store_n(&bucket->words[slot], word, __ATOMIC_RELEASE);
     return 0;
 }
