@@ -8,7 +8,10 @@
  * A system call copies a line byte by byte, and a program may see a part of the bytes. So the entry
  * gets a check first that is nobody's, then its word, then its check: a word that is not whole
  * never stands beside a check that fits. Whoever reads the check after such a word reads the word
- * again. One byte of the bitmap is written as one, and each bit stands for itself.
+ * again. One byte of the bitmap is written as one, and each bit stands for itself. The numbers of
+ * lines and of buckets have no such protection: they are taken to be copied as aligned words of 32
+ * bits. A copy that stops within such a word would let packets of live flows pass unmarked for as
+ * long, where a number of buckets carries from one byte to the next.
  */
 #include "table_store.h"
 
@@ -212,10 +215,33 @@ int marker_store_next(struct marker_table *table, uint32_t line, uint32_t next)
     return result;
 }
 
+/* Takes the checks from a line's entries. */
+static int write_without_checks(struct marker_table *table, uint32_t line)
+{
+    struct flowd_marker_bucket *bucket = &table->lines[line];
+    const struct flowd_marker_bucket before = *bucket;
+    bool has_entries = false;
+    int result;
+
+    for (unsigned i = 0; i < FLOWD_MARKER_SLOTS; i++) {
+        if (bucket->words[i] == 0)
+            continue;
+        bucket->checks[i] = ~bucket->checks[i];
+        has_entries = true;
+    }
+    result = has_entries ? write_line(table, line) : 0;
+    if (result < 0)
+        *bucket = before;
+    return result;
+}
+
 int marker_store_empty_line(struct marker_table *table, uint32_t line)
 {
     struct flowd_marker_bucket *bucket = &table->lines[line];
+    int result = table->maps.without_mmap ? write_without_checks(table, line) : 0;
 
+    if (result < 0)
+        return result;
     __atomic_store_n(&bucket->next, 0, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < FLOWD_MARKER_SLOTS; i++)
         __atomic_store_n(&bucket->words[i], 0, __ATOMIC_RELEASE);
