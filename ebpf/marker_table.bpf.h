@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "ebpf/marker_load.bpf.h"
 #include "ebpf/marker_maps.bpf.h"
 
 /* No word: those have more bits than a value. */
@@ -18,14 +19,15 @@
 
 static __always_inline __u64 marker_geometry(void)
 {
-    return *(volatile __u64 *)&marker_shared.geometry;
+    return MARKER_LOAD(marker_shared.geometry);
 }
 
 /* Whether anything has moved since geometry was read; read is all that was read since. */
 static __always_inline int marker_has_changed(__u64 geometry, __u64 read)
 {
-    asm volatile("%0 &= 0" : "+r"(read));
-    return *(volatile __u64 *)((char *)&marker_shared.geometry + read) != geometry;
+    const char *at = (const char *)&marker_shared.geometry + marker_nothing_of(read);
+
+    return MARKER_LOAD(*(const __u64 *)at) != geometry;
 }
 
 static __always_inline __u64 marker_sum(enum flowd_marker_sums which,
@@ -45,10 +47,10 @@ static __always_inline __u64 marker_scan(const struct flowd_marker_bucket *line,
 
 #pragma unroll
     for (int i = 0; i < FLOWD_MARKER_SLOTS; i++) {
-        __u64 word = *(const volatile __u64 *)&line->words[i];
+        __u64 word = MARKER_LOAD(line->words[i]);
 
         if ((word ^ tag) >> FLOWD_MARKER_VALUE_BITS == 0) {
-            __u32 own = *(const volatile __u32 *)&line->checks[i];
+            __u32 own = MARKER_LOAD(line->checks[i]);
 
             if (own == check)
                 return word;
@@ -74,10 +76,10 @@ static __always_inline __u64 marker_scan_evenly(const struct flowd_marker_bucket
 
 #pragma unroll
     for (int i = 0; i < FLOWD_MARKER_SLOTS; i++) {
-        __u64 word = *(const volatile __u64 *)&line->words[i];
+        __u64 word = MARKER_LOAD(line->words[i]);
         __u64 differs = (word ^ tag) >> FLOWD_MARKER_VALUE_BITS;
 
-        differs |= *(const volatile __u32 *)&line->checks[i] ^ check;
+        differs |= MARKER_LOAD(line->checks[i]) ^ check;
         /* All bits where there was no difference, and none was found before; else 0. */
         differs = (__u64)((__s64)(differs - 1) >> 63) & none;
         barrier_var(differs);
@@ -116,7 +118,7 @@ __noinline __u64 marker_look(__u32 hash, __u64 tag, __u32 check)
             return MARKER_AGAIN;
         if (found)
             return found;
-        at = *(const volatile __u32 *)&line->next;
+        at = MARKER_LOAD(line->next);
         read |= at;
         if (at == 0)
             break;
@@ -148,14 +150,14 @@ static __always_inline __u64 marker_look_again(__u32 hash, __u64 tag, __u32 chec
  */
 static __always_inline int marker_may_be_known(__u32 hash, __u64 geometry, __u32 *at)
 {
-    const volatile __u64 *bits;
+    const __u64 *bits;
     __u64 word;
 
     *at = flowd_marker_bucket_of(geometry, hash);
     bits = bpf_map_lookup_elem(&flowd_bitmap, at);
     if (!bits)
         return 0;
-    word = *bits;
+    word = MARKER_LOAD(*bits);
     return word >> flowd_marker_bit(hash) & 1 || marker_has_changed(geometry, word);
 }
 
@@ -179,7 +181,7 @@ static __always_inline __u64 marker_find(const struct flowd_marker_key *key, __u
     found = marker_scan(line, tag, check, &read);
     if (found)
         return found;
-    next = *(const volatile __u32 *)&line->next;
+    next = MARKER_LOAD(line->next);
     if (next == 0 && !marker_has_changed(geometry, read | next))
         return 0;
     return marker_look_again(hash, tag, check);
