@@ -488,6 +488,65 @@ static void test_not_for_labels(void **state)
     world_free(world);
 }
 
+/* What may live at a time in the test that follows: between all of these ends, also to oneself. */
+static const char *const ends[] = {"fd00:1::1", "fd00:1::2", "fd00:2::1", "fd00:9::1"};
+#define ENDS (sizeof(ends) / sizeof(ends[0]))
+
+static bool is_local(unsigned one)
+{
+    return one < 2 || (one == 2 && second_net_local);
+}
+
+/* The experiment of the newest flow of which packets to this end are marked, or -1. */
+static int expected(struct flowd_flow *flows[ENDS][ENDS], unsigned dst)
+{
+    const struct flowd_flow *newest = NULL;
+
+    for (unsigned i = 0; i < 2 * ENDS; i++) {
+        unsigned src = i / 2;
+        const struct flowd_flow *one = i % 2 ? flows[dst][src] : flows[src][dst];
+
+        if (one != NULL && (is_local(src) || !is_local(dst)) &&
+            (newest == NULL || one->start_us > newest->start_us))
+            newest = one;
+    }
+    return newest == NULL ? -1 : newest->experiment;
+}
+
+/* Flows of a few keys come and go as chance has it, and so do addresses. */
+static void test_random(void **state)
+{
+    static struct flowd_flow *flows[ENDS][ENDS];
+    struct world *world = world_new(false);
+
+    (void)state;
+    srand(7);
+    for (uint16_t step = 1; step <= 30000; step++) {
+        unsigned src = (unsigned)rand() % ENDS;
+        unsigned dst = (unsigned)rand() % ENDS;
+        struct flowd_flow *one = flows[src][dst];
+
+        flows[src][dst] = submit(world, one == NULL ? FLOWD_EVENT_START : FLOWD_EVENT_END,
+                                 ends[src], 7, ends[dst], 7, step % 500, 1 + rand());
+        if (one != NULL)
+            flows[src][dst] = NULL;
+        if (step % 50 == 0) {
+            second_net_local = !second_net_local;
+            for (unsigned i = 0; i < ENDS * ENDS; i++)
+                if (flows[i / ENDS][i % ENDS] != NULL)
+                    marker_entries_reconsider(&world->entries, flows[i / ENDS][i % ENDS]);
+        }
+        if (rand() % 3 != 0)
+            continue;
+        flowd_hub_flush(world->hub);
+        marker_entries_commit(&world->entries);
+        for (unsigned i = 0; i < ENDS; i++)
+            assert_int_equal(entry(world, "::", 7, ends[i], 7), expected(flows, i));
+        assert_int_equal(entry_count(world), marker_entries_written(&world->entries));
+    }
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_shared_key_in_a_full_map),
         cmocka_unit_test(test_adopted),
         cmocka_unit_test(test_untold),
+        cmocka_unit_test(test_random),
         cmocka_unit_test(test_not_for_labels),
     };
 
