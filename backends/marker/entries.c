@@ -327,6 +327,19 @@ static unsigned adjust(struct marker_entries *entries, struct flowd_flow *flow)
     return changes;
 }
 
+void marker_entries_expect(const struct marker_entries *entries, const struct flowd_flow *flow)
+{
+    struct marker_sums sums;
+    bool forward;
+
+    if (flow->key.family != AF_INET6)
+        return;
+    /* Where both directions are marked, the second one is not worth the time. */
+    forward = flowd_host_is_local(entries->host, AF_INET6, &flow->key.src);
+    sums_of(entries, flow, forward ? MARKER_FORWARD : MARKER_BACKWARD, &sums);
+    marker_table_prefetch(&entries->table, &sums);
+}
+
 void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flow)
 {
     flow->directions = 0;

@@ -427,19 +427,20 @@ static int marker_accept(void *instance, const struct flowd_event *event, struct
     return 0;
 }
 
+static void marker_flow_expected(void *instance, const struct flowd_flow *flow)
+{
+    marker_entries_expect(&((const struct marker *)instance)->entries, flow);
+}
+
 static void marker_flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
-    struct marker *marker = instance;
-
     (void)restored;
-    marker_entries_start(&marker->entries, flow);
+    marker_entries_start(&((struct marker *)instance)->entries, flow);
 }
 
 static void marker_flow_end(void *instance, struct flowd_flow *flow)
 {
-    struct marker *marker = instance;
-
-    marker_entries_end(&marker->entries, flow);
+    marker_entries_end(&((struct marker *)instance)->entries, flow);
 }
 
 /* The maps mark what they have to: the program may be put in place. */
@@ -567,6 +568,7 @@ static const struct flowd_backend_ops ops = {
     .statuses = statuses,
     .show_status = marker_show_status,
     .accept = marker_accept,
+    .flow_expected = marker_flow_expected,
     .flow_start = marker_flow_start,
     .flow_end = marker_flow_end,
     .commit = marker_commit,

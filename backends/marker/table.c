@@ -54,6 +54,17 @@ void marker_table_sums(const struct marker_table *table, const struct flowd_mark
     sums->check = flowd_marker_sum_upper(all[FLOWD_MARKER_SUM_CHECK]);
 }
 
+void marker_table_prefetch(const struct marker_table *table, const struct marker_sums *sums)
+{
+    uint32_t bucket = marker_bucket_of(table, sums->hash);
+
+    __builtin_prefetch(&table->lines[bucket], 1);
+    /* Entries that were taken over have their bits already. */
+    if (!table->adopted)
+        __builtin_prefetch(&table->bitmap[bucket], 1);
+    __builtin_prefetch(marker_owner_at(table, (struct marker_place){.line = bucket}), 1);
+}
+
 static bool line_has(const struct flowd_marker_bucket *line, uint32_t slot,
                      const struct marker_sums *sums)
 {

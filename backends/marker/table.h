@@ -93,6 +93,8 @@ void marker_table_close(struct marker_table *table);
 void marker_table_sums(const struct marker_table *table, const struct flowd_marker_key *key,
                        struct marker_sums *sums);
 
+/* Has what a search for the key and a change of its entry look at first fetched into the cache. */
+void marker_table_prefetch(const struct marker_table *table, const struct marker_sums *sums);
 /* The entry's slot for those calls that take one, valid until the table changes; NULL: none. */
 struct marker_owner *marker_table_find(struct marker_table *table, const struct marker_sums *sums);
 /* The entry's mark. */

@@ -68,6 +68,8 @@ struct flowd_flow *flowd_flow_table_find(const struct flowd_flow_table *table,
 /* The same flow will be looked for soon: has what is looked at first fetched into the cache. */
 void flowd_flow_table_prefetch(const struct flowd_flow_table *table,
                                const struct flowd_flow_key *key);
+/* The record with this number, if there is one, will be looked at soon: the same for itself. */
+void flowd_flow_table_prefetch_at(const struct flowd_flow_table *table, uint32_t number);
 struct flowd_flow *flowd_flow_table_find_id(const struct flowd_flow_table *table, uint64_t id);
 /* Records that have ever been used: 0 up to this, without it. */
 size_t flowd_flow_table_records(const struct flowd_flow_table *table);

@@ -28,7 +28,7 @@
 #define UPGRADE_NAME "flows.state.new"
 #define HEADER_SIZE FLOWD_STATE_HEADER_SIZE
 #define RECORD_SIZE sizeof(struct flowd_flow)
-#define BLOCK_RECORDS 1024
+#define BLOCK_RECORDS FLOWD_STATE_BLOCK_RECORDS
 #define MAPPING_SIZE (HEADER_SIZE + (size_t)FLOWD_FLOWS_LIMIT * RECORD_SIZE)
 
 static off_t size_for(size_t records)

@@ -11,6 +11,9 @@
 #include "daemon/base/error.h"
 #include "daemon/flow/flow.h"
 
+/* By so many records the file grows, and so many are in a hole, or not, together. */
+#define FLOWD_STATE_BLOCK_RECORDS 1024
+
 struct flowd_flow_table_report;
 
 struct flowd_state_file {

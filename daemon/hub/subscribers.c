@@ -36,6 +36,17 @@ int flowd_subscribers_accept(const struct flowd_subscribers *subscribers,
     return result < 0 ? result : 0;
 }
 
+void flowd_subscribers_expect(const struct flowd_subscribers *subscribers,
+                              const struct flowd_flow *flow)
+{
+    for (unsigned i = 0; i < subscribers->backend_count; i++) {
+        const struct flowd_subscribers_member *member = &subscribers->backends[i];
+
+        if (member->module->backend->flow_expected != NULL)
+            member->module->backend->flow_expected(member->instance, flow);
+    }
+}
+
 void flowd_subscribers_start(const struct flowd_subscribers *subscribers, struct flowd_flow *flow,
                              bool restored)
 {

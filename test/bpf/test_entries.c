@@ -232,6 +232,36 @@ static void test_directions(void **state)
     world_free(world);
 }
 
+/* Be it of a flow that has its entries or of another one; the second of the sources is remote. */
+static void test_hints_change_nothing(void **state)
+{
+    static const char *const sources[] = {"fd00:1::1", "fd00:8::1"};
+    struct world *world = world_new(true);
+    struct marker_table *table = &world->entries.table;
+    size_t size = marker_table_size(1).lines * sizeof(*table->lines);
+    struct flowd_marker_bucket *before = malloc(size);
+
+    (void)state;
+    assert_non_null(before);
+    for (uint16_t port = 1; port <= 40; port++) {
+        struct flowd_flow other, *flow = submit(world, FLOWD_EVENT_START, sources[port % 2], port,
+                                                "fd00:9::1", 20, 1, 0);
+        struct flowd_flow same = *flow;
+
+        memcpy(before, table->lines, size);
+        other = same;
+        other.key.src_port = htons(port);
+        other.key.family = port % 3 == 0 ? AF_INET : AF_INET6;
+        marker_entries_expect(&world->entries, flow);
+        marker_entries_expect(&world->entries, &other);
+        assert_memory_equal(&same, flow, sizeof(same));
+        assert_memory_equal(before, table->lines, size);
+        assert_int_equal(marker_entries_written(&world->entries), (port + 1) / 2 * 2 + port / 2);
+    }
+    free(before);
+    world_free(world);
+}
+
 static void test_addresses_change(void **state)
 {
     struct world *world = world_new(true);
@@ -551,6 +581,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_directions),
+        cmocka_unit_test(test_hints_change_nothing),
         cmocka_unit_test(test_addresses_change),
         cmocka_unit_test(test_shared_key),
         cmocka_unit_test(test_one_turn),

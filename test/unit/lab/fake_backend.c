@@ -46,6 +46,17 @@ static int accept_event(void *instance, const struct flowd_event *event, struct 
     return 0;
 }
 
+/* It is told of afterwards, and not changed now. */
+static void flow_expected(void *instance, const struct flowd_flow *flow)
+{
+    struct fake_backend *fake = instance;
+
+    assert_int_equal(flow->state, FLOWD_FLOW_LIVE);
+    assert_true(flow->untold);
+    assert_int_equal(flow->backend[fake->slot], 0);
+    fake->hints++;
+}
+
 static void flow_start(void *instance, struct flowd_flow *flow, bool restored)
 {
     struct fake_backend *fake = instance;
@@ -100,6 +111,7 @@ static const struct flowd_backend_status statuses[] = {
 static const struct flowd_backend_ops ops = {
     .statuses = statuses,
     .accept = accept_event,
+    .flow_expected = flow_expected,
     .flow_start = flow_start,
     .flow_end = flow_end,
     .firefly = take_firefly,

@@ -126,6 +126,23 @@ static void test_start_of_untold(void **state)
     assert_int_equal(go_on(), FLOWS + 1);
 }
 
+/* Of flows that a hint was given of, and of others, the same is told. */
+static void test_hints(void **state)
+{
+    unsigned before = fixture.first.hints;
+
+    (void)state;
+    assert_in_range(before, 1, FLOWS - 1);
+    assert_int_equal(hub_fixture_submit(&fixture, END, 4900, 2, NULL), FLOWD_ENDED);
+    assert_int_equal(hub_fixture_submit(&fixture, START, FLOWS, 3, NULL), FLOWD_STARTED);
+    fake_backend_expect(&fixture.first, "restored 5924; end 5924; start 6024; ");
+    assert_int_equal(fixture.first.hints, before);
+    assert_int_equal(go_on(), FLOWS);
+    /* The first few come too soon for one, and one of the others has ended. */
+    assert_in_range(fixture.first.hints, FLOWS - 64, FLOWS - 2);
+    assert_int_equal(fixture.second.hints, fixture.first.hints);
+}
+
 /* A process that ends half way has lost nothing. */
 static void test_stop_half_way(void **state)
 {
@@ -142,10 +159,8 @@ static void test_stop_half_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HALF_WAY(test_in_turns),
-        HALF_WAY(test_end_of_untold),
-        HALF_WAY(test_start_of_untold),
-        HALF_WAY(test_stop_half_way),
+        HALF_WAY(test_in_turns), HALF_WAY(test_end_of_untold), HALF_WAY(test_start_of_untold),
+        HALF_WAY(test_hints),    HALF_WAY(test_stop_half_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
