@@ -476,6 +476,8 @@ static void marker_commit(void *instance)
     marker_entries_commit(&marker->entries);
     if (!marker->published && (marker->program.adopted || !restoring))
         publish(marker);
+    if (!restoring)
+        marker_table_expect(&marker->entries.table, 0);
     if (!restoring && marker->to_sweep)
         sweep_some(marker);
     retry_if_needed(marker);

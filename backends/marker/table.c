@@ -167,7 +167,6 @@ int marker_table_remove(struct marker_table *table, struct marker_owner *owner,
     int result = table->maps.without_mmap ? remove_doubles(table, owner, sums) : 0;
 
     marker_table_abandon(table, owner);
-    table->expected = 0;
     if (result == 0)
         result = marker_bucket_clear(table, bucket, marker_place_of(table, owner));
     if (result == 0)

@@ -80,7 +80,7 @@ struct marker_table {
     uint64_t *bitmap;
     struct marker_owner *owners; /* FLOWD_MARKER_SLOTS for each line; owned */
     size_t count;                /* entries whose flow is known */
-    size_t expected;             /* so many are to come, before the first one goes; 0: any number */
+    size_t expected;             /* so many there will be */
     uint32_t free_line;          /* the first of those that were in use; 0: none */
     /* What an earlier process left is not known yet: nothing moves. */
     bool adopted;
@@ -118,7 +118,10 @@ int marker_table_remove(struct marker_table *table, struct marker_owner *owner,
  * Returns whether there is more to do.
  */
 bool marker_table_settle(struct marker_table *table, uint32_t buckets);
-/* Prepares an empty table for so many entries. */
+/*
+ * Prepares an empty table for so many entries, and keeps it so until it is told that 0 are
+ * expected: any number may come or go then.
+ */
 int marker_table_expect(struct marker_table *table, size_t entries);
 
 /*

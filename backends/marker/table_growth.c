@@ -141,8 +141,8 @@ int marker_table_expect(struct marker_table *table, size_t entries)
 {
     uint32_t buckets = wanted_for(table, entries);
 
+    table->expected = entries;
     if (table->adopted || table->count > 0 || buckets <= marker_bucket_count(table))
         return 0;
-    table->expected = entries;
     return marker_store_geometry(table, marker_geometry_with(table, buckets));
 }

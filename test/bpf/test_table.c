@@ -427,8 +427,11 @@ static void test_expect(void **state)
     assert_int_equal(marker_table_expect(&table, 700), 0);
     for (uint32_t i = 0; i < 700; i++) {
         set(&table, model, i, i + 1);
+        set(&table, model, i / 2, 0);
+        set(&table, model, i / 2, i + 1);
         assert_int_equal(marker_bucket_count(&table), 256);
     }
+    assert_int_equal(marker_table_expect(&table, 0), 0);
     for (uint32_t i = 0; i < 700; i++)
         set(&table, model, i, 0);
     assert_int_equal(marker_bucket_count(&table), FLOWD_MARKER_BUCKETS_MIN);
