@@ -26,11 +26,10 @@
 /* Both directions have a mark because neither end is this host's. */
 #define FORWARDED 4u
 
-/* The key of the packets that a flow sends in this direction. */
-static void make_key(const struct flowd_flow *flow, enum marker_direction direction,
+/* The key of the packets that a flow of this key sends in this direction. */
+static void make_key(const struct flowd_flow_key *tuple, enum marker_direction direction,
                      bool match_source, struct flowd_marker_key *key)
 {
-    const struct flowd_flow_key *tuple = &flow->key;
     bool forward = direction == MARKER_FORWARD;
 
     *key = (struct flowd_marker_key){
@@ -150,7 +149,7 @@ static void sums_of(const struct marker_entries *entries, const struct flowd_flo
 {
     struct flowd_marker_key key;
 
-    make_key(flow, direction, entries->match_source, &key);
+    make_key(&flow->key, direction, entries->match_source, &key);
     marker_table_sums(&entries->table, &key, sums);
 }
 
@@ -327,16 +326,18 @@ static unsigned adjust(struct marker_entries *entries, struct flowd_flow *flow)
     return changes;
 }
 
-void marker_entries_expect(const struct marker_entries *entries, const struct flowd_flow *flow)
+void marker_entries_expect(const struct marker_entries *entries, const struct flowd_flow_key *tuple)
 {
+    struct flowd_marker_key key;
     struct marker_sums sums;
     bool forward;
 
-    if (flow->key.family != AF_INET6)
+    if (tuple->family != AF_INET6)
         return;
     /* Where both directions are marked, the second one is not worth the time. */
-    forward = flowd_host_is_local(entries->host, AF_INET6, &flow->key.src);
-    sums_of(entries, flow, forward ? MARKER_FORWARD : MARKER_BACKWARD, &sums);
+    forward = flowd_host_is_local(entries->host, AF_INET6, &tuple->src);
+    make_key(tuple, forward ? MARKER_FORWARD : MARKER_BACKWARD, entries->match_source, &key);
+    marker_table_sums(&entries->table, &key, &sums);
     marker_table_prefetch(&entries->table, &sums);
 }
 

@@ -80,8 +80,10 @@ int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
                         unsigned experiment_max);
 void marker_entries_fini(struct marker_entries *entries);
 
-/* marker_entries_start() of the flow follows soon: has the memory fetched that it looks at. */
-void marker_entries_expect(const struct marker_entries *entries, const struct flowd_flow *flow);
+/* A flow with this key may begin or end soon: has what is looked at first fetched into the cache.
+ */
+void marker_entries_expect(const struct marker_entries *entries,
+                           const struct flowd_flow_key *tuple);
 /* A flow begins or ends. One that can't be written gets MARKER_STATUS_FAILED. */
 void marker_entries_start(struct marker_entries *entries, struct flowd_flow *flow);
 void marker_entries_end(struct marker_entries *entries, struct flowd_flow *flow);

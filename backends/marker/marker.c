@@ -427,9 +427,9 @@ static int marker_accept(void *instance, const struct flowd_event *event, struct
     return 0;
 }
 
-static void marker_flow_expected(void *instance, const struct flowd_flow *flow)
+static void marker_flow_expected(void *instance, const struct flowd_flow_key *key)
 {
-    marker_entries_expect(&((const struct marker *)instance)->entries, flow);
+    marker_entries_expect(&((const struct marker *)instance)->entries, key);
 }
 
 static void marker_flow_start(void *instance, struct flowd_flow *flow, bool restored)

@@ -367,9 +367,11 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
     return result;
 }
 
-void flowd_hub_prefetch(const struct flowd_hub *hub, const struct flowd_flow_key *key)
+void flowd_hub_prefetch(const struct flowd_hub *hub, const struct flowd_event *event)
 {
-    flowd_flow_table_prefetch(hub->table, key);
+    flowd_flow_table_prefetch(hub->table, &event->key);
+    if (event->state != FLOWD_EVENT_ONGOING)
+        flowd_subscribers_expect(&hub->subscribers, &event->key);
 }
 
 void flowd_hub_end_as(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow,

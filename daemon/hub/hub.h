@@ -80,10 +80,11 @@ int flowd_hub_submit(struct flowd_hub *hub, struct flowd_source *source,
                      struct flowd_error *err);
 
 /*
- * An event of this key is submitted soon, after others: the look-up of its flow, which among many
- * flows waits for memory more than anything else does, begins meanwhile.
+ * The event is submitted soon, after others: the look-up of its flow, which among many flows waits
+ * for memory more than anything else does, begins meanwhile. Backends get a hint, unless it says
+ * that the flow goes on, which hardly concerns them.
  */
-void flowd_hub_prefetch(const struct flowd_hub *hub, const struct flowd_flow_key *key);
+void flowd_hub_prefetch(const struct flowd_hub *hub, const struct flowd_event *event);
 
 /* Ends a live flow that somebody says is over (a DELETE, a time-out): its socket is asked for. */
 void flowd_hub_end(struct flowd_hub *hub, struct flowd_source *source, struct flowd_flow *flow);

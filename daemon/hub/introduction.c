@@ -36,7 +36,7 @@ static void look_ahead(const struct flowd_introduction *introduction, uint32_t n
 
     flowd_flow_table_prefetch_at(introduction->table, number + AHEAD);
     if (flow != NULL && flow->untold)
-        flowd_subscribers_expect(introduction->subscribers, flow);
+        flowd_subscribers_expect(introduction->subscribers, &flow->key);
 }
 
 static void introduction_go_on(struct flowd_introduction *introduction)

@@ -90,11 +90,10 @@ struct flowd_backend_ops {
      */
     int (*accept)(void *instance, const struct flowd_event *event, struct flowd_error *err);
     /*
-     * flow_start() of this flow follows in a moment, after that of a few others, or does not: a
-     * hint, by which the memory that it needs can be on its way into the cache meanwhile. It
-     * changes nothing.
+     * A flow with this key may begin or end in a moment, after a few others: a hint, by which what
+     * will be looked at then can be on its way from memory into the cache. It changes nothing.
      */
-    void (*flow_expected)(void *instance, const struct flowd_flow *flow);
+    void (*flow_expected)(void *instance, const struct flowd_flow_key *key);
     /*
      * A flow has begun (restored: it was live before this process started), or has ended: queues,
      * and sets flow->backend[slot]. At the end of a flow flowd_hub_sample_of() has its last sample.

@@ -37,13 +37,13 @@ int flowd_subscribers_accept(const struct flowd_subscribers *subscribers,
 }
 
 void flowd_subscribers_expect(const struct flowd_subscribers *subscribers,
-                              const struct flowd_flow *flow)
+                              const struct flowd_flow_key *key)
 {
     for (unsigned i = 0; i < subscribers->backend_count; i++) {
         const struct flowd_subscribers_member *member = &subscribers->backends[i];
 
         if (member->module->backend->flow_expected != NULL)
-            member->module->backend->flow_expected(member->instance, flow);
+            member->module->backend->flow_expected(member->instance, key);
     }
 }
 

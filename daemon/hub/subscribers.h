@@ -32,9 +32,9 @@ int flowd_subscribers_add(struct flowd_subscribers *subscribers, const struct fl
 /* Asks the backends. Returns 0, or the -errno of the first that does not accept the event. */
 int flowd_subscribers_accept(const struct flowd_subscribers *subscribers,
                              const struct flowd_event *event, struct flowd_error *err);
-/* Hints to the backends that they will be told of the flow's start after a few others. */
+/* Hints to the backends that they may be told of such a flow after a few others. */
 void flowd_subscribers_expect(const struct flowd_subscribers *subscribers,
-                              const struct flowd_flow *flow);
+                              const struct flowd_flow_key *key);
 void flowd_subscribers_start(const struct flowd_subscribers *subscribers, struct flowd_flow *flow,
                              bool restored);
 void flowd_subscribers_end(const struct flowd_subscribers *subscribers, struct flowd_flow *flow);

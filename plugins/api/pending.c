@@ -81,7 +81,7 @@ void api_pending_submit(struct api_pending *pending)
 {
     for (size_t i = 0; i < pending->count; i++) {
         if (i + AHEAD < pending->count && pending->items[i + AHEAD].status == 0)
-            flowd_hub_prefetch(pending->api->context->hub, &pending->items[i + AHEAD].event.key);
+            flowd_hub_prefetch(pending->api->context->hub, &pending->items[i + AHEAD].event);
         if (pending->items[i].status == 0)
             submit(pending, &pending->items[i]);
         else

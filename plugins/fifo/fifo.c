@@ -110,7 +110,7 @@ static void handle_line(struct fifo *fifo, const char *line, size_t len)
         reject(fifo, line, len, &err);
         return;
     }
-    flowd_hub_prefetch(fifo->context->hub, &held->event.key);
+    flowd_hub_prefetch(fifo->context->hub, &held->event);
     held->text = line;
     held->length = len;
     fifo->held_count++;

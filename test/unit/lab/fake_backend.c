@@ -46,14 +46,11 @@ static int accept_event(void *instance, const struct flowd_event *event, struct 
     return 0;
 }
 
-/* It is told of afterwards, and not changed now. */
-static void flow_expected(void *instance, const struct flowd_flow *flow)
+static void flow_expected(void *instance, const struct flowd_flow_key *key)
 {
     struct fake_backend *fake = instance;
 
-    assert_int_equal(flow->state, FLOWD_FLOW_LIVE);
-    assert_true(flow->untold);
-    assert_int_equal(flow->backend[fake->slot], 0);
+    assert_int_not_equal(key->src_port, 0);
     fake->hints++;
 }
 

@@ -17,7 +17,7 @@ struct fake_backend {
     size_t length;
     unsigned slot;
     unsigned commits;
-    unsigned hints;                                /* at flows that are yet to be told of */
+    unsigned hints;                                /* at flows that may begin or end soon */
     unsigned refuse_experiment;                    /* accept() refuses it; 0: none */
     bool quiet;                                    /* only count */
     void (*at_end)(const struct flowd_flow *flow); /* called at each end; NULL: nothing is */

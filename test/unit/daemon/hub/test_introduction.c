@@ -129,6 +129,7 @@ static void test_start_of_untold(void **state)
 /* Of flows that a hint was given of, and of others, the same is told. */
 static void test_hints(void **state)
 {
+    struct flowd_event event = sample_event(FLOWS);
     unsigned before = fixture.first.hints;
 
     (void)state;
@@ -137,7 +138,14 @@ static void test_hints(void **state)
     assert_int_equal(hub_fixture_submit(&fixture, START, FLOWS, 3, NULL), FLOWD_STARTED);
     fake_backend_expect(&fixture.first, "restored 5924; end 5924; start 6024; ");
     assert_int_equal(fixture.first.hints, before);
+    flowd_hub_prefetch(fixture.hub, &event);
+    assert_int_equal(fixture.first.hints, before + 1);
+    event.state = FLOWD_EVENT_ONGOING;
+    flowd_hub_prefetch(fixture.hub, &event);
+    assert_int_equal(fixture.first.hints, before + 1);
     assert_int_equal(go_on(), FLOWS);
+    fixture.first.hints--;
+    fixture.second.hints--;
     /* The first few come too soon for one, and one of the others has ended. */
     assert_in_range(fixture.first.hints, FLOWS - 64, FLOWS - 2);
     assert_int_equal(fixture.second.hints, fixture.first.hints);
