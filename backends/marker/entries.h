@@ -73,7 +73,7 @@ struct marker_entries {
 
 /*
  * The maps' file descriptors are borrowed until marker_entries_fini(). Returns 0 or -errno, with
- * -EUCLEAN where what an earlier process left in the maps is no table.
+ * -EUCLEAN where what an earlier process left in the maps is no table, or too small a one.
  */
 int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
                         const struct flowd_host *host, const struct marker_table_maps *maps,

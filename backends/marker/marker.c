@@ -252,13 +252,14 @@ static struct flowd_marker_mark general_mark(const struct flowd_marker_config *c
 
 static int init_entries(struct marker *marker)
 {
-    const struct marker_table_maps maps = marker_program_maps(&marker->program);
+    struct marker_table_maps maps = marker_program_maps(&marker->program);
 
+    maps.expected = MARKER_DIRECTIONS * flowd_hub_live(marker->context->hub);
     return marker_entries_init(&marker->entries, marker->context->hub, marker->context->host, &maps,
                                marker_config_experiment_max(marker->config));
 }
 
-/* Pinned maps in which there is no table are replaced. */
+/* Pinned maps in which there is no table, or too small a one, are replaced. */
 static int open_entries(struct marker *marker, const struct marker_program_settings *settings,
                         struct flowd_error *err)
 {

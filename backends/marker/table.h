@@ -66,6 +66,7 @@ struct marker_table_maps {
     int bitmap_fd;
     int shared_fd;
     uint32_t entries_max;
+    size_t expected;   /* entries that the flows known at the start will have at most */
     unsigned format;   /* enum flowd_marker_format, without FLOWD_MARKER_FORMAT_SET */
     bool adopted;      /* they are those of an earlier process */
     bool without_mmap; /* they are written by system calls */

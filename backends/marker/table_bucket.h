@@ -67,5 +67,5 @@ int marker_bucket_empty(struct marker_table *table, uint32_t bucket);
 
 /* A geometry with so many buckets and one change more. */
 uint64_t marker_geometry_with(const struct marker_table *table, uint32_t buckets);
-/* Finds out what an earlier process left; -EUCLEAN: nothing that can be a table. */
+/* Finds out what an earlier process left; -EUCLEAN: no table with room for the flows. */
 int marker_table_take_over(struct marker_table *table);

@@ -47,7 +47,11 @@ int marker_table_sweep(struct marker_table *table, uint32_t buckets, size_t *rem
     return marker_table_settle(table, buckets) ? 1 : 0;
 }
 
-/* What an earlier process left must not lead anywhere else. */
+/*
+ * What an earlier process left must not lead anywhere else. And as nothing moves before all flows
+ * are told of, those that began without the marker have to find room in the buckets that are there:
+ * twice as many entries a bucket, in the mean, would be as many as one can have.
+ */
 static bool is_sound(const struct marker_table *table)
 {
     uint64_t geometry = table->shared->geometry;
@@ -56,6 +60,7 @@ static bool is_sound(const struct marker_table *table)
     return buckets >= FLOWD_MARKER_BUCKETS_MIN && buckets <= table->size.buckets &&
            marker_geometry_with(table, buckets) << (64 - FLOWD_MARKER_CHANGES_SHIFT) ==
                geometry << (64 - FLOWD_MARKER_CHANGES_SHIFT) &&
+           table->maps.expected / (FLOWD_MARKER_CHAIN_MAX * FLOWD_MARKER_SLOTS / 2) <= buckets &&
            table->shared->lines >= table->size.buckets && table->shared->lines <= table->size.lines;
 }
 

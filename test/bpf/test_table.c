@@ -483,6 +483,30 @@ static void test_unsound(void **state)
     maps_close(&maps);
 }
 
+/* Buckets of few flows are no place for many that began since. */
+static void test_too_small(void **state)
+{
+    struct marker_table_maps maps = maps_new(true, 20000);
+    struct marker_table table;
+
+    (void)state;
+    assert_int_equal(marker_table_open(&table, &maps), 0);
+    marker_table_close(&table);
+    maps.adopted = true;
+    maps.expected = 2000;
+    assert_int_equal(marker_table_open(&table, &maps), -EUCLEAN);
+    maps.expected = 1900;
+    assert_int_equal(marker_table_open(&table, &maps), 0);
+    for (uint32_t i = 0; i < maps.expected; i++) {
+        struct marker_sums sums;
+
+        sums_of(&table, i, &sums);
+        assert_int_equal(marker_table_add(&table, &sums, 1, i + 1), 0);
+    }
+    marker_table_close(&table);
+    maps_close(&maps);
+}
+
 /* An address of this host in this network: the last two bytes of each half. */
 static void place_host(struct flowd_marker_key *key, unsigned net, unsigned host)
 {
@@ -498,10 +522,7 @@ static void place_host(struct flowd_marker_key *key, unsigned net, unsigned host
     memcpy(key->dst, bytes, sizeof(bytes));
 }
 
-/*
- * Flows as they are: many ports between few hosts, and few ports between many hosts, which may be
- * in many networks.
- */
+/* Flows as they are: many ports or few, between many hosts or few, in many networks or one. */
 static void test_spread(void **state)
 {
     static const struct {
@@ -569,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_changes_beside_sweep),
         cmocka_unit_test(test_expect),
         cmocka_unit_test(test_unsound),
+        cmocka_unit_test(test_too_small),
         cmocka_unit_test(test_spread),
         cmocka_unit_test(test_references),
     };
