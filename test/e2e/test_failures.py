@@ -163,11 +163,11 @@ def test_memory_limit(pair, make_flowd, directory, pin_path):
     """A flow map that does not fit flowd's cgroup ends the start and says how large it would be."""
     config = base_config(directory, pin_path)
     config["flows"] = {"max": 4194304}
-    with memory_cgroup(256 << 20) as members:
+    with memory_cgroup(128 << 20) as members:
         prefix = ["sh", "-c", f'echo $$ >{members} && exec "$@"', "sh"]
         daemon = make_flowd(pair.near, config, prefix=prefix).start(ready=False)
         assert daemon.wait_exit() == 1, daemon.log()
-    holds(daemon.log(), "backends.marker", "flows.max", "MemoryMax", "the flow map takes 769 MiB")
+    holds(daemon.log(), "backends.marker", "flows.max", "MemoryMax", "the flow map takes 142 MiB")
 
 
 def test_ingress_qdisc(pair, make_flowd, directory, pin_path):
