@@ -30,7 +30,6 @@
 #include "pins.h"
 #include "program.h"
 #include "revision.h"
-#include "table_store.h"
 #include "watch.h"
 
 #define RETRY_S 1.0
@@ -288,7 +287,6 @@ static int open_kernel_side(struct marker *marker, struct flowd_error *err)
         .match_all = config->match_all,
         .general = general_mark(config),
         .mss_reduction = (unsigned)config->mss_reduction,
-        .without_mmap = !marker_store_can_map(),
         .debug = config->debug_mode,
         .entries_max = entries_max(marker->context),
     };
@@ -477,10 +475,11 @@ static void marker_commit(void *instance)
     marker_entries_commit(&marker->entries);
     if (!marker->published && (marker->program.adopted || !restoring))
         publish(marker);
-    if (!restoring)
+    if (!restoring) {
         marker_table_expect(&marker->entries.table, 0);
-    if (!restoring && marker->to_sweep)
-        sweep_some(marker);
+        if (marker->to_sweep)
+            sweep_some(marker);
+    }
     retry_if_needed(marker);
 }
 

@@ -27,11 +27,6 @@
 
 #define NAME_OF(macro) NAME_OF_TOKEN(macro)
 #define NAME_OF_TOKEN(token) #token
-#define MARKER_PROGRAM_CLOSED                                                                      \
-    {                                                                                              \
-        .program_fds = {-1, -1}, .spare_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1,           \
-        .shared_fd = -1, .counters_fd = -1, .fragments_fd = -1,                                    \
-    }
 /* Flows, their bitmap, what is shared, counters and fragments outlive the process. */
 #define MAPS 5
 
@@ -384,15 +379,29 @@ static int load_label(struct marker_program *program,
     return 0;
 }
 
-int marker_program_load(struct marker_program *program,
-                        const struct marker_program_settings *settings,
-                        const struct marker_pins *pins, struct flowd_error *err)
+/* Whether this process can have mappings of maps (Linux 5.5). What else is wrong the load says. */
+static bool can_map(void)
+{
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+    const size_t size = sizeof(uint64_t);
+    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "flowd_try", sizeof(uint32_t), size, 1, &options);
+    void *at;
+
+    if (fd < 0)
+        return errno != EINVAL;
+    at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at != MAP_FAILED)
+        munmap(at, size);
+    close(fd);
+    return at != MAP_FAILED;
+}
+
+static int load(struct marker_program *program, const struct marker_program_settings *settings,
+                const struct marker_pins *pins, struct flowd_error *err)
 {
     const char *no_path_mtu = NULL;
-    int result = marker_program_check_privileges(err);
+    int result;
 
-    if (result < 0)
-        return result;
     /* Only packets that become longer need it. */
     if (settings->strategy == FLOWD_MARKER_LABEL)
         return load_label(program, settings, pins, err);
@@ -412,6 +421,19 @@ int marker_program_load(struct marker_program *program,
     if (result == 0)
         program->no_path_mtu = no_path_mtu;
     return result;
+}
+
+int marker_program_load(struct marker_program *program,
+                        const struct marker_program_settings *settings,
+                        const struct marker_pins *pins, struct flowd_error *err)
+{
+    struct marker_program_settings here = *settings;
+    int result = marker_program_check_privileges(err);
+
+    if (result < 0)
+        return result;
+    here.without_mmap |= !can_map();
+    return load(program, &here, pins, err);
 }
 
 /* Puts the maps of the first program into an object. */

@@ -53,6 +53,13 @@ struct marker_program {
     struct marker_program_settings settings;
 };
 
+/* What nothing was loaded into. */
+#define MARKER_PROGRAM_CLOSED                                                                      \
+    {                                                                                              \
+        .program_fds = {-1, -1}, .spare_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1,           \
+        .shared_fd = -1, .counters_fd = -1, .fragments_fd = -1,                                    \
+    }
+
 /*
  * Loads the program for Ethernet and the maps. Pinned maps of the same layout are used; else there
  * are new ones, which the caller pins with marker_program_pin() once they are filled. Returns 0 or

@@ -11,7 +11,7 @@
 #include "daemon/net/host.h"
 #include "entries.h"
 
-/* Of one change, in looks at a record: the index of marks and the kernel's map. */
+/* Of one change, in looks at a record: the flow map's lines are in no cache. */
 #define CHANGE_WORK 24u
 /* Of one question to the kernel whether an address is local. */
 #define QUESTION_WORK 100u

@@ -85,12 +85,6 @@ struct marker_owner *marker_table_find(struct marker_table *table, const struct 
     return NULL;
 }
 
-flowd_marker_value marker_table_value(const struct marker_table *table,
-                                      const struct marker_owner *owner)
-{
-    return flowd_marker_word_value(marker_word_at(table, marker_place_of(table, owner)));
-}
-
 int marker_table_add(struct marker_table *table, const struct marker_sums *sums,
                      flowd_marker_value value, marker_ref ref)
 {

@@ -98,9 +98,6 @@ void marker_table_sums(const struct marker_table *table, const struct flowd_mark
 void marker_table_prefetch(const struct marker_table *table, const struct marker_sums *sums);
 /* The entry's slot for those calls that take one, valid until the table changes; NULL: none. */
 struct marker_owner *marker_table_find(struct marker_table *table, const struct marker_sums *sums);
-/* The entry's mark. */
-flowd_marker_value marker_table_value(const struct marker_table *table,
-                                      const struct marker_owner *owner);
 
 /* Adds an entry, which must not be there. */
 int marker_table_add(struct marker_table *table, const struct marker_sums *sums,

@@ -26,7 +26,7 @@ void marker_line_give(struct marker_table *table, uint32_t line)
 }
 
 /* Takes a line that is in no bucket, empty; 0: there is none. */
-static uint32_t marker_line_take(struct marker_table *table)
+static uint32_t take_line(struct marker_table *table)
 {
     uint32_t line = table->free_line;
 
@@ -80,7 +80,7 @@ static int find_room(struct marker_table *table, uint32_t bucket, struct marker_
     }
     if (length >= FLOWD_MARKER_CHAIN_MAX)
         return -E2BIG;
-    fresh = marker_line_take(table);
+    fresh = take_line(table);
     if (fresh == 0)
         return -E2BIG;
     *place = (struct marker_place){fresh, 0};

@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "table.h"
 
@@ -39,22 +38,6 @@ static void *map_of(int fd, size_t size)
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     return at == MAP_FAILED ? NULL : at;
-}
-
-bool marker_store_can_map(void)
-{
-    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
-    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "flowd_try", sizeof(uint32_t), sizeof(uint64_t), 1,
-                            &options);
-    void *at;
-
-    if (fd < 0)
-        return errno != EINVAL;
-    at = map_of(fd, sizeof(uint64_t));
-    if (at != NULL)
-        munmap(at, sizeof(uint64_t));
-    close(fd);
-    return at != NULL;
 }
 
 static int open_mapped(struct marker_table *table)
@@ -135,28 +118,27 @@ int marker_store_shared(struct marker_table *table, const struct flowd_marker_sh
     return write_shared(table);
 }
 
-int marker_store_geometry(struct marker_table *table, uint64_t geometry)
+/* A number of what is shared. */
+static int store_number(struct marker_table *table, __u64 *number, uint64_t value)
 {
-    uint64_t before = table->shared->geometry;
+    uint64_t before = *number;
     int result;
 
-    __atomic_store_n(&table->shared->geometry, geometry, __ATOMIC_RELEASE);
+    __atomic_store_n(number, value, __ATOMIC_RELEASE);
     result = write_shared(table);
     if (result < 0)
-        table->shared->geometry = before;
+        *number = before;
     return result;
+}
+
+int marker_store_geometry(struct marker_table *table, uint64_t geometry)
+{
+    return store_number(table, &table->shared->geometry, geometry);
 }
 
 int marker_store_lines(struct marker_table *table, uint32_t lines)
 {
-    uint64_t before = table->shared->lines;
-    int result;
-
-    __atomic_store_n(&table->shared->lines, lines, __ATOMIC_RELEASE);
-    result = write_shared(table);
-    if (result < 0)
-        table->shared->lines = before;
-    return result;
+    return store_number(table, &table->shared->lines, lines);
 }
 
 /* A check that is neither of the two. */

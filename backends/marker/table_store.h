@@ -6,14 +6,10 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct flowd_marker_shared;
 struct marker_table;
-
-/* Whether this process can have mappings of maps (Linux 5.5). */
-bool marker_store_can_map(void);
 
 /* Maps the maps of table->maps, or reads copies of them. */
 int marker_store_open(struct marker_table *table);

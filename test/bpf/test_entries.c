@@ -23,6 +23,7 @@
 #include "entries.h"
 #include "lab/bpf_main.h"
 #include "lab/marker_run.h"
+#include "lab/table_maps.h"
 #include "table_bucket.h"
 #include "table_store.h"
 
@@ -74,20 +75,9 @@ static const struct flowd_module backend = {
     .backend = &ops,
 };
 
-static int create(size_t value_size, uint32_t count)
-{
-    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
-    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "test", sizeof(uint32_t), (uint32_t)value_size,
-                            count, &options);
-
-    assert_true(fd >= 0);
-    return fd;
-}
-
 static struct world *world_new(bool match_source)
 {
     struct flowd_hub_limits limits = {.flows_max = 20000};
-    struct marker_table_size size = marker_table_size(1);
     struct world *world = calloc(1, sizeof(*world));
     struct flowd_flow_table_report report;
     struct flowd_flow_table *table;
@@ -98,13 +88,7 @@ static struct world *world_new(bool match_source)
     assert_int_equal(flowd_flow_table_open("", &table, &report, NULL), 0);
     world->hub = flowd_hub_new(world->loop, table, &limits);
     world->source = flowd_hub_source(world->hub, "test");
-    world->maps = (struct marker_table_maps){
-        .flows_fd = create(sizeof(struct flowd_marker_bucket), size.lines),
-        .bitmap_fd = create(sizeof(uint64_t), size.buckets),
-        .shared_fd = create(sizeof(struct flowd_marker_shared), 1),
-        .entries_max = 1,
-        .format = match_source ? FLOWD_MARKER_FORMAT_SOURCE : 0,
-    };
+    world->maps = table_maps_new(true, 1, match_source ? FLOWD_MARKER_FORMAT_SOURCE : 0);
     assert_int_equal(marker_entries_init(&world->entries, world->hub, NULL, &world->maps,
                                          FLOWD_LABEL_EXPERIMENT_MAX),
                      0);
@@ -118,9 +102,7 @@ static void world_free(struct world *world)
 {
     flowd_hub_free(world->hub);
     marker_entries_fini(&world->entries);
-    close(world->maps.flows_fd);
-    close(world->maps.bitmap_fd);
-    close(world->maps.shared_fd);
+    table_maps_close(&world->maps);
     ev_loop_destroy(world->loop);
     free(world);
 }
@@ -160,7 +142,7 @@ static int entry(struct world *world, const char *src, uint16_t src_port, const 
         return -1;
     assert_true(table->bitmap[marker_bucket_of(table, sums.hash)] >> flowd_marker_bit(sums.hash) &
                 1);
-    label = marker_table_value(table, owner);
+    label = table_value(table, owner);
     /* Bits of a label that are its entropy are left out. */
     for (uint16_t experiment = 0; experiment <= FLOWD_LABEL_EXPERIMENT_MAX; experiment++)
         if ((label & 0x3fefc) == flowd_flow_label(experiment, 5, 0))

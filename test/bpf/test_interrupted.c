@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lab/bpf_main.h"
+#include "lab/table_maps.h"
 #include "table.h"
 #include "table_bucket.h"
 
@@ -144,29 +145,6 @@ static int update_element(int fd, const void *index, const void *value, uint64_t
             note_store(unit + i, fresh);
     }
     return bpf_map_update_elem(fd, index, value, flags);
-}
-
-static int create(size_t value_size, uint32_t count, bool mapped)
-{
-    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = mapped ? BPF_F_MMAPABLE : 0);
-    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "test", sizeof(uint32_t), (uint32_t)value_size,
-                            count, &options);
-
-    assert_true(fd >= 0);
-    return fd;
-}
-
-static struct marker_table_maps maps_new(bool mapped)
-{
-    const struct marker_table_size size = marker_table_size(ROOM);
-
-    return (struct marker_table_maps){
-        .flows_fd = create(sizeof(struct flowd_marker_bucket), size.lines, mapped),
-        .bitmap_fd = create(sizeof(uint64_t), size.buckets, mapped),
-        .shared_fd = create(sizeof(struct flowd_marker_shared), 1, mapped),
-        .entries_max = ROOM,
-        .without_mmap = !mapped,
-    };
 }
 
 static struct picture picture_new(void)
@@ -486,7 +464,7 @@ static void try(uint32_t number, uint32_t value, bool kills)
 
 static void begin(bool mapped)
 {
-    const struct marker_table_maps maps = maps_new(mapped);
+    const struct marker_table_maps maps = table_maps_new(mapped, ROOM, 0);
 
     memset(values, 0, sizeof(values));
     now = picture_new();

@@ -23,12 +23,11 @@
 #define SEGMENT_MIN_OF_TCP 8u /* not more than what one header takes */
 
 static struct stage stage;
-static bool by_helper; /* how the kernel is read */
 
 static struct model_settings load(unsigned strategy, unsigned mtu)
 {
     struct model_settings settings = {
-        .strategy = strategy, .routes_read = true, .by_helper = by_helper, .mtu = mtu};
+        .strategy = strategy, .routes_read = true, .by_helper = stage_by_helper, .mtu = mtu};
 
     for (unsigned link = 0; link < STAGE_LINKS; link++)
         assert_int_equal(device_set_mtu(&stage.devices[link], mtu), 0);
@@ -278,34 +277,17 @@ static void test_tag_beside_the_packet(void **state)
     close(tagger);
 }
 
-static int read_directly(void **state)
-{
-    (void)state;
-    by_helper = false;
-    return 0;
-}
-
-static int read_by_helper(void **state)
-{
-    (void)state;
-    by_helper = true;
-    return 0;
-}
-
-#define BOTH_WAYS(test)                                                                            \
-    cmocka_unit_test_setup(test, read_directly), cmocka_unit_test_setup(test, read_by_helper)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH_WAYS(test_mtu),
-        BOTH_WAYS(test_tiny_segments),
-        BOTH_WAYS(test_length_field),
-        BOTH_WAYS(test_no_length),
-        BOTH_WAYS(test_padding),
-        BOTH_WAYS(test_refused),
-        BOTH_WAYS(test_segments_on_the_wire),
-        BOTH_WAYS(test_tag_beside_the_packet),
+        STAGE_BOTH_WAYS(test_mtu),
+        STAGE_BOTH_WAYS(test_tiny_segments),
+        STAGE_BOTH_WAYS(test_length_field),
+        STAGE_BOTH_WAYS(test_no_length),
+        STAGE_BOTH_WAYS(test_padding),
+        STAGE_BOTH_WAYS(test_refused),
+        STAGE_BOTH_WAYS(test_segments_on_the_wire),
+        STAGE_BOTH_WAYS(test_tag_beside_the_packet),
     };
 
     return stage_main(&stage, tests, NULL, NULL);

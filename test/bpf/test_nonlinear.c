@@ -20,7 +20,6 @@
 #define PAYLOAD 6000u
 
 static struct stage stage;
-static bool by_helper; /* how the kernel is read */
 
 static const struct packet_recipe plain = {
     .src = "2001:db8::1",
@@ -49,7 +48,7 @@ static const struct {
 static struct model_settings load(enum flowd_marker_strategy strategy)
 {
     struct model_settings settings = {
-        .strategy = strategy, .routes_read = true, .by_helper = by_helper, .mtu = MTU};
+        .strategy = strategy, .routes_read = true, .by_helper = stage_by_helper, .mtu = MTU};
 
     for (unsigned link = 0; link < STAGE_LINKS; link++)
         assert_int_equal(device_set_mtu(&stage.devices[link], MTU), 0);
@@ -138,28 +137,11 @@ static void test_short(void **state)
     }
 }
 
-static int read_directly(void **state)
-{
-    (void)state;
-    by_helper = false;
-    return 0;
-}
-
-static int read_by_helper(void **state)
-{
-    (void)state;
-    by_helper = true;
-    return 0;
-}
-
-#define BOTH_WAYS(test)                                                                            \
-    cmocka_unit_test_setup(test, read_directly), cmocka_unit_test_setup(test, read_by_helper)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH_WAYS(test_nonlinear),
-        BOTH_WAYS(test_short),
+        STAGE_BOTH_WAYS(test_nonlinear),
+        STAGE_BOTH_WAYS(test_short),
     };
 
     return stage_main(&stage, tests, NULL, NULL);

@@ -23,13 +23,7 @@
 #define FRAME_SIZE 256
 
 /* Of the strategy that is tested. */
-static struct marker_program program = {.program_fds = {-1, -1},
-                                        .spare_fds = {-1, -1},
-                                        .flows_fd = -1,
-                                        .bitmap_fd = -1,
-                                        .shared_fd = -1,
-                                        .counters_fd = -1,
-                                        .fragments_fd = -1};
+static struct marker_program program = MARKER_PROGRAM_CLOSED;
 
 static size_t from_hex(const char *text, uint8_t *bytes, size_t size)
 {

@@ -17,41 +17,12 @@
 #include <unistd.h>
 
 #include "lab/bpf_main.h"
+#include "lab/table_maps.h"
 #include "table.h"
 #include "table_bucket.h"
 #include "table_store.h"
 
 #define ROOM 2000u
-
-static int create(size_t value_size, uint32_t count, bool mapped)
-{
-    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = mapped ? BPF_F_MMAPABLE : 0);
-    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "test", sizeof(uint32_t), (uint32_t)value_size,
-                            count, &options);
-
-    assert_true(fd >= 0);
-    return fd;
-}
-
-static struct marker_table_maps maps_new(bool mapped, uint32_t entries_max)
-{
-    const struct marker_table_size size = marker_table_size(entries_max);
-
-    return (struct marker_table_maps){
-        .flows_fd = create(sizeof(struct flowd_marker_bucket), size.lines, mapped),
-        .bitmap_fd = create(sizeof(uint64_t), size.buckets, mapped),
-        .shared_fd = create(sizeof(struct flowd_marker_shared), 1, mapped),
-        .entries_max = entries_max,
-        .without_mmap = !mapped,
-    };
-}
-
-static void maps_close(const struct marker_table_maps *maps)
-{
-    close(maps->flows_fd);
-    close(maps->bitmap_fd);
-    close(maps->shared_fd);
-}
 
 /* A small generator (xorshift), so that a failure can be repeated. */
 static uint32_t next_random(uint32_t *state)
@@ -178,7 +149,7 @@ static void check_all(struct marker_table *table, const struct model *model)
         if (owner == NULL)
             continue;
         assert_int_equal(owner->ref, i + 1);
-        assert_int_equal(marker_table_value(table, owner), model->values[i]);
+        assert_int_equal(table_value(table, owner), model->values[i]);
     }
     check_lines(table);
 }
@@ -186,7 +157,7 @@ static void check_all(struct marker_table *table, const struct model *model)
 /* Grows and shrinks several times, up to the last entry that there is room for. */
 static void try_model(bool mapped)
 {
-    const struct marker_table_maps maps = maps_new(mapped, ROOM);
+    const struct marker_table_maps maps = table_maps_new(mapped, ROOM, 0);
     struct model *model = calloc(1, sizeof(*model));
     uint32_t random = 2463534242u;
     struct marker_table table;
@@ -215,7 +186,7 @@ static void try_model(bool mapped)
         ;
     assert_int_equal(marker_bucket_count(&table), FLOWD_MARKER_BUCKETS_MIN);
     marker_table_close(&table);
-    maps_close(&maps);
+    table_maps_close(&maps);
     free(model);
 }
 
@@ -239,7 +210,7 @@ static void test_room(void **state)
 
     (void)state;
     for (unsigned i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
-        const struct marker_table_maps maps = maps_new(true, rooms[i]);
+        const struct marker_table_maps maps = table_maps_new(true, rooms[i], 0);
         struct marker_table table;
 
         assert_int_equal(marker_table_open(&table, &maps), 0);
@@ -251,14 +222,14 @@ static void test_room(void **state)
         }
         assert_true(table.size.lines * 64.0 + table.size.buckets * 8.0 < 24.0 * rooms[i] + 20000);
         marker_table_close(&table);
-        maps_close(&maps);
+        table_maps_close(&maps);
     }
 }
 
 /* A table that is full says so, changes nothing, and takes an entry for each that goes. */
 static void test_full(void **state)
 {
-    const struct marker_table_maps maps = maps_new(true, 64);
+    const struct marker_table_maps maps = table_maps_new(true, 64, 0);
     struct marker_table table;
     struct marker_sums sums;
     uint32_t n = 0;
@@ -284,7 +255,7 @@ static void test_full(void **state)
     assert_int_equal(marker_table_add(&table, &sums, n, n), 0);
     check_lines(&table);
     marker_table_close(&table);
-    maps_close(&maps);
+    table_maps_close(&maps);
 }
 
 /* What a process that was killed might leave: copies that were not cleared, lines of no bucket. */
@@ -312,7 +283,7 @@ static void spoil(struct marker_table *table, uint32_t *random)
 
 static void try_takeover(bool mapped)
 {
-    struct marker_table_maps maps = maps_new(mapped, ROOM);
+    struct marker_table_maps maps = table_maps_new(mapped, ROOM, 0);
     struct model *model = calloc(1, sizeof(*model));
     uint32_t random = 88172645;
     struct marker_table table;
@@ -365,7 +336,7 @@ static void try_takeover(bool mapped)
     for (uint32_t i = 0; i < ROOM; i++)
         assert_int_equal(read_value(&table, i), model->values[i]);
     marker_table_close(&table);
-    maps_close(&maps);
+    table_maps_close(&maps);
     free(model);
 }
 
@@ -387,7 +358,7 @@ static void test_changes_beside_sweep(void **state)
     (void)state;
     /* In some of them bucket 64, which is made one with the first, has something that was left. */
     for (unsigned round = 0; round < 10; round++) {
-        struct marker_table_maps maps = maps_new(true, ROOM);
+        struct marker_table_maps maps = table_maps_new(true, ROOM, 0);
         struct model *model = calloc(1, sizeof(*model));
         struct marker_table table;
         size_t removed = 0;
@@ -409,7 +380,7 @@ static void test_changes_beside_sweep(void **state)
             ;
         check_all(&table, model);
         marker_table_close(&table);
-        maps_close(&maps);
+        table_maps_close(&maps);
         free(model);
     }
 }
@@ -417,7 +388,7 @@ static void test_changes_beside_sweep(void **state)
 /* Buckets that flows are to come for stay until they are there. */
 static void test_expect(void **state)
 {
-    const struct marker_table_maps maps = maps_new(true, ROOM);
+    const struct marker_table_maps maps = table_maps_new(true, ROOM, 0);
     struct model *model = calloc(1, sizeof(*model));
     struct marker_table table;
 
@@ -437,14 +408,14 @@ static void test_expect(void **state)
     assert_int_equal(marker_bucket_count(&table), FLOWD_MARKER_BUCKETS_MIN);
     check_all(&table, model);
     marker_table_close(&table);
-    maps_close(&maps);
+    table_maps_close(&maps);
     free(model);
 }
 
 /* Maps that are no table, or lead nowhere, are refused. */
 static void test_unsound(void **state)
 {
-    struct marker_table_maps maps = maps_new(true, ROOM);
+    struct marker_table_maps maps = table_maps_new(true, ROOM, 0);
     struct flowd_marker_shared good;
     struct marker_table table;
 
@@ -480,13 +451,13 @@ static void test_unsound(void **state)
         if (fault == 0)
             marker_table_close(&table);
     }
-    maps_close(&maps);
+    table_maps_close(&maps);
 }
 
 /* Buckets of few flows are no place for many that began since. */
 static void test_too_small(void **state)
 {
-    struct marker_table_maps maps = maps_new(true, 20000);
+    struct marker_table_maps maps = table_maps_new(true, 20000, 0);
     struct marker_table table;
 
     (void)state;
@@ -504,7 +475,7 @@ static void test_too_small(void **state)
         assert_int_equal(marker_table_add(&table, &sums, 1, i + 1), 0);
     }
     marker_table_close(&table);
-    maps_close(&maps);
+    table_maps_close(&maps);
 }
 
 /* An address of this host in this network: the last two bytes of each half. */
@@ -537,7 +508,7 @@ static void test_spread(void **state)
 
     (void)state;
     for (unsigned shape = 0; shape < sizeof(shapes) / sizeof(shapes[0]); shape++) {
-        const struct marker_table_maps maps = maps_new(true, 2 * FLOWS);
+        const struct marker_table_maps maps = table_maps_new(true, 2 * FLOWS, 0);
         struct marker_table table;
         double squares = 0;
 
@@ -559,7 +530,7 @@ static void test_spread(void **state)
         /* Of a random spread: the mean, and its square. A fifth is tens of deviations. */
         assert_true(squares / BUCKETS < 1.2 * (4.88 + 4.88 * 4.88));
         marker_table_close(&table);
-        maps_close(&maps);
+        table_maps_close(&maps);
     }
 }
 

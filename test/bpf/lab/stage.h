@@ -35,6 +35,14 @@ bool stage_cuts_datagrams(const struct stage *stage);
 /* The mark of the flow's entries. */
 extern const struct flowd_marker_mark stage_mark;
 
+/* How the programs are to read the kernel, for those who run tests in both ways. */
+extern bool stage_by_helper;
+int stage_read_directly(void **state);
+int stage_read_by_helper(void **state);
+#define STAGE_BOTH_WAYS(test)                                                                      \
+    cmocka_unit_test_setup(test, stage_read_directly),                                             \
+        cmocka_unit_test_setup(test, stage_read_by_helper)
+
 /* Enters a network namespace and makes the devices. Returns why that can't be, or NULL. */
 const char *stage_open(struct stage *stage);
 void stage_close(struct stage *stage);
