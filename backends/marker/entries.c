@@ -19,27 +19,27 @@
 /* Lists longer than this are given back after use. */
 #define LIST_KEPT 4096
 
-/* In flow->directions: a mark of the direction is in the index; its last update failed. */
+/* In flow->directions: the flow has a mark of the direction; writing it failed the last time. */
 #define HAS_MARK(direction) (1u << (direction))
 #define HAS_FAILED(direction) (0x10u << (direction))
 #define FAILED_MASK 0xf0u
 /* Both directions have a mark because neither end is this host's. */
 #define FORWARDED 4u
 
-/* The key of the packets that a flow of this key sends in this direction. */
-static void make_key(const struct flowd_flow_key *tuple, enum marker_direction direction,
-                     bool match_source, struct flowd_marker_key *key)
+/* What the packets are found by that a flow of this key sends in this direction. */
+static void sums_of_key(const struct marker_entries *entries, const struct flowd_flow_key *tuple,
+                        enum marker_direction direction, struct marker_sums *sums)
 {
     bool forward = direction == MARKER_FORWARD;
-
-    *key = (struct flowd_marker_key){
+    struct flowd_marker_key key = {
         .sport_be = htons(forward ? tuple->src_port : tuple->dst_port),
         .dport_be = htons(forward ? tuple->dst_port : tuple->src_port),
         .protocol = tuple->protocol,
     };
-    memcpy(key->dst, forward ? &tuple->dst : &tuple->src, sizeof(key->dst));
-    if (match_source)
-        memcpy(key->src, forward ? &tuple->src : &tuple->dst, sizeof(key->src));
+
+    memcpy(key.dst, forward ? &tuple->dst : &tuple->src, sizeof(key.dst));
+    memcpy(key.src, forward ? &tuple->src : &tuple->dst, sizeof(key.src));
+    marker_table_sums(&entries->table, &key, sums);
 }
 
 /* Among flows that share a key the most recently started one is marked. */
@@ -58,7 +58,7 @@ static flowd_marker_value value_of(const struct marker_entries *entries,
         .activity = flow->activity,
     };
 
-    return flowd_marker_value_of(&mark, entries->scitag);
+    return flowd_marker_value_of(&mark, entries->table.maps.format & FLOWD_MARKER_FORMAT_SCITAG);
 }
 
 static struct flowd_flow *flow_of(const struct marker_entries *entries, marker_ref ref)
@@ -78,8 +78,6 @@ int marker_entries_init(struct marker_entries *entries, struct flowd_hub *hub,
     *entries = (struct marker_entries){
         .hub = hub,
         .host = host,
-        .match_source = (maps->format & FLOWD_MARKER_FORMAT_SOURCE) != 0,
-        .scitag = (maps->format & FLOWD_MARKER_FORMAT_SCITAG) != 0,
         .experiment_max = experiment_max,
         .outdone = outdone,
     };
@@ -131,7 +129,6 @@ static void note_failure(struct marker_entries *entries, struct flowd_flow *flow
 
     flow->directions |= (uint8_t)HAS_FAILED(direction);
     set_status(entries, flow, MARKER_STATUS_FAILED);
-    entries->update_failures++;
     if (entries->refusal == 0)
         flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
                           "an entry of the flow map can't be written: %s; trying again each second",
@@ -147,20 +144,22 @@ static void note_failure(struct marker_entries *entries, struct flowd_flow *flow
 static void sums_of(const struct marker_entries *entries, const struct flowd_flow *flow,
                     enum marker_direction direction, struct marker_sums *sums)
 {
-    struct flowd_marker_key key;
-
-    make_key(&flow->key, direction, entries->match_source, &key);
-    marker_table_sums(&entries->table, &key, sums);
+    sums_of_key(entries, &flow->key, direction, sums);
 }
 
-/* Remembers a mark for when the flow that has its key ends. */
+/*
+ * Remembers a mark for when the flow that has its key ends. It may be there already, if what came
+ * after that failed and is tried again.
+ */
 static int outdo(struct marker_entries *entries, uint32_t hash, marker_ref ref)
 {
     int result = flowd_probe_expect(&entries->outdone, entries->outdone.count + 1);
 
-    if (result == 0)
-        flowd_probe_add(&entries->outdone, hash, ref);
-    return result;
+    if (result < 0)
+        return result;
+    flowd_probe_remove(&entries->outdone, hash, ref);
+    flowd_probe_add(&entries->outdone, hash, ref);
+    return 0;
 }
 
 /* Writes a mark of the flow over what has its key. */
@@ -241,7 +240,6 @@ static void give_up(struct marker_entries *entries, struct marker_owner *owner,
         ended->items[ended->count++] = *sums;
         return;
     }
-    entries->delete_failures++;
     flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
                       "out of memory: an ended flow stays marked until flowd restarts");
 }
@@ -268,10 +266,10 @@ static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
     flow->directions &= (uint8_t) ~(HAS_MARK(direction) | HAS_FAILED(direction));
     sums_of(entries, flow, direction, &sums);
     owner = marker_table_find(&entries->table, &sums);
-    if (owner == NULL || owner->ref != ref) {
+    if (entries->outdone.count > 0)
         flowd_probe_remove(&entries->outdone, sums.hash, ref);
+    if (owner == NULL || owner->ref != ref)
         return;
-    }
     heir = entries->outdone.count > 0 ? find_heir(entries, &sums) : 0;
     if (heir == 0) {
         give_up(entries, owner, &sums);
@@ -328,7 +326,6 @@ static unsigned adjust(struct marker_entries *entries, struct flowd_flow *flow)
 
 void marker_entries_expect(const struct marker_entries *entries, const struct flowd_flow_key *tuple)
 {
-    struct flowd_marker_key key;
     struct marker_sums sums;
     bool forward;
 
@@ -336,8 +333,7 @@ void marker_entries_expect(const struct marker_entries *entries, const struct fl
         return;
     /* Where both directions are marked, the second one is not worth the time. */
     forward = flowd_host_is_local(entries->host, AF_INET6, &tuple->src);
-    make_key(tuple, forward ? MARKER_FORWARD : MARKER_BACKWARD, entries->match_source, &key);
-    marker_table_sums(&entries->table, &key, &sums);
+    sums_of_key(entries, tuple, forward ? MARKER_FORWARD : MARKER_BACKWARD, &sums);
     marker_table_prefetch(&entries->table, &sums);
 }
 
@@ -390,18 +386,16 @@ static int remove_ended(struct marker_entries *entries, const struct marker_sums
 
     if (owner != NULL && owner->ref == 0)
         result = marker_table_remove(&entries->table, owner, sums);
-    if (result < 0) {
-        entries->delete_failures++;
+    if (result < 0)
         flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                          "an entry of the flow map can't be deleted: %s; trying again",
+                          "an entry of the flow map can't be deleted: %s; trying again each second",
                           strerror(-result));
-    }
     return result;
 }
 
 /*
  * As long as flows are untold, one of them may need the entry: the sweep sees to it then. What the
- * kernel did not let go is tried again with the next commit.
+ * kernel did not let go stays in the list.
  */
 void marker_entries_commit(struct marker_entries *entries)
 {
@@ -416,6 +410,11 @@ void marker_entries_commit(struct marker_entries *entries)
         return;
     free(ended->items);
     *ended = (struct marker_ended_list){0};
+}
+
+bool marker_entries_unfinished(const struct marker_entries *entries)
+{
+    return entries->failed.count > 0 || entries->ended.count > 0;
 }
 
 size_t marker_entries_written(const struct marker_entries *entries)

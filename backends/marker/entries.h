@@ -54,9 +54,7 @@ struct marker_failed_list {
 struct marker_entries {
     struct flowd_hub *hub;
     const struct flowd_host *host;
-    unsigned slot; /* of flow->backend */
-    bool match_source;
-    bool scitag;             /* marks are experiment and activity, not labels */
+    unsigned slot;           /* of flow->backend */
     unsigned experiment_max; /* the largest that a mark can say */
     bool attached;           /* the program is on an interface */
     bool seeing;             /* and on one of them nothing keeps packets from it */
@@ -67,8 +65,6 @@ struct marker_entries {
     struct marker_failed_list failed; /* to be tried again */
     int refusal;                      /* why they failed: -errno; 0: none has */
     bool refused_again;               /* a second try of some failed too */
-    uint64_t update_failures;
-    uint64_t delete_failures;
 };
 
 /*
@@ -99,6 +95,8 @@ enum marker_status marker_entries_status(const struct marker_entries *entries,
 
 /* Takes away the entries of flows that have ended. */
 void marker_entries_commit(struct marker_entries *entries);
+/* After a commit: whether the kernel refused something that marker_entries_retry() tries again. */
+bool marker_entries_unfinished(const struct marker_entries *entries);
 /* Tries the failed ones again: a commit. */
 void marker_entries_retry(struct marker_entries *entries);
 

@@ -84,7 +84,8 @@ static void sync_interfaces(struct marker *marker, bool verify)
 
 static void retry_if_needed(struct marker *marker)
 {
-    bool needed = marker->entries.failed.count > 0 || marker_attach_failing(&marker->attach);
+    bool needed =
+        marker_entries_unfinished(&marker->entries) || marker_attach_failing(&marker->attach);
 
     if (needed && !ev_is_active(&marker->retry)) {
         ev_timer_set(&marker->retry, RETRY_S, 0);
@@ -98,7 +99,7 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *watcher, int events)
 
     (void)loop;
     (void)events;
-    if (marker->entries.failed.count > 0)
+    if (marker_entries_unfinished(&marker->entries))
         marker_entries_retry(&marker->entries);
     if (marker_attach_failing(&marker->attach))
         sync_interfaces(marker, false);
