@@ -289,10 +289,8 @@ def never_filled(pins):
 
 
 def that_lead_nowhere(pins):
-    """A line says that a bucket goes on in a line that there isn't."""
-    path = pins / "flows"
-    run(["/usr/sbin/bpftool", "map", "update", "pinned", str(path), "key", *"1 0 0 0".split(),
-         "value", *["0"] * 60, *["255"] * 4])
+    """A bucket goes on in a line that there isn't."""
+    FlowMap(pins, write=True).lead_nowhere(1)
 
 
 def test_pins_of_another_layout(pair, make_flowd, directory, pin_path, flowd_command):

@@ -115,3 +115,7 @@ class FlowMap:
         struct.pack_into("=Q", self._bitmap, line * 8, bits | 1 << (hashed >> 26))
         struct.pack_into("=I", self._lines, line * 64 + 8 * _SLOTS + 4 * slot, check)
         struct.pack_into("=Q", self._lines, line * 64 + 8 * slot, tag << _VALUE_BITS | mark)
+
+    def lead_nowhere(self, line):
+        """A line says that its bucket goes on in a line that there isn't; its entries stay."""
+        struct.pack_into("=I", self._lines, line * 64 + 60, 0xffffffff)
