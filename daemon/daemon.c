@@ -32,6 +32,7 @@
 #include "daemon/net/listen_fds.h"
 #include "daemon/privileges.h"
 #include "daemon/registry_updates.h"
+#include "daemon/reload.h"
 #include "daemon/service.h"
 #include "daemon/status.h"
 
@@ -218,34 +219,6 @@ static void write_pid(struct daemon *daemon)
         close(fd);
 }
 
-static void reload_module(struct flowd_running_module *entry, struct flowd_module_settings *running,
-                          struct flowd_module_settings *fresh)
-{
-    char path[FLOWD_MODULE_PATH_SIZE];
-    struct flowd_error err;
-    void *values = running->values;
-
-    if (entry->instance != NULL && entry->module->reload != NULL &&
-        entry->module->reload(entry->instance, fresh->values, &err) == 0)
-        return;
-    if (entry->instance != NULL && entry->module->reload != NULL) {
-        flowd_module_path(entry->module, path);
-        flowd_err(path, "reload: %s; the old settings stay", err.message);
-    }
-    /* The module goes on with the settings that it has. */
-    running->values = fresh->values;
-    fresh->values = values;
-}
-
-static void reload_modules(struct daemon *daemon, struct flowd_configuration *fresh)
-{
-    for (size_t i = 0; i < fresh->module_count; i++)
-        for (size_t j = 0; j < daemon->running.count; j++)
-            if (daemon->running.modules[j].module == fresh->modules[i].module)
-                reload_module(&daemon->running.modules[j], &daemon->configuration->modules[i],
-                              &fresh->modules[i]);
-}
-
 static void log_lines(enum flowd_log_level level, const struct flowd_messages *lines,
                       const char *prefix)
 {
@@ -280,13 +253,16 @@ static void follow_destroy_notifications(struct daemon *daemon)
         flowd_warning("flows.endOnClose", "flows do not end with their sockets: %s", err.message);
 }
 
-/* Everything that may change is taken from fresh; the rest has been put back to what it was. */
-static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
+/*
+ * Everything that may change is taken from fresh; the rest has been put back to what it was.
+ * Whether every module took its part.
+ */
+static bool apply(struct daemon *daemon, struct flowd_configuration *fresh)
 {
     const struct flowd_hub_limits limits = limits_of(fresh);
     struct flowd_messages ignored = {0};
+    bool all = flowd_reload_modules(&daemon->running, daemon->configuration, fresh);
 
-    reload_modules(daemon, fresh);
     /* Those that a module goes on with were of the one that goes. */
     flowd_configuration_share(fresh, &ignored);
     flowd_messages_fini(&ignored);
@@ -297,6 +273,7 @@ static void apply(struct daemon *daemon, struct flowd_configuration *fresh)
     follow_destroy_notifications(daemon);
     flowd_hub_set_limits(daemon->context.hub, &limits);
     follow_registry(daemon);
+    return all;
 }
 
 static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int events)
@@ -305,6 +282,8 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
     struct flowd_options_report report = {0};
     struct flowd_messages refused = {0};
     struct flowd_configuration *fresh;
+    struct flowd_reloads *reloads = &daemon->running.reloads;
+    uint64_t *result = &reloads->refused;
     const char *note = "the configuration was changed and has mistakes, the former one goes on";
 
     (void)loop;
@@ -325,12 +304,13 @@ static void on_hangup(struct ev_loop *loop, struct ev_signal *watcher, int event
             flowd_err("config", "reload refused: out of memory");
             flowd_configuration_free(fresh);
         } else {
-            apply(daemon, fresh);
+            result = apply(daemon, fresh) && refused.count == 0 ? &reloads->done : &reloads->partly;
             note = refused.count > 0 ? "some changed settings wait for a restart" : NULL;
             flowd_info("config", "reloaded; %zu flows are live",
                        flowd_hub_live(daemon->context.hub));
         }
     }
+    flowd_reload_count(reloads, result);
     flowd_service_reloaded(&daemon->service, note);
     flowd_messages_fini(&refused);
     flowd_messages_fini(&report.errors);

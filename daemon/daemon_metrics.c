@@ -24,14 +24,38 @@ static const struct flowd_metric lines_dropped = {
     "flowd_log_lines_dropped_total", FLOWD_METRIC_COUNTER,
     "Lines of the log that its reader did not take fast enough."};
 
+static const struct flowd_metric reloads = {
+    "flowd_reloads_total", FLOWD_METRIC_COUNTER,
+    "Reloads: all of the configuration was taken, some of what was changed waits for a restart, or "
+    "all of it was refused."};
+static const struct flowd_metric outdated = {
+    "flowd_configuration_outdated", FLOWD_METRIC_GAUGE,
+    "Whether the last reload left something of the configuration out (0 or 1)."};
+
 struct daemon_counts {
     uint64_t log_lines_dropped;
+    struct flowd_reloads reloads;
 };
 
 static const struct flowd_counter counters[] = {
     {.key = "logLinesDropped",
      .metric = &lines_dropped,
      FLOWD_COUNTED(struct daemon_counts, log_lines_dropped)},
+    {.key = "reloads.done",
+     .metric = &reloads,
+     .labels = {"result", "done"},
+     FLOWD_COUNTED(struct daemon_counts, reloads.done)},
+    {.key = "reloads.partly",
+     .metric = &reloads,
+     .labels = {"result", "partly"},
+     FLOWD_COUNTED(struct daemon_counts, reloads.partly)},
+    {.key = "reloads.refused",
+     .metric = &reloads,
+     .labels = {"result", "refused"},
+     FLOWD_COUNTED(struct daemon_counts, reloads.refused)},
+    {.key = "reloads.outdated",
+     .metric = &outdated,
+     FLOWD_COUNTED(struct daemon_counts, reloads.outdated)},
     {.key = NULL},
 };
 
@@ -56,7 +80,8 @@ void flowd_daemon_count(const struct flowd_context *context, const struct flowd_
                         const struct flowd_destroy_listener *destroy_listener,
                         const struct flowd_counter_sink *sink)
 {
-    const struct daemon_counts counts = {.log_lines_dropped = flowd_log_dropped()};
+    const struct daemon_counts counts = {.log_lines_dropped = flowd_log_dropped(),
+                                         .reloads = running->reloads};
 
     flowd_hub_count(context->hub, sink);
     if (destroy_listener != NULL)

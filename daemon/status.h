@@ -22,11 +22,20 @@ struct flowd_running_module {
     char failure[FLOWD_ERROR_SIZE]; /* why, or "" */
 };
 
+/* What became of each SIGHUP. */
+struct flowd_reloads {
+    uint64_t done;
+    uint64_t partly; /* some of what was changed waits for a restart, or a module refused it */
+    uint64_t refused;
+    uint32_t outdated; /* 1: the last one was not taken in full; else 0 */
+};
+
 /* What the daemon knows of its own run. */
 struct flowd_running {
     struct flowd_running_module modules[FLOWD_MODULES_MAX];
     size_t count;
     struct flowd_registry_updates *registry;
+    struct flowd_reloads reloads;
     bool ready;
     bool few_descriptors;  /* too few were left once everything was set up */
     int64_t started_us;    /* CLOCK_BOOTTIME */

@@ -246,6 +246,7 @@ static void print_daemon(FILE *out, const json_t *status)
     if (json_object_get(status, "closures") != NULL)
         print_counters(out, "closures", json_object_get(status, "closures"));
     print_counters(out, "registry", json_object_get(status, "registry"));
+    print_counters(out, "reloads ", json_object_get(status, "reloads"));
     fprintf(out, "log      dropped %lld lines\n", number_of(status, "logLinesDropped"));
 }
 

@@ -47,8 +47,7 @@ struct flowd_hub {
     struct flowd_source *sources;
     struct flowd_waiters waiters;
     struct ended_list ended;
-    uint64_t started_total;
-    uint64_t ended_total;
+    struct flowd_hub_totals totals;
     bool dirty; /* a backend has something to send */
     struct ev_prepare prepare;
     struct ev_timer again; /* of no time: keeps the loop from blocking */
@@ -248,12 +247,13 @@ static void end_flow(struct flowd_hub *hub, struct flowd_flow *flow,
     if (hub->recent != NULL && !(ending->timed_out && flowd_firefly_announced(flow)))
         flowd_firefly_recent_note_end(hub->recent, flow, flowd_timestamp_boot_us());
     flowd_subscribers_end(&hub->subscribers, flow);
-    hub->ended_total++;
+    hub->totals.ended++;
     hub->dirty = true;
 }
 
-static int refuse_full(int result, struct flowd_error *err)
+static int refuse_unstored(struct flowd_hub *hub, int result, struct flowd_error *err)
 {
+    hub->totals.refused_unstored++;
     return flowd_fail_errno(err, -result, "the state file can't take another flow");
 }
 
@@ -273,12 +273,12 @@ static int start_flow(struct flowd_hub *hub, const struct flowd_source *source,
     flowd_flow_begin(&prototype, source, event, now_us);
     result = flowd_flow_table_store(hub->table, &prototype, flow);
     if (result < 0)
-        return refuse_full(result, err);
+        return refuse_unstored(hub, result, err);
     if (known != NULL)
         end_flow(hub, known, &(struct flowd_ending){.end_us = now_us});
     flowd_flow_table_enter(hub->table, *flow);
     flowd_subscribers_start(&hub->subscribers, *flow, false);
-    hub->started_total++;
+    hub->totals.started++;
     hub->dirty = true;
     set_expiry(hub);
     return 0;
@@ -307,9 +307,11 @@ static int submit_start(struct flowd_hub *hub, const struct flowd_source *source
     result = flowd_subscribers_accept(&hub->subscribers, event, err);
     if (result < 0)
         return result;
-    if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max)
+    if (known == NULL && flowd_flow_table_count(hub->table) >= hub->limits.flows_max) {
+        hub->totals.refused_full++;
         return flowd_fail(err, ENOSPC, "%zu flows are live, as many as flows.max allows",
                           flowd_flow_table_count(hub->table));
+    }
     result = start_flow(hub, source, event, known, flow, err);
     if (result < 0)
         return result;
@@ -583,8 +585,7 @@ const char *flowd_hub_backend_status(const struct flowd_hub *hub, const struct f
     return status->name;
 }
 
-void flowd_hub_totals(const struct flowd_hub *hub, uint64_t *started, uint64_t *ended)
+struct flowd_hub_totals flowd_hub_totals(const struct flowd_hub *hub)
 {
-    *started = hub->started_total;
-    *ended = hub->ended_total;
+    return hub->totals;
 }

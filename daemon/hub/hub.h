@@ -32,6 +32,14 @@ struct flowd_hub_limits {
     int64_t sample_period_ms; /* enrichers.period */
 };
 
+/* What became of flows since the start of the process. */
+struct flowd_hub_totals {
+    uint64_t started;
+    uint64_t ended;
+    uint64_t refused_full;     /* flows.max were live */
+    uint64_t refused_unstored; /* the state file could not take another one */
+};
+
 /* Takes table. Returns owned, NULL: no memory. */
 struct flowd_hub *flowd_hub_new(struct ev_loop *loop, struct flowd_flow_table *table,
                                 const struct flowd_hub_limits *limits);
@@ -152,7 +160,7 @@ size_t flowd_hub_max(const struct flowd_hub *hub);
 /* Records of the state file that were dropped at the start. */
 size_t flowd_hub_damaged(const struct flowd_hub *hub);
 /* Flows that have started and ended since this process did. */
-void flowd_hub_totals(const struct flowd_hub *hub, uint64_t *started, uint64_t *ended);
+struct flowd_hub_totals flowd_hub_totals(const struct flowd_hub *hub);
 /* The flow with this id if it is live or ended in this turn, else NULL. */
 struct flowd_flow *flowd_hub_find(struct flowd_hub *hub, uint64_t id);
 /* The flow in record index (flowd_flow_index) if it is live or ended in this turn, else NULL. */

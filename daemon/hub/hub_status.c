@@ -7,7 +7,8 @@
 #include "daemon/metrics/counter.h"
 
 struct hub_counts {
-    uint64_t live, max, started, ended, damaged;
+    uint64_t live, max, damaged;
+    struct flowd_hub_totals totals;
 };
 
 static const struct flowd_metric live = {"flowd_flows", FLOWD_METRIC_GAUGE, "Live flows."};
@@ -18,6 +19,10 @@ static const struct flowd_metric started = {"flowd_flows_started_total", FLOWD_M
 static const struct flowd_metric ended = {
     "flowd_flows_ended_total", FLOWD_METRIC_COUNTER,
     "Flows that have ended, by whatever: an event, their socket, a time-out, a request."};
+static const struct flowd_metric refused = {
+    "flowd_flows_refused_total", FLOWD_METRIC_COUNTER,
+    "Flows that were refused because flows.max were live, or the state file could not take another "
+    "one: its disk is full."};
 static const struct flowd_metric damaged = {
     "flowd_state_damaged_records", FLOWD_METRIC_GAUGE,
     "Records of the state file that were damaged and dropped when flowd started."};
@@ -25,18 +30,27 @@ static const struct flowd_metric damaged = {
 static const struct flowd_counter counters[] = {
     {.key = "flows.live", .metric = &live, FLOWD_COUNTED(struct hub_counts, live)},
     {.key = "flows.max", .metric = &max, FLOWD_COUNTED(struct hub_counts, max)},
-    {.key = "flows.started", .metric = &started, FLOWD_COUNTED(struct hub_counts, started)},
-    {.key = "flows.ended", .metric = &ended, FLOWD_COUNTED(struct hub_counts, ended)},
+    {.key = "flows.started", .metric = &started, FLOWD_COUNTED(struct hub_counts, totals.started)},
+    {.key = "flows.ended", .metric = &ended, FLOWD_COUNTED(struct hub_counts, totals.ended)},
+    {.key = "flows.refusedFull",
+     .metric = &refused,
+     .labels = {"reason", "flows-max"},
+     FLOWD_COUNTED(struct hub_counts, totals.refused_full)},
+    {.key = "flows.refusedUnstored",
+     .metric = &refused,
+     .labels = {"reason", "state-file"},
+     FLOWD_COUNTED(struct hub_counts, totals.refused_unstored)},
     {.key = "flows.damaged", .metric = &damaged, FLOWD_COUNTED(struct hub_counts, damaged)},
     {.key = NULL},
 };
 
 void flowd_hub_count(const struct flowd_hub *hub, const struct flowd_counter_sink *sink)
 {
-    struct hub_counts counts = {
-        .live = flowd_hub_live(hub), .max = flowd_hub_max(hub), .damaged = flowd_hub_damaged(hub)};
+    const struct hub_counts counts = {.live = flowd_hub_live(hub),
+                                      .max = flowd_hub_max(hub),
+                                      .damaged = flowd_hub_damaged(hub),
+                                      .totals = flowd_hub_totals(hub)};
 
-    flowd_hub_totals(hub, &counts.started, &counts.ended);
     flowd_counters_put(sink, counters, &counts, NULL);
     flowd_sources_count(flowd_hub_sources(hub), sink);
 }

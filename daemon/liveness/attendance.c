@@ -55,11 +55,10 @@ static bool look_at_some(struct flowd_attendance *attendance)
 
 static bool is_due(struct flowd_attendance *attendance)
 {
-    uint64_t started, ended;
+    uint64_t started = flowd_hub_totals(attendance->context->hub).started;
 
     if (attendance->cursor != 0)
         return true;
-    flowd_hub_totals(attendance->context->hub, &started, &ended);
     if (started == attendance->started && attendance->waiting == 0)
         return false;
     attendance->started = started;

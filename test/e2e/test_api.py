@@ -282,6 +282,7 @@ def test_flows_max(plain):
     status = daemon.api.status()
     assert status["flows"]["live"] == 10 == status["flows"]["max"]
     assert status["events"]["api"]["start"]["refused"] == 1
+    assert (status["flows"]["refusedFull"], status["flows"]["refusedUnstored"]) == (1, 0)
     daemon.api.delete(f"/v1/flows/{ids[0]}").expect(200, 204)
     daemon.api.post(event("2001:db8::1", 11, "2001:db8::2", 2)).expect(201)
 

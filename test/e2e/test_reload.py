@@ -89,6 +89,7 @@ def test_modules_do_not_come_or_go(pair, marking):
     daemon.wait_log(r"backends\.log", mark)
     answer = daemon.api.post(event(Pair.NEAR, 1, Pair.FAR, 2)).expect(201).json
     assert set(answer["backends"]) == {"marker", "firefly"}
+    assert daemon.api.status()["reloads"] == {"done": 0, "partly": 1, "refused": 0, "outdated": 1}
 
 
 def test_broken_file(pair, marking):
@@ -117,8 +118,10 @@ def test_broken_file(pair, marking):
         collector.wait(1)
     assert flow["id"] in {one["id"] for one in daemon.api.flows()}
     assert " debug " not in daemon.log()
-    daemon.config = good
-    daemon.write_config()
+    counted = daemon.api.status()["reloads"]
+    assert counted["refused"] >= 2 and counted["outdated"] == 1 and counted["done"] == counted["partly"] == 0
+    daemon.reload(good)
+    until(lambda: daemon.api.status()["reloads"] == {**counted, "done": 1, "outdated": 0}, "a reload that is counted")
 
 
 def test_reload_while_events_come(plain):

@@ -158,6 +158,8 @@ def test_file_size_limit(make_flowd, single, directory):
     problem = api.post(event("2001:db8::1", 1, "2001:db8::2", 2)).problem(503, "state file")
     assert "File too large" in problem["detail"]
     assert api.live() == 0
+    flows = api.status()["flows"]
+    assert (flows["refusedFull"], flows["refusedUnstored"]) == (0, 1)
     daemon.stop()
     # With room for the flows, but not for what is written of them.
     daemon.prefix = ["prlimit", "--fsize=400000"]
