@@ -11,6 +11,10 @@ function(flowd_bpf_object name)
   if(CMAKE_LIBRARY_ARCHITECTURE)
     list(APPEND options -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
   endif()
+  # Where libbpf is none that the system has.
+  foreach(include ${LIBBPF_INCLUDE_DIRS})
+    list(APPEND options -isystem ${include})
+  endforeach()
   file(MAKE_DIRECTORY ${directory}/skeleton)
   add_custom_command(
     OUTPUT ${object}

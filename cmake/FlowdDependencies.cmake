@@ -21,6 +21,10 @@ if(FLOWD_STATIC)
 endif()
 find_package(Libev REQUIRED)
 find_package(Llhttp REQUIRED)
+# Headers alone; -DUTHASH_INCLUDE_DIR= names those that are not installed.
+find_path(UTHASH_INCLUDE_DIR uthash.h REQUIRED)
+target_include_directories(flowd_flags SYSTEM INTERFACE ${UTHASH_INCLUDE_DIR})
+mark_as_advanced(UTHASH_INCLUDE_DIR)
 
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
 find_program(BPF_CLANG NAMES clang clang-14 REQUIRED)

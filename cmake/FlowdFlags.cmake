@@ -14,10 +14,11 @@ target_compile_options(
             -fno-common
             -fstack-protector-strong
             $<$<BOOL:${FLOWD_WERROR}>:-Werror>)
-target_compile_definitions(
-  flowd_flags
-  INTERFACE _GNU_SOURCE FLOWD_VERSION="${PROJECT_VERSION}"
-            $<$<AND:$<NOT:$<BOOL:${FLOWD_SANITIZE}>>,$<NOT:$<CONFIG:Debug>>>:_FORTIFY_SOURCE=2>)
+target_compile_definitions(flowd_flags INTERFACE _GNU_SOURCE FLOWD_VERSION="${PROJECT_VERSION}")
+# A distribution's flags (CFLAGS) have a level of their own, which may be higher.
+if(NOT FLOWD_SANITIZE AND NOT CMAKE_C_FLAGS MATCHES "_FORTIFY_SOURCE")
+  target_compile_definitions(flowd_flags INTERFACE $<$<NOT:$<CONFIG:Debug>>:_FORTIFY_SOURCE=2>)
+endif()
 target_link_options(flowd_flags INTERFACE -Wl,-z,relro -Wl,-z,now)
 
 # Headers are included by their path from the root; which of them a target may include,
