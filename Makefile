@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-rpm rpm fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -32,9 +32,11 @@ help:
 	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network)"
 	@echo "make test-kernels flowd on Debian's kernels, in virtual machines (root, network; KERNELS=\"5.10 6.1\" picks)"
 	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
+	@echo "make test-rpm     the RPM packages and the SELinux module, with Debian's rpm and policy (root, network)"
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
 	@echo "make bench        measure, and compare with what is to be reached"
 	@echo "make format       format the C sources"
+	@echo "make rpm          RPM packages of the commit that is checked out (docs/packages.md)"
 	@echo "make deps         install what building needs (as root, on Debian)"
 	@echo "make deps-test    install what the tests need; make deps-fresh: what make test-fresh needs"
 	@echo "make clean        remove build/"
@@ -107,6 +109,13 @@ test-systemd:
 	@packaging/dependencies/install vm || echo "Going on with what is there."
 	@$(MAKE) build-test
 	@test/vm/systemd.py
+
+test-rpm:
+	@packaging/dependencies/install rpm || echo "Going on with what is there."
+	@test/rpm/run
+
+rpm:
+	@packaging/rpm/build
 
 # FUZZ_SECONDS for each target.
 fuzz:
