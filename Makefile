@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-rpm rpm fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-deploy test-rpm rpm fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -33,6 +33,7 @@ help:
 	@echo "make test-kernels flowd on Debian's kernels, in virtual machines (root, network; KERNELS=\"5.10 6.1\" picks)"
 	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
 	@echo "make test-rpm     the RPM packages and the SELinux module, with Debian's rpm and policy (root, network)"
+	@echo "make test-deploy  rules for Prometheus, manifests and charts (root, network)"
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
 	@echo "make bench        measure, and compare with what is to be reached"
 	@echo "make format       format the C sources"
@@ -116,6 +117,12 @@ test-rpm:
 
 rpm:
 	@packaging/rpm/build
+
+test-deploy:
+	@packaging/dependencies/install test || echo "Going on with what is there."
+	@packaging/dependencies/install deploy || echo "Going on with what is there."
+	@$(MAKE) build-test
+	@FLOWD_BIN_DIR="$$PWD/build/bin" $(PYTHON) -m pytest -q test/deploy
 
 # FUZZ_SECONDS for each target.
 fuzz:

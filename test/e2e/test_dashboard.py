@@ -12,22 +12,10 @@ from lab.api_client import Api
 from conftest import base_config
 from lab.exposition import documented, scrape
 from lab.prometheus_server import PROMTOOL
+from lab.promql import metrics_in
 from lab.waiting import DEADLINE_S
 
 DASHBOARD = pathlib.Path(__file__).parents[2] / "docs" / "dashboards" / "flowd-grafana.json"
-
-# What stands in an expression without being a metric.
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-_SELECTOR = re.compile(r"\{[^}]*\}|\[[^\]]*\]")
-_GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?!\s*\(|[a-zA-Z0-9_:])")
-_WORDS = {"and", "or", "unless", "bool", "offset"}
-
-
-def metrics_in(expression):
-    for passed_over in (_STRING, _SELECTOR, _GROUPING):
-        expression = passed_over.sub(" ", expression)
-    return set(_NAME.findall(expression)) - _WORDS
 
 
 def expressions():

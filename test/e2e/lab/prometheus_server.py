@@ -26,12 +26,13 @@ def check_metrics(text):
 
 
 class Prometheus:
-    def __init__(self, namespace, directory, target):
+    def __init__(self, namespace, directory, target, rules=()):
         place = pathlib.Path(directory)
         self._log_path = place / "prometheus.log"
         config = place / "prometheus.json"  # JSON is YAML
         config.write_text(json.dumps({
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(one) for one in rules],
             "scrape_configs": [{"job_name": "flowd", "static_configs": [{"targets": [target]}]}],
         }))
         self._log = open(self._log_path, "wb")
