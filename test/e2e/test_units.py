@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The units for systemd, as far as they can be judged without booting it (test/vm does that)."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -55,13 +56,33 @@ def test_the_fifo_is_where_flowd_looks_for_it(flowd_command, directory):
             assert place in text and place in shown, (name, place)
 
 
+def install(directory):
+    run(["cmake", "--install", str(BIN_DIR.parent), "--prefix", "/usr"], env={**os.environ, "DESTDIR": str(directory)})
+
+
 def test_installation(directory):
     """What `cmake --install` brings, with the paths of the prefix."""
-    build = BIN_DIR.parent
-    run(["cmake", "--install", str(build), "--prefix", "/usr"], env={**os.environ, "DESTDIR": str(directory)})
+    install(directory)
     installed = directory / "usr/lib/systemd/system"
     assert sorted(one.name for one in installed.iterdir()) == sorted(
         one.name.removesuffix(".in") for one in UNITS.iterdir())
     service = (installed / "flowd.service").read_text(encoding="ascii")
     assert "@" not in service.replace("flowd-hold@", "")
     assert "ExecStart=/usr/sbin/flowd -c /etc/flowd/config.json" in service
+    for place in ("sysusers.d", "tmpfiles.d"):
+        assert (directory / "usr/lib" / place / "flowd.conf").is_file()
+
+
+def test_the_configuration_that_is_installed(flowd_command, directory):
+    """It has no mistake, listens to this host alone and sends nothing; one that is there already stays."""
+    install(directory)
+    installed = directory / "etc/flowd/config.json"
+    checked = flowd_command("-c", installed, "check")
+    assert checked.returncode == 0, checked.stderr
+    shown = json.loads(flowd_command("-c", installed, "conf").stdout)
+    assert set(shown["plugins"]) == {"namedPipe", "api"} and set(shown["backends"]) == {"marker"}
+    assert shown["plugins"]["api"]["bindAddress"] == "127.0.0.1"
+    assert shown["backends"]["marker"]["onExit"] == "keep"
+    installed.write_text("{}", encoding="ascii")
+    install(directory)
+    assert installed.read_text(encoding="ascii") == "{}"
