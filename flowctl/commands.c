@@ -295,6 +295,24 @@ static enum flowctl_exit commands_status(const struct flowctl *flowctl, const ch
     return FLOWCTL_OK;
 }
 
+/* For probes and scripts: what is not ready is refused with the reason. */
+static enum flowctl_exit commands_ready(const struct flowctl *flowctl, const char *name,
+                                        char **arguments)
+{
+    json_t *answer;
+    enum flowctl_exit status = request(flowctl, "GET", "/readyz", NULL, &answer);
+
+    (void)arguments;
+    if (status != FLOWCTL_OK)
+        return status;
+    if (flowctl->json)
+        print_json(flowctl, answer);
+    else
+        fprintf(flowctl->out, "%s\n", name);
+    json_decref(answer);
+    return FLOWCTL_OK;
+}
+
 /* Appends text as a query wants it (RFC 3986, 2.1). */
 static void append_escaped(struct flowd_text *out, const char *text)
 {
@@ -344,6 +362,8 @@ const struct flowctl_command flowctl_commands[] = {
     {"list", "", 0, 0, false, list, "list the live flows"},
     {"show", "ID", 1, 1, false, commands_show, "show a flow with its last sample"},
     {"status", "", 0, 0, false, commands_status, "show modules, interfaces and counters"},
+    {"ready", "", 0, 0, false, commands_ready,
+     "say whether all that is configured works, or why not"},
     {"registry", "[NAME]", 0, 1, false, commands_registry,
      "list experiments and their activities, or those of one"},
     {"top", "[--interval SECONDS] [--count N] [--sort KEY]", 0, 0, true, top_run,

@@ -3,6 +3,7 @@
 
 import json
 import re
+import socket
 
 import pytest
 
@@ -270,6 +271,23 @@ def test_flowctl_errors(plain, flowctl):
     assert done.returncode == 3 and "127.0.0.1:7777" in done.stderr and "plugins.api" in done.stderr, done
     done = flowctl("--unix", "/run/nobody", "top", "--count", "1", "--json")
     assert done.returncode == 3 and "plugins.api.socketPath" in done.stderr, done
+
+
+def test_flowctl_ready(plain, flowctl, single):
+    """0 or 1 with the reason; 3 without a daemon."""
+    with single.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        daemon = plain()
+        done = flowctl("ready")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "ready\n", "")
+        assert json.loads(flowctl("--json", "ready").stdout) == {"status": "ready"}
+        daemon.stop()
+        assert flowctl("ready").returncode == 3
+        other.bind(("127.0.0.1", 9000))
+        other.listen()
+        daemon.config["backends"]["prometheus"] = {}
+        daemon.start(ready=False)
+        done = flowctl("ready")
+        assert done.returncode == 1 and done.stdout == "" and "9000" in done.stderr, done
 
 
 def test_flowctl_tokens(plain, flowctl, directory):

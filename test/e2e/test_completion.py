@@ -53,7 +53,7 @@ def test_every_command_and_option(program):
 
 
 @pytest.mark.parametrize("line,words", [
-    ("flowctl st", {"start", "status"}), ("flowctl --json r", {"registry"}),
+    ("flowctl st", {"start", "status"}), ("flowctl --json r", {"ready", "registry"}), ("flowctl reg", {"registry"}),
     ("flowctl --url http://[::1]:7777 sh", {"show"}), ("flowctl --url http://127.0.0.1:7777 ", None),
     ("flowctl top --sort r", {"rate", "rtt", "retransmissions"}), ("flowctl top --count ", set()),
     ("flowctl start ", {"tcp", "udp"}), ("flowctl start tcp ", set()), ("flowctl list ", set()),
