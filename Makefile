@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-deploy test-rpm rpm fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-deploy test-rpm rpm deb fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -37,6 +37,7 @@ help:
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
 	@echo "make bench        measure, and compare with what is to be reached"
 	@echo "make format       format the C sources"
+	@echo "make deb          Debian packages of this tree, in build/deb (docs/packages.md)"
 	@echo "make rpm          RPM packages of the commit that is checked out (docs/packages.md)"
 	@echo "make deps         install what building needs (as root, on Debian)"
 	@echo "make deps-test    install what the tests need; make deps-fresh: what make test-fresh needs"
@@ -117,6 +118,9 @@ test-rpm:
 
 rpm:
 	@packaging/rpm/build
+
+deb:
+	@packaging/build-deb
 
 test-deploy:
 	@packaging/dependencies/install test || echo "Going on with what is there."
