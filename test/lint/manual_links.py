@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+The pages of the manual: every relative link of a Markdown file leads to a file that is there, and to
+a heading of it where it names one; docs/README.md names every page of docs/. A block that says which
+file it is from, by a comment above it, stands there word for word:
+
+    <!-- from docs/examples/tally/tally.c -->
+
+Prints what is wrong, and fails if there is anything.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+INDEX = ROOT / "docs" / "README.md"
+
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`+[^`\n]*`+|^(?: {4}|\t).*$", re.MULTILINE)
+_LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?\)")
+_QUOTED = re.compile(r"^<!-- from (\S+) -->\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SOURCE = re.compile(r"<!-- from ")
+
+
+def pages():
+    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+                           cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in names.splitlines() if (ROOT / name).is_file()]
+
+
+def anchors(text):
+    """The names by which headings are reached, as code hosts make them."""
+    found, times = set(), {}
+    for title in re.findall(r"^#{1,6} +(.*?) *#*$", _FENCED.sub("", text), re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        found.add(name if name not in times else f"{name}-{times[name]}")
+        times[name] = times.get(name, 0) + 1
+    return found | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
+
+
+def links(page, texts):
+    """What is wrong with the links of a page."""
+    for target in _LINK.findall(_CODE.sub("", _FENCED.sub("", texts[page]))):
+        if re.match(r"[a-z][a-z0-9+.-]*:", target):
+            continue
+        place, _, anchor = target.partition("#")
+        there = (page.parent / place).resolve() if place else page
+        if not there.exists():
+            yield f"leads to {target}, which is not there"
+        elif anchor and anchor not in anchors(texts.get(there) or there.read_text(encoding="utf-8")):
+            yield f"leads to {target}, and no heading is called so"
+
+
+def quotes(text):
+    """What is wrong with the blocks of a page that are from a file."""
+    read = _QUOTED.findall(text)
+    if len(read) != len(_SOURCE.findall(text)):
+        yield "has a line <!-- from FILE --> without a block of code below it"
+    for name, block in read:
+        source = ROOT / name
+        if not source.is_file():
+            yield f"has a block from {name}, which is not there"
+        elif block not in source.read_text(encoding="utf-8"):
+            yield f"has a block from {name} that does not stand there: {block.splitlines()[0]} ..."
+
+
+def main():
+    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    wrong = [(page, what) for page in texts for what in links(page, texts)]
+    wrong += [(page, what) for page, text in texts.items() for what in quotes(text)]
+    index = texts.get(INDEX, "")
+    wrong += [(INDEX, f"does not name {page.name}: add a line for it") for page in texts
+              if page.parent == INDEX.parent and page != INDEX and f"({page.name}" not in index]
+    print("".join(f"{page.relative_to(ROOT)}: {what}\n" for page, what in wrong), end="")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
