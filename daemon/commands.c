@@ -16,6 +16,7 @@
 #include "daemon/flow/registry_file.h"
 #include "daemon/flow/state_file.h"
 #include "daemon/net/host.h"
+#include "daemon/schema.h"
 #include "daemon/service.h"
 
 static const char *path_of(const struct flowd_command_line *line)
@@ -239,6 +240,16 @@ enum flowd_exit flowd_command_options(const struct flowd_command_line *line)
         print_options(line->out, (*module)->options);
     }
     return FLOWD_EXIT_OK;
+}
+
+enum flowd_exit flowd_command_schema(const struct flowd_command_line *line)
+{
+    json_t *schema = flowd_configuration_schema(flowd_modules);
+    bool written =
+        json_dumpf(schema, line->out, JSON_INDENT(2)) == 0 && fputc('\n', line->out) != EOF;
+
+    json_decref(schema);
+    return written ? FLOWD_EXIT_OK : FLOWD_EXIT_FAILED;
 }
 
 enum flowd_exit flowd_command_version(const struct flowd_command_line *line)

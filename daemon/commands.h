@@ -34,6 +34,8 @@ enum flowd_exit flowd_command_convert(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_clean(const struct flowd_command_line *line);
 /* Lists every option of every section, from the tables. */
 enum flowd_exit flowd_command_options(const struct flowd_command_line *line);
+/* Prints the JSON Schema of the configuration. */
+enum flowd_exit flowd_command_schema(const struct flowd_command_line *line);
 /* Asks STUN servers and http services; FLOWD_EXIT_FAILED if one address stays unknown. */
 enum flowd_exit flowd_command_public_ip(const struct flowd_command_line *line);
 enum flowd_exit flowd_command_version(const struct flowd_command_line *line);

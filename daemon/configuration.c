@@ -386,32 +386,6 @@ static void check_registry(const struct flowd_settings *settings, struct flowd_m
                            url);
 }
 
-/* Configurations of flowd-go up to 2.2 have stunServers at the top. */
-void flowd_configuration_translate(json_t *root, struct flowd_options_report *report)
-{
-    json_t *servers = json_object_get(root, "stunServers");
-    json_t *firefly = json_object_get(json_object_get(root, "backends"), "firefly");
-    json_t *stun;
-
-    if (servers == NULL)
-        return;
-    if (json_is_object(firefly) && json_object_get(firefly, "stun") == NULL)
-        json_object_set_new(firefly, "stun", json_object());
-    stun = json_object_get(firefly, "stun");
-    if (json_object_get(stun, "stunServers") != NULL)
-        flowd_messages_add(&report->errors, "stunServers: is the old spelling of "
-                                            "\"backends.firefly.stun.stunServers\", which is "
-                                            "there too");
-    else
-        flowd_messages_add(&report->deprecations,
-                           "stunServers: is the old spelling of "
-                           "\"backends.firefly.stun.stunServers\"%s",
-                           firefly == NULL ? "; without backends.firefly it has no effect" : "");
-    if (json_is_object(stun) && json_object_get(stun, "stunServers") == NULL)
-        json_object_set(stun, "stunServers", servers);
-    json_object_del(root, "stunServers");
-}
-
 int flowd_configuration_from_json(json_t *root, const struct flowd_module *const *modules,
                                   struct flowd_configuration **out,
                                   struct flowd_options_report *report)

@@ -43,6 +43,9 @@ struct flowd_configuration {
     size_t module_count;
 };
 
+/* The keys at the top that flowd_configuration_translate() takes; see struct flowd_module. */
+extern const struct flowd_option flowd_old_options[];
+
 /* One table of the daemon's own settings and the object it is read from ("" is the top level). */
 struct flowd_settings_section {
     const char *path;

@@ -23,54 +23,114 @@ enum {
     OPTION_NEEDLESS
 };
 
-static const char usage[] =
-    "usage: flowd [-c FILE] [-d] [--log-level LEVEL] [--log-format FORMAT] [COMMAND]\n"
-    "\n"
-    "commands:\n"
-    "  run        run in the foreground until SIGINT or SIGTERM (the default)\n"
-    "  check      read the configuration and print every mistake and warning\n"
-    "  conf       print the effective configuration, defaults included\n"
-    "  clean      remove all kernel state that flowd left; --interface IF: only there\n"
-    "  convert FILE\n"
-    "             print the configuration of flowd 1.1 or flowd-go in FILE (-: standard input) as\n"
-    "             flowd's own, and on the standard error what behaves differently\n"
-    "  public-ip  show how each address of this host is seen from outside\n"
-    "  version    print the version\n"
-    "  help       print this; \"help options\" lists every option of the configuration\n"
-    "\n"
-    "options:\n"
-    "  -c, --config FILE     the configuration (" FLOWD_CONFIGURATION_PATH ")\n"
-    "  -d, --debug           the same as --log-level debug\n"
-    "  --log-level LEVEL     error, warning, info or debug\n"
-    "  --log-format FORMAT   text, json or journal\n"
-    "  --interface IF        for clean; may be given several times\n"
-    "  -f, --fg, --log-time  accepted from units of other programs, no effect\n";
+#define COMMAND_WIDTH 14
+#define FLAG_WIDTH 19
 
-static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"debug", no_argument, NULL, 'd'},
-    {"help", no_argument, NULL, 'h'},
-    {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
-    {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
-    {"interface", required_argument, NULL, OPTION_INTERFACE},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {"fg", no_argument, NULL, 'f'},
-    {"log-time", optional_argument, NULL, OPTION_NEEDLESS},
-    {NULL, 0, NULL, 0},
+/* The options of the command line: getopt, the help and, by way of it, the manual. */
+static const struct flag {
+    struct option option; /* its val is the letter, or one of the numbers above */
+    const char *argument; /* NULL: none, or none of use */
+    const char *doc;
+} flags[] = {
+    {{"config", required_argument, NULL, 'c'},
+     "FILE",
+     "the configuration (" FLOWD_CONFIGURATION_PATH ")"},
+    {{"debug", no_argument, NULL, 'd'}, NULL, "the same as --log-level debug"},
+    {{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+     "LEVEL",
+     "error, warning, info or debug"},
+    {{"log-format", required_argument, NULL, OPTION_LOG_FORMAT}, "FORMAT", "text, json or journal"},
+    {{"interface", required_argument, NULL, OPTION_INTERFACE},
+     "IF",
+     "for clean; may be given several times"},
+    {{"help", no_argument, NULL, 'h'}, NULL, "the same as the command help"},
+    {{"version", no_argument, NULL, OPTION_VERSION}, NULL, "the same as the command version"},
+    {{"fg", no_argument, NULL, 'f'}, NULL, "accepted from units of other programs, no effect"},
+    {{"log-time", optional_argument, NULL, OPTION_NEEDLESS}, NULL, "the same, no effect"},
 };
+#define FLAG_COUNT (sizeof(flags) / sizeof(flags[0]))
+
+static enum flowd_exit print_usage(const struct flowd_command_line *line);
 
 static const struct command {
     const char *name;
+    const char *arguments;
+    const char *doc; /* of one line or several */
     enum flowd_exit (*run)(const struct flowd_command_line *line);
 } commands[] = {
-    {"run", flowd_command_run},
-    {"check", flowd_command_check},
-    {"conf", flowd_command_conf},
-    {"clean", flowd_command_clean},
-    {"convert", flowd_command_convert},
-    {"version", flowd_command_version},
-    {"public-ip", flowd_command_public_ip},
+    {"run", "", "run in the foreground until SIGINT or SIGTERM (the default)", flowd_command_run},
+    {"check", "", "read the configuration and print every mistake and warning",
+     flowd_command_check},
+    {"conf", "", "print the effective configuration, defaults included", flowd_command_conf},
+    {"clean", "", "remove all kernel state that flowd left; --interface IF: only there",
+     flowd_command_clean},
+    {"convert", "FILE",
+     "print the configuration of flowd 1.1 or flowd-go in FILE (-: standard input) as\n"
+     "flowd's own, and on the standard error what behaves differently",
+     flowd_command_convert},
+    {"public-ip", "", "show how each address of this host is seen from outside",
+     flowd_command_public_ip},
+    {"schema", "", "print the JSON Schema of the configuration, for editors", flowd_command_schema},
+    {"version", "", "print the version", flowd_command_version},
+    {"help", "[options]", "print this; \"help options\" lists every option of the configuration",
+     print_usage},
 };
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static const struct {
+    enum flowd_exit status;
+    const char *doc;
+} exits[] = {
+    {FLOWD_EXIT_OK, "done; of run: a clean stop"},
+    {FLOWD_EXIT_FAILED, "it failed; of public-ip: one address stays unknown"},
+    {FLOWD_EXIT_USAGE, "a mistake on the command line or in the configuration"},
+};
+
+/* A column, and text of one line or several beside it. */
+static void print_entry(FILE *out, const char *name, int width, const char *doc)
+{
+    if (strlen(name) > (size_t)width)
+        fprintf(out, "  %s\n  %*s  ", name, width, "");
+    else
+        fprintf(out, "  %-*s  ", width, name);
+    for (; *doc != '\0'; doc++) {
+        fputc(*doc, out);
+        if (*doc == '\n')
+            fprintf(out, "  %*s  ", width, "");
+    }
+    fputc('\n', out);
+}
+
+static void print_flag(FILE *out, const struct flag *flag)
+{
+    bool has_letter = flag->option.val < OPTION_LOG_LEVEL;
+    char letter[] = {'-', (char)flag->option.val, ',', ' ', '\0'};
+    char name[64];
+
+    snprintf(name, sizeof(name), "%s--%s%s%s", has_letter ? letter : "", flag->option.name,
+             flag->argument != NULL ? " " : "", flag->argument != NULL ? flag->argument : "");
+    print_entry(out, name, FLAG_WIDTH, flag->doc);
+}
+
+static enum flowd_exit print_usage(const struct flowd_command_line *line)
+{
+    FILE *out = line->out;
+    char name[64];
+
+    fputs("usage: flowd [OPTION]... [COMMAND]\n\ncommands:\n", out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        snprintf(name, sizeof(name), "%s%s%s", commands[i].name,
+                 commands[i].arguments[0] != '\0' ? " " : "", commands[i].arguments);
+        print_entry(out, name, COMMAND_WIDTH, commands[i].doc);
+    }
+    fputs("\noptions:\n", out);
+    for (size_t i = 0; i < FLAG_COUNT; i++)
+        print_flag(out, &flags[i]);
+    fputs("\nexit status:\n", out);
+    for (size_t i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
+        fprintf(out, "  %d  %s\n", (int)exits[i].status, exits[i].doc);
+    return FLOWD_EXIT_OK;
+}
 
 static int index_of(const char *word, const char *const *names)
 {
@@ -88,23 +148,38 @@ static int fail_usage(const char *what, const char *word)
 
 static int run_command(const struct flowd_command_line *line, const char *name)
 {
-    if (strcmp(name, "help") == 0) {
-        fputs(usage, stdout);
-        return FLOWD_EXIT_OK;
-    }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(commands[i].name, name) == 0)
             return (int)commands[i].run(line);
     return fail_usage("unknown command", name);
 }
 
+/* What getopt wants of the flags. */
+static void list_flags(struct option options[static FLAG_COUNT + 1],
+                       char letters[static 2 * FLAG_COUNT + 1])
+{
+    for (size_t i = 0; i < FLAG_COUNT; i++) {
+        options[i] = flags[i].option;
+        if (flags[i].option.val >= OPTION_LOG_LEVEL)
+            continue;
+        *letters++ = (char)flags[i].option.val;
+        if (flags[i].option.has_arg == required_argument)
+            *letters++ = ':';
+    }
+    options[FLAG_COUNT] = (struct option){0};
+    *letters = '\0';
+}
+
 /* Reads the options. Returns NULL, or the command that an option stands for. *failed is set. */
 static const char *read_options(int argc, char **argv, struct flowd_command_line *line, int *failed)
 {
+    struct option options[FLAG_COUNT + 1];
+    char letters[2 * FLAG_COUNT + 1];
     const char *command = NULL;
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:dfh", long_options, NULL)) != -1) {
+    list_flags(options, letters);
+    while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
         switch (option) {
         case 'c':
             line->path = optarg;

@@ -33,38 +33,60 @@ enum {
     OPTION_VERSION,
 };
 
-static const struct option long_options[] = {
-    {"url", required_argument, NULL, OPTION_URL},
-    {"unix", required_argument, NULL, OPTION_UNIX},
-    {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"interval", required_argument, NULL, OPTION_INTERVAL},
-    {"count", required_argument, NULL, OPTION_COUNT},
-    {"sort", required_argument, NULL, OPTION_SORT},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
+static const struct flag {
+    struct option option; /* its val is the letter, or one of the numbers above */
+    const char *argument; /* NULL: none */
+    const char *doc;
+} flags[] = {
+    {{"url", required_argument, NULL, OPTION_URL},
+     "URL",
+     "where flowd is (" URL_STANDARD ", or $FLOWD_URL)"},
+    {{"unix", required_argument, NULL, OPTION_UNIX}, "PATH", "flowd's unix socket"},
+    {{"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
+     "FILE",
+     "the first line is the bearer token"},
+    {{"json", no_argument, NULL, OPTION_JSON},
+     NULL,
+     "print the API's answers; of top, one document a line"},
+    {{"interval", required_argument, NULL, OPTION_INTERVAL},
+     "SECONDS",
+     "of top: between two refreshes (1; 0.1 to 3600)"},
+    {{"count", required_argument, NULL, OPTION_COUNT}, "N", "of top: end after so many refreshes"},
+    {{"sort", required_argument, NULL, OPTION_SORT}, "KEY", "of top: rate, rtt or retransmissions"},
+    {{"help", no_argument, NULL, 'h'}, NULL, "print this"},
+    {{"version", no_argument, NULL, OPTION_VERSION}, NULL, "print the version"},
+};
+#define FLAG_COUNT (sizeof(flags) / sizeof(flags[0]))
+
+static const struct {
+    enum flowctl_exit status;
+    const char *doc;
+} exits[] = {
+    {FLOWCTL_OK, "done"},
+    {FLOWCTL_FAILED, "refused (the reason is on the standard error), or not there"},
+    {FLOWCTL_USAGE, "not understood: nothing was asked for"},
+    {FLOWCTL_UNREACHABLE, "flowd can't be reached, or something else answers there"},
+    {FLOWCTL_DENIED, "flowd wants a token, or another one, or the socket is for others"},
 };
 
 static void print_usage(FILE *out)
 {
+    char name[64];
+
     fputs("usage: flowctl [OPTION]... COMMAND [ARGUMENT]...\n\ncommands:\n", out);
     for (const struct flowctl_command *command = flowctl_commands; command->name != NULL; command++)
-        fprintf(out, "  %s %s\n      %s\n", command->name, command->arguments, command->summary);
-    fputs("\noptions:\n"
-          "  --url URL           where flowd is (" URL_STANDARD ", or $FLOWD_URL)\n"
-          "  --unix PATH         flowd's unix socket\n"
-          "  --token-file FILE   the first line is the bearer token\n"
-          "  --json              print the API's answers; of top, one document a line\n"
-          "  --version, --help\n"
-          "\noptions of top:\n"
-          "  --interval SECONDS  between two refreshes (1; 0.1 to 3600)\n"
-          "  --count N           end after so many refreshes\n"
-          "  --sort KEY          rate, rtt or retransmissions\n"
-          "\nexit status: 0 done; 1 refused or not there; 2 not understood; 3 flowd can't be "
-          "reached;\n"
-          "4 flowd wants a token, or another one, or the socket is for others\n",
-          out);
+        fprintf(out, "  %s%s%s\n      %s\n", command->name,
+                command->arguments[0] != '\0' ? " " : "", command->arguments, command->summary);
+    fputs("\noptions:\n", out);
+    for (size_t i = 0; i < FLAG_COUNT; i++) {
+        snprintf(name, sizeof(name), "%s--%s%s%s", flags[i].option.val == 'h' ? "-h, " : "",
+                 flags[i].option.name, flags[i].argument != NULL ? " " : "",
+                 flags[i].argument != NULL ? flags[i].argument : "");
+        fprintf(out, "  %-19s %s\n", name, flags[i].doc);
+    }
+    fputs("\nexit status:\n", out);
+    for (size_t i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
+        fprintf(out, "  %d  %s\n", (int)exits[i].status, exits[i].doc);
 }
 
 static int read_interval(const char *text, struct flowctl_refresh *refresh)
@@ -174,9 +196,12 @@ int main(int argc, char **argv)
                               .refresh = {.interval_ms = INTERVAL_STANDARD_MS},
                               .out = stdout,
                               .errors = stderr};
+    struct option options[FLAG_COUNT + 1] = {0};
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+    for (size_t i = 0; i < FLAG_COUNT; i++)
+        options[i] = flags[i].option;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (option) {
         case OPTION_URL:
             flowctl.endpoint.url = optarg;

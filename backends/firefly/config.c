@@ -141,6 +141,24 @@ static bool is_port(const json_t *value, json_int_t least)
            json_integer_value(value) <= UINT16_MAX;
 }
 
+const struct flowd_option firefly_old_options[] = {
+    {.key = "sendToCollector",
+     .type = FLOWD_OPTION_BOOL,
+     .instead = "collectors",
+     .doc = "With true, collectorAddress and collectorPort are one more of the collectors."},
+    {.key = "collectorAddress",
+     .type = FLOWD_OPTION_STRING,
+     .instead = "collectors",
+     .doc = "See sendToCollector."},
+    {.key = "collectorPort",
+     .type = FLOWD_OPTION_INTEGER,
+     .min = 0,
+     .max = UINT16_MAX,
+     .instead = "collectors",
+     .doc = "See sendToCollector, with which it is 1 or more; 10514 where it is not given."},
+    {.key = NULL},
+};
+
 /* sendToCollector, collectorAddress and collectorPort become one entry of collectors. */
 void firefly_translate(json_t *object, const char *path, struct flowd_options_report *report)
 {

@@ -30,6 +30,7 @@ struct firefly_config {
 };
 
 extern const struct flowd_option firefly_options[];
+extern const struct flowd_option firefly_old_options[];
 
 /* The functions of struct flowd_module of these names. */
 void firefly_check(const void *config, const char *path, struct flowd_messages *errors);

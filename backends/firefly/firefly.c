@@ -540,6 +540,7 @@ const struct flowd_module flowd_backend_firefly = {
     .share = firefly_share,
     .warn = firefly_warn,
     .translate = firefly_translate,
+    .old_options = firefly_old_options,
     .start = firefly_start,
     .reload = firefly_reload,
     .stop = firefly_stop,

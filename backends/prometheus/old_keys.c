@@ -7,6 +7,22 @@
 
 #include "prometheus.h"
 
+const struct flowd_option prometheus_old_options[] = {
+    {.key = "netlinkPort",
+     .type = FLOWD_OPTION_INTEGER,
+     .min = 0,
+     .max = UINT16_MAX,
+     .instead = "port",
+     .doc = "An old spelling of port; 0 has no effect."},
+    {.key = "skopsPort",
+     .type = FLOWD_OPTION_INTEGER,
+     .min = 0,
+     .max = UINT16_MAX,
+     .instead = "port",
+     .doc = "An old spelling of port, without effect beside netlinkPort; 0 has no effect."},
+    {.key = NULL},
+};
+
 static bool is_port(const json_t *value)
 {
     return json_is_integer(value) && json_integer_value(value) >= 0 &&

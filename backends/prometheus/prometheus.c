@@ -226,6 +226,7 @@ const struct flowd_module flowd_backend_prometheus = {
     .check = prometheus_check,
     .warn = prometheus_warn,
     .translate = prometheus_translate,
+    .old_options = prometheus_old_options,
     .start = prometheus_start,
     .reload = prometheus_reload,
     .stop = prometheus_stop,

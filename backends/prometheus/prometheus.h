@@ -47,5 +47,6 @@ extern const struct flowd_http_handler prometheus_http_handler;
 void prometheus_scrape(struct prometheus *prometheus, struct flowd_http_exchange *exchange,
                        const struct flowd_http_request *request);
 
+extern const struct flowd_option prometheus_old_options[];
 /* Takes flowd-go's netlinkPort and skopsPort for port; see struct flowd_module's translate. */
 void prometheus_translate(json_t *object, const char *path, struct flowd_options_report *report);

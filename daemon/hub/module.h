@@ -142,6 +142,11 @@ struct flowd_module {
      * old spelling goes to report->deprecations.
      */
     void (*translate)(json_t *object, const char *path, struct flowd_options_report *report);
+    /*
+     * The keys that are in translate()'s way and in no row of options, as rows for the schema and
+     * the manual; nothing is read by them. NULL: there are none.
+     */
+    const struct flowd_option *old_options;
     /* Mistakes that a single row can't show; may be NULL. path is the section's. */
     void (*check)(const void *config, const char *path, struct flowd_messages *errors);
     /*

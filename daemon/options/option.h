@@ -69,11 +69,14 @@ struct flowd_option {
     const char *doc;                    /* one line */
     const char *const *choices;         /* FLOWD_OPTION_CHOICE: NULL-terminated */
     const struct flowd_option *section; /* FLOWD_OPTION_SECTION: offsets in the struct at offset;
-                                           the default is "{}" */
+                                           the default is "{}". FLOWD_OPTION_STRINGS: what an item
+                                           that is an object has, which the module's translate()
+                                           makes a string of; NULL: it can't be one */
     const struct flowd_choice_alias *aliases; /* FLOWD_OPTION_CHOICE: ends with a NULL name */
     const char *alias;   /* another spelling of the key that still works; NULL: none. For a list of
                             strings the value there is one string */
-    const char *instead; /* FLOWD_OPTION_IGNORED, _EMPTY: what there is in its place; may be NULL */
+    const char *instead; /* FLOWD_OPTION_IGNORED, _EMPTY, and any row of a module's old_options:
+                            what there is in its place; may be NULL */
     bool reload;         /* can change while flowd runs */
 };
 

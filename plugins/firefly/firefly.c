@@ -269,6 +269,7 @@ static const struct flowd_option options[] = {
      .type = FLOWD_OPTION_STRINGS,
      .offset = offsetof(struct firefly_config, receivers),
      .default_json = "[]",
+     .section = firefly_receiver_options,
      .doc = "More collectors, which get what backends.firefly relays and nothing else.",
      .reload = true},
     {.key = "bufferSize", .type = FLOWD_OPTION_IGNORED, .doc = IGNORED},

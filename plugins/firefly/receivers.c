@@ -11,6 +11,17 @@
 #define KEY "fireflyReceivers"
 #define PORT_DEFAULT 10514
 
+const struct flowd_option firefly_receiver_options[] = {
+    {.key = "address", .type = FLOWD_OPTION_STRING, .doc = "Host name or address."},
+    {.key = "port",
+     .type = FLOWD_OPTION_INTEGER,
+     .min = 1,
+     .max = UINT16_MAX,
+     .default_json = "10514",
+     .doc = "UDP port."},
+    {.key = NULL},
+};
+
 /* The name of a member that does not belong there, or NULL. */
 static const char *find_stranger(json_t *place)
 {

@@ -8,6 +8,9 @@
 
 #include "daemon/options/option.h"
 
+/* What such a place has. */
+extern const struct flowd_option firefly_receiver_options[];
+
 /*
  * Rewrites "fireflyReceivers" of the section: each {"address": ..., "port": ...} becomes
  * "address:port". What is a string already stays.
