@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""flowd with the rights, the file systems and the system-call filter that the manifests give it: it marks."""
+
+import contextlib
+import json
+import pathlib
+import uuid
+
+import pytest
+
+from lab.api_client import Api, line
+from lab.labels import TAG_MASK, tag_bits
+from lab.netns import Pair
+from lab.traffic import receive_label, udp_socket
+from lab.waiting import until
+from manifests import configuration_of, flowd_of, kustomized, pod_of
+from pods import Container, make_image, oci
+from test_continuity import Guarded
+
+CAPABILITIES = (1 << 12) | (1 << 38) | (1 << 39)  # NET_ADMIN, PERFMON, BPF
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory):
+    return make_image(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture
+def make_pod(pair, directory, pin_path, image):
+    """Makes flowd's container of a form; its volumes are directories of the test, the node's bpffs is `pin_path`."""
+    pair.near.ip("link", "property", "add", "dev", "veth0", "altname", "eth0")
+    with contextlib.ExitStack() as stack:
+        def make(form, **options):
+            objects = kustomized(form)
+            pod, place = pod_of(objects), directory / uuid.uuid4().hex[:8]
+            spec = flowd_of(pod)
+            volumes = {}
+            for volume in pod["volumes"]:
+                kind = volume["name"].removeprefix("flowd-")
+                volumes[volume["name"]] = pin_path if kind == "bpffs" else directory / kind
+            pathlib.Path(pin_path).mkdir(exist_ok=True)
+            for path in volumes.values():
+                path.mkdir(exist_ok=True)
+            (directory / "config" / "config.json").write_text(configuration_of(objects))
+            place.mkdir()
+            document = oci(pod, spec, pair.near, volumes, **options)
+            made = Container(place, image, f"flowd-test-{place.name}", document, spec, pair.near)
+            stack.callback(made.remove)
+            return made
+
+        yield make
+
+
+def is_marked(pair, directory):
+    """Whether a packet bears the mark of a flow that a writer of the fifo announces."""
+    with udp_socket(pair.far, Pair.FAR) as receiver, udp_socket(pair.near, Pair.NEAR) as sender:
+        target = receiver.getsockname()[:2]
+        with open(directory / "fifo" / "fifo", "w") as fifo:
+            fifo.write(line("start", Pair.NEAR, sender.getsockname()[1], *target, 4, 4))
+
+        def marked():
+            sender.sendto(b"", target)
+            return receive_label(receiver)[1] & TAG_MASK == tag_bits(4, 4)
+
+        until(marked, "a marked packet")
+    return True
+
+
+@pytest.mark.parametrize("form", ["daemonset", "sidecar"])
+def test_marks_with_these_rights(pair, make_pod, directory, form):
+    pod = make_pod(form).start()
+    pod.wait_ready()
+    assert pod.probe("livenessProbe")[0]
+    assert is_marked(pair, directory)
+    status = pod.status()
+    assert {status[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {f"{CAPABILITIES:016x}"}
+    assert (status["CapInh"], status["CapAmb"]) == ("0" * 16,) * 2
+    assert (status["NoNewPrivs"], status["Seccomp"], status["Uid"].split()) == ("1", "2", ["0"] * 4)
+    api = Api(pair.near)
+    interfaces = [(one["name"], one["state"]) for one in api.status()["interfaces"]]
+    assert interfaces == [("veth0" if form == "daemonset" else "eth0", "attached")]
+    assert ("marks without pins" in pod.log()) == (form == "sidecar")
+    pod.stop()
+
+
+def test_readiness_waits_for_the_interface(pair, make_pod, directory):
+    """The service beside it is not started by a flowd that can't mark; what the probe says helps."""
+    pod = make_pod("sidecar")
+    pair.near.ip("link", "property", "del", "dev", "veth0", "altname", "eth0")
+    pod.start()
+    until(lambda: pod.probe("livenessProbe")[0], "an answer")
+    passed, said = pod.probe("startupProbe")
+    assert not passed and "eth0" in said, said
+    pair.near.ip("link", "property", "add", "dev", "veth0", "altname", "eth0")
+    until(lambda: pod.probe("startupProbe")[0], "readiness")
+    assert is_marked(pair, directory)
+    pod.stop()
+
+
+def test_rolling_update(pair, make_pod, pin_path):
+    """The next pod of the DaemonSet takes over what the former one leaves: no packet is unmarked."""
+    pod = make_pod("daemonset").start()
+    pod.wait_ready()
+    with Guarded(pair, pathlib.Path(pin_path) / "flowd") as guarded:
+        for number in range(2):
+            guarded.go_on()
+            pod.stop()
+            guarded.go_on()
+            pod = make_pod("daemonset").start()
+            pod.wait_ready()
+            guarded.check(f"update {number}")
+        guarded.end()
+    assert json.loads((Api(pair.near).get("/v1/status").body))["flows"]["live"] == 2
+    pod.stop()
+
+
+def test_a_filter_without_bpf(make_pod):
+    """Where RuntimeDefault wants CAP_SYS_ADMIN for bpf(2), flowd is not ready, and says what it lacks."""
+    pod = make_pod("daemonset", bpf_by_capability=False).start()
+    until(lambda: pod.probe("livenessProbe")[0], lambda: f"an answer\n{pod.log()}")
+    passed, said = pod.probe("readinessProbe")
+    assert not passed and "backends.marker" in said and "seccomp" in said, said
+    pod.stop()
