@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # flowd_add_plugin(NAME SOURCES ... [LIBRARIES ...]), flowd_add_backend(...), flowd_add_enricher(...):
 # one directory, one target, one exported symbol: flowd_plugin_NAME, flowd_backend_NAME or
-# flowd_enricher_NAME. flowd_add_daemon() lists them all in a generated modules.c and links the
-# program.
+# flowd_enricher_NAME. flowd_add_program(NAME) links a flowd with all those that were added before it,
+# which a generated file lists.
+#
+# flowd_add_extra_modules() adds the directories in FLOWD_EXTRA_MODULES, which may lie anywhere.
 
 function(flowd_add_module kind name)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
@@ -25,7 +27,16 @@ function(flowd_add_enricher name)
   flowd_add_module(enricher ${name} ${ARGN})
 endfunction()
 
-function(flowd_add_daemon)
+function(flowd_add_extra_modules)
+  foreach(directory ${FLOWD_EXTRA_MODULES})
+    cmake_path(ABSOLUTE_PATH directory BASE_DIRECTORY ${PROJECT_SOURCE_DIR} NORMALIZE)
+    string(REGEX REPLACE "/$" "" directory "${directory}")
+    cmake_path(GET directory FILENAME name)
+    add_subdirectory(${directory} ${PROJECT_BINARY_DIR}/extra/${name})
+  endforeach()
+endfunction()
+
+function(flowd_add_program program)
   get_property(modules GLOBAL PROPERTY FLOWD_MODULES)
   set(declarations "")
   set(entries "")
@@ -35,14 +46,19 @@ function(flowd_add_daemon)
   endforeach()
   file(
     CONFIGURE
-    OUTPUT ${PROJECT_BINARY_DIR}/modules.c
+    OUTPUT ${PROJECT_BINARY_DIR}/${program}_modules.c
     CONTENT
       "#include \"daemon/hub/module.h\"\n\n@declarations@\nconst struct flowd_module *const flowd_modules[] = {\n@entries@    NULL,\n};\n"
     @ONLY)
-  add_executable(flowd ${PROJECT_SOURCE_DIR}/daemon/main.c ${PROJECT_BINARY_DIR}/modules.c)
-  target_link_libraries(flowd PRIVATE flowd_program ${modules} flowd_flags)
+  add_executable(${program} ${PROJECT_SOURCE_DIR}/daemon/main.c
+                            ${PROJECT_BINARY_DIR}/${program}_modules.c)
+  target_link_libraries(${program} PRIVATE flowd_program ${modules} flowd_flags)
   if(FLOWD_STATIC)
-    target_link_options(flowd PRIVATE -static)
+    target_link_options(${program} PRIVATE -static)
   endif()
+endfunction()
+
+function(flowd_add_daemon)
+  flowd_add_program(flowd)
   install(TARGETS flowd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
 endfunction()
