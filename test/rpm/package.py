@@ -60,6 +60,8 @@ def build(work, *defines):
     """Builds for a distribution in the directory WORK; returns the packages by name, and what it printed."""
     sources(parse(*defines), work / "sources")
     environment = dict(os.environ, FLOWD_RPM_DIR=str(work / "top"), FLOWD_RPM_SOURCES=str(work / "sources"))
+    # With it ccache would have other names for the sources in what debuggers read.
+    environment.pop("CCACHE_BASEDIR", None)
     defines += (f"optflags {C_FLAGS}", f"build_ldflags {LINK_FLAGS}")
     options = [part for one in defines for part in ("--define", one)]
     output = run([TREE / "packaging/rpm/build", *options], env=environment)

@@ -111,6 +111,8 @@ def check_domain(policy):
             ("connects to", "tcp_socket", "name_connect", CONNECTS_TO)):
         found = set(policy.allowed("flowd_t", cls, perms=perms))
         want(found == wanted, f"flowd_t {what} {found}, not {wanted}")
+    found = policy.allowed("systemd_tmpfiles_t", "dir", "bpf_t").get("bpf_t", set())
+    want({"create", "setattr", "add_name"} <= found, f"systemd-tmpfiles in the bpffs: {found}")
     for target in ("shadow_t", "user_home_t", "ssh_home_t"):
         found = policy.allowed("flowd_t", "file", target).get(target)
         want(not found, f"flowd_t on {target}: {found}")
@@ -123,10 +125,10 @@ def check_domain(policy):
 
 
 def check_contexts(contexts):
-    """The types of paths, by either of the names that policies have for them."""
-    for path, kind in (("/run/flowd", "flowd_fifo_t"), ("/var/run/flowd", "flowd_fifo_t"),
-                       ("/usr/sbin/flowd", "flowd_exec_t"), ("/usr/bin/flowd", "flowd_exec_t")):
+    """The types of paths, by the names that the policy of Enterprise Linux 9 has for them."""
+    for path, kind in (("/var/run/flowd", "flowd_fifo_t"), ("/usr/sbin/flowd", "flowd_exec_t")):
         want(re.search(rf"^{path}\s.*:{kind}:", contexts, re.MULTILINE), f"{path} is not {kind}")
+    want(not re.search(r"^/run/flowd", contexts, re.MULTILINE), "/run/flowd by a name that has no effect")
 
 
 def check(directory, package):

@@ -79,29 +79,36 @@ def check(directory, packages):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(library, target)
     called = calls(directory)
-    want("groupadd -r flowd" in called and any(one.startswith("useradd -r -g flowd ") for one in called),
-         f"no user was made: {called}")
+    user = re.search(r'^u (\S+) - "(.*)" (\S+)$', (directory / "usr/lib/sysusers.d/flowd.conf").read_text(), re.MULTILINE)
+    want(f"groupadd -r {user[1]}" in called and
+         f"useradd -r -g {user[1]} -d {user[3]} -s /sbin/nologin -c {user[2]} {user[1]}" in called,
+         f"no user as in sysusers.d was made: {called}")
     want(any(one.startswith("systemctl --no-reload preset flowd.service flowd.socket") for one in called),
          f"no preset: {called}")
     version = run(["rpm", "-qp", "--qf", "%{VERSION}", package])
     want(version in inside(directory, "/usr/sbin/flowd", "version"), "flowd version says another one")
     want("flowctl" in inside(directory, "/usr/bin/flowctl", "--help"), "flowctl does not start")
     config = directory / "etc/flowd/config.json"
-    config.parent.mkdir(exist_ok=True)
+    inside(directory, "/usr/sbin/flowd", "check")
     config.write_text(EDITED)
     inside(directory, "/usr/sbin/flowd", "check")
 
     rpm(directory, "--reinstall", package)
-    want(calls(directory)[-1:] == ["systemctl try-restart flowd.service"], "not restarted")
+    called = calls(directory)
+    want([one for one in called if "restart" in one] == [
+        "systemctl try-restart flowd.service", "systemctl try-restart flowd@*.service"], f"not restarted: {called}")
     want(config.read_text() == EDITED, "the configuration was replaced")
 
     # What was made at run time goes, too.
     (directory / "var/lib/flowd").mkdir(exist_ok=True)
     (directory / "var/lib/flowd/flows").write_text("x")
     run(["mkfifo", directory / "run/flowd"])
+    (directory / "run/flowd.lock").touch()
     rpm(directory, "-e", "flowd")
     called = calls(directory)
     want(called and called[0].startswith("systemctl --no-reload disable --now flowd.service flowd.socket"),
          f"not stopped: {called}")
+    saved = config.with_name("config.json.rpmsave")
+    want(saved.read_text() == EDITED, "the changed configuration was not saved")
     shutil.rmtree(config.parent)
     want(left_behind(directory) == before, f"left behind: {left_behind(directory)}")
