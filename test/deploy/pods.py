@@ -7,6 +7,7 @@ the libraries that they need.
 
 import json
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ from manifests import run
 
 # The filter of Podman and CRI-O, on which those of containerd and Docker are modelled.
 SECCOMP = pathlib.Path("/usr/share/containers/seccomp.json")
-MACHINE = "amd64"
+# What the filter and ldconfig call this machine.
+MACHINE, FILTERED, LINKED = {"x86_64": ("amd64", "SCMP_ARCH_X86_64", "x86-64"),
+                             "aarch64": ("arm64", "SCMP_ARCH_AARCH64", "AArch64")}[platform.machine()]
 
 
 def _libraries(program):
@@ -28,7 +31,7 @@ def _libraries(program):
 
 def make_image(place):
     """A root with /usr/sbin/flowd and /usr/bin/flowctl, and nothing else that could be run."""
-    curl = next(line.split()[-1] for line in run(["ldconfig", "-p"]).splitlines() if "libcurl.so.4 " in line and "x86-64" in line)
+    curl = next(line.split()[-1] for line in run(["ldconfig", "-p"]).splitlines() if "libcurl.so.4 " in line and LINKED in line)
     for program, target in ((FLOWD, "usr/sbin/flowd"), (FLOWCTL, "usr/bin/flowctl")):
         (place / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(program, place / target)
@@ -65,7 +68,7 @@ def filter_of(capabilities, bpf_by_capability=True):
     if bpf_by_capability and "CAP_BPF" in capabilities:
         rules.append({"names": ["bpf"], "action": "SCMP_ACT_ALLOW"})
     return {"defaultAction": document["defaultAction"], "defaultErrnoRet": document["defaultErrnoRet"],
-            "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules}
+            "architectures": [FILTERED], "syscalls": rules}
 
 
 def _bind(source, target, read_only):

@@ -107,11 +107,11 @@ def test_refusals(values, words):
         rendered(values)
 
 
-def test_as_a_dependency(tmp_path):
+def test_as_a_dependency(directory):
     """A chart with a pod of its own takes the container and its volumes, and gets no Deployment of this one."""
     values = values_of("sidecar", sidecar={"deployment": False, "containers": []})
     assert [one["kind"] for one in charted(values)] == ["ConfigMap"]
-    chart = tmp_path / "chart"
+    chart = directory / "chart"
     shutil.copytree(CHART, chart)
     (chart / "templates" / "service.yaml").write_text(
         'initContainers:\n  -\n{{ include "flowd.sidecar" . | indent 4 }}\nvolumes:\n{{ include "flowd.sidecarVolumes" . | indent 2 }}\n')
