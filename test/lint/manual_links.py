@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The pages of the manual: every relative link of a Markdown file leads to a file that is there, and to
-a heading of it where it names one; docs/README.md names every page of docs/. A block that says which
-file it is from, by a comment above it, stands there word for word:
+a heading of it where it names one; docs/README.md names every page of docs/; a source that is named in
+docs/ is there. A block that says which file it is from, by a comment above it, stands there word for word:
 
     <!-- from docs/examples/tally/tally.c -->
 
@@ -23,10 +23,13 @@ _CODE = re.compile(r"`+[^`\n]*`+|^(?: {4}|\t).*$", re.MULTILINE)
 _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?\)")
 _QUOTED = re.compile(r"^<!-- from (\S+) -->\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"<!-- from ")
+_FILE = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:bpf\.)?[ch]|(?:[\w.-]+/)*[\w-]+\.(?:py|cmake))`")
+# Of the C library's neighbours, and what there must not be.
+_NO_SOURCES = {"ev.h", "utils.c", "vmlinux.h"}
 
 
-def pages():
-    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+def listed():
+    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
                            cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [ROOT / name for name in names.splitlines() if (ROOT / name).is_file()]
 
@@ -67,10 +70,20 @@ def quotes(text):
             yield f"has a block from {name} that does not stand there: {block.splitlines()[0]} ..."
 
 
+def named(text, files):
+    """Sources that a page of the manual names, by their path or the end of it, and that are not there."""
+    for name in sorted(set(_FILE.findall(text)) - _NO_SOURCES):
+        if not any(file == name or file.endswith(f"/{name}") for file in files):
+            yield f"names {name}, which is not there"
+
+
 def main():
-    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    files = [str(path.relative_to(ROOT)) for path in listed()]
+    texts = {page: page.read_text(encoding="utf-8") for page in listed() if page.suffix == ".md"}
     wrong = [(page, what) for page in texts for what in links(page, texts)]
     wrong += [(page, what) for page, text in texts.items() for what in quotes(text)]
+    wrong += [(page, what) for page, text in texts.items() if page.parent == INDEX.parent
+              for what in named(text, files)]
     index = texts.get(INDEX, "")
     wrong += [(INDEX, f"does not name {page.name}: add a line for it") for page in texts
               if page.parent == INDEX.parent and page != INDEX and f"({page.name}" not in index]
