@@ -26,12 +26,13 @@ VARIABLE = {
     ("daemon/", "path"): "each module",
 }
 GATHERED = {"warnings": "config", "skipped": "registry"}
+REPORTED = ("state", "report->")
 LEVELS = ("error", "warning", "info", "debug")
 
 Line = namedtuple("Line", "speaker text")
 
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_CALL = re.compile(r"\b(flowd_(?:log|log_limited|info|warning|err)|flowd_messages_add)\(")
+_CALL = re.compile(r"\b(flowd_(?:log|log_limited|info|warning|err)|flowd_messages_add|snprintf)\(")
 _CONVERSION = re.compile(r"%(?:%|[-+ #0]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z|j|t)?[a-zA-Z])")
 _DEFINED = re.compile(r'#define (\w+)\s+((?:\\\n\s*)?"(?:[^"\\]|\\.)*"(?:\s*\\?\n?\s*"(?:[^"\\]|\\.)*")*)')
 _ENTRY = re.compile(r"- \*\*([a-z or]+)\*\* `(.*)`$")
@@ -90,7 +91,11 @@ def read_call(name, text, call, macros):
     """(speaker, levels, formats) of one call, or None where it is no line of the log."""
     function = call[1]
     words = arguments(text, call.end())
-    if function == "flowd_messages_add":
+    if function == "snprintf":
+        if not words[0].startswith(REPORTED[1]):
+            return None
+        who, levels, message = REPORTED[0], ["warning"], words[2]
+    elif function == "flowd_messages_add":
         if words[0] not in GATHERED:
             return None
         who, levels, message = GATHERED[words[0]], ["warning"], words[1]
