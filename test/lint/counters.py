@@ -119,6 +119,11 @@ def main():
     in_rows = {row.metric for row in found}
     wrong += [f"{MANUAL}: does not name {name}" for name, _, _ in known.values()
               if name not in in_rows and f"`{name}`" not in by_hand]
+    # Written without rows: those of events, and of the example of a module.
+    named = {name for name, _, _ in known.values()} | {"flowd_events_total", "flowd_tally_events_total"}
+    for page in sorted(MANUAL.parent.glob("*.md")):
+        wrong += [f"{page}: names {name}, which is no metric"
+                  for name in sorted(set(re.findall(r"\bflowd_[a-z_]+_total\b", page.read_text())) - named)]
     # OpenMetrics names a counter's family without the suffix, and a family is there once.
     names = {name for name, _, _ in known.values()}
     wrong += [f"{name}: in OpenMetrics that is the family of {name}_total, too"
