@@ -262,7 +262,7 @@ static void on_time(struct ev_loop *loop, struct ev_timer *watcher, int events)
 }
 
 /* Takes the fifo that was handed over. Returns -ENOENT if none was. */
-static int take_handed(struct fifo *fifo, struct flowd_error *err)
+static int take_handed(struct fifo *fifo, const struct fifo_access *access, struct flowd_error *err)
 {
     static const struct flowd_listen_wish wish = {.use = FLOWD_LISTEN_FOR_FIFO,
                                                   .kind = FLOWD_LISTEN_FIFO};
@@ -271,7 +271,7 @@ static int take_handed(struct fifo *fifo, struct flowd_error *err)
 
     if (handed == NULL)
         return -ENOENT;
-    result = fifo_place_adopt(handed->fd, handed->text, &fifo->place, err);
+    result = fifo_place_adopt(handed->fd, handed->text, access, &fifo->place, err);
     if (result < 0)
         return result;
     if (fifo_place_is_there(&fifo->place, fifo->config->path) ||
@@ -311,7 +311,8 @@ static int fifo_start(const struct flowd_context *context, const void *config, v
     fifo->context = context;
     fifo->config = config;
     fifo->source = flowd_hub_source(context->hub, flowd_plugin_fifo.name);
-    result = fifo->source != NULL ? take_handed(fifo, err) : flowd_fail_errno(err, ENOMEM, "fifo");
+    result = fifo->source != NULL ? take_handed(fifo, &access, err)
+                                  : flowd_fail_errno(err, ENOMEM, "fifo");
     if (result == -ENOENT)
         result = fifo_place_open(fifo->config->path, &access, &fifo->place, err);
     if (result < 0) {

@@ -190,13 +190,15 @@ static void warn_of_foreign_access(int fd, const char *path, const struct fifo_a
     if ((status.st_mode & 0777) != mode)
         flowd_warning("namedPipe",
                       "fifo %s was not made by this flowd: its mode %04o stays, not %04o; chmod "
-                      "it, or remove it while flowd is stopped",
+                      "it, or remove it while flowd is stopped; of a fifo that systemd made, set "
+                      "SocketMode= in flowd.socket",
                       path, (unsigned)status.st_mode & 0777u, mode);
     if (access->group[0] != '\0' && find_group(access->group, &gid, NULL) == 0 &&
         gid != status.st_gid)
         flowd_warning("namedPipe",
                       "fifo %s was not made by this flowd: its group %u stays, not %s; chgrp it, "
-                      "or remove it while flowd is stopped",
+                      "or remove it while flowd is stopped; of a fifo that systemd made, set "
+                      "SocketGroup= in flowd.socket",
                       path, (unsigned)status.st_gid, access->group);
 }
 
@@ -345,7 +347,8 @@ int fifo_place_lock(struct fifo_place *place, const char *path, struct flowd_err
     return fifo_lock_take(path, &place->lock, err);
 }
 
-int fifo_place_adopt(int fd, const char *path, struct fifo_place *place, struct flowd_error *err)
+int fifo_place_adopt(int fd, const char *path, const struct fifo_access *access,
+                     struct fifo_place *place, struct flowd_error *err)
 {
     int result;
 
@@ -354,6 +357,8 @@ int fifo_place_adopt(int fd, const char *path, struct fifo_place *place, struct 
     result = fifo_place_lock(place, path, err);
     if (result < 0)
         fifo_place_close(place);
+    else if (path[0] != '\0')
+        warn_of_foreign_access(fd, path, access);
     return result;
 }
 

@@ -29,8 +29,12 @@ struct fifo_place {
  */
 int fifo_place_open(const char *path, const struct fifo_access *access, struct fifo_place *place,
                     struct flowd_error *err);
-/* The same for a fifo that is open as fd (taken) and was made at path by somebody else. */
-int fifo_place_adopt(int fd, const char *path, struct fifo_place *place, struct flowd_error *err);
+/*
+ * The same for a fifo that is open as fd (taken) and was made at path by somebody else, who decides
+ * about its mode and group: other ones than those of access are logged.
+ */
+int fifo_place_adopt(int fd, const char *path, const struct fifo_access *access,
+                     struct fifo_place *place, struct flowd_error *err);
 void fifo_place_close(struct fifo_place *place);
 
 /* Lets another process, or another place, have the lock. */

@@ -31,7 +31,8 @@ class Manager:
     def add_fifo(self, path, name=""):
         """As ListenFIFO= does: made if it is not there, open for reading and writing."""
         if not os.path.exists(path):
-            os.mkfifo(path, 0o666)
+            os.mkfifo(path)
+            os.chmod(path, 0o666)
         descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         self.held.append(descriptor)
         self.add(descriptor, name)
@@ -130,6 +131,16 @@ def test_what_is_sent_while_flowd_is_away(make_flowd, single, directory, manager
             assert request.recv(4096).startswith(b"HTTP/1.1 200 ")
         until(lambda: Api(single).live() == 100 * (number + 1), "the flows that were announced meanwhile")
         daemon.stop()
+
+
+def test_another_mode_than_the_configured_one(make_flowd, single, directory, manager):
+    """Who handed the fifo over decides about its mode; flowd says whose setting counts."""
+    config = base_config(directory)
+    manager.add_fifo(directory / "fifo", "fifo")
+    config["plugins"]["namedPipe"]["mode"] = "0622"
+    daemon = make_flowd(single, config, **manager.options).start()
+    assert daemon.log().count("its mode 0666 stays, not 0622") == 1 and "SocketMode= in flowd.socket" in daemon.log()
+    assert os.stat(directory / "fifo").st_mode & 0o777 == 0o666
 
 
 def test_places_other_than_the_configured_ones(make_flowd, single, directory, manager):

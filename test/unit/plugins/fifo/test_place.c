@@ -239,13 +239,14 @@ static void test_a_file_that_is_no_lock_is_left_alone(void **state)
 /* Of a fifo whose path is not known nothing is made in whatever directory flowd runs in. */
 static void test_a_fifo_without_a_path(void **state)
 {
+    const struct fifo_access access_wanted = {.mode = 0666, .group = ""};
     int fds[2];
     int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     (void)state;
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(chdir(scratch.path), 0);
-    assert_int_equal(fifo_place_adopt(fds[0], "", &place, &error), 0);
+    assert_int_equal(fifo_place_adopt(fds[0], "", &access_wanted, &place, &error), 0);
     assert_int_equal(access(".lock", F_OK), -1);
     assert_int_equal(fchdir(before), 0);
     close(before);
