@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -15,33 +16,65 @@ from lab.netns import run
 UNITS = pathlib.Path(__file__).parents[2] / "packaging/systemd"
 
 
-def test_systemd_reads_them(directory):
-    """systemd-analyze finds nothing to say about any of them."""
+def install(directory):
+    run(["cmake", "--install", str(BIN_DIR.parent), "--prefix", "/usr"], env={**os.environ, "DESTDIR": str(directory)})
+
+
+@pytest.fixture(name="installed")
+def installed_units(directory):
+    """What `cmake --install` brings, and an instance of each template that an administrator makes instances of."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here (Debian's package systemd)")
-    for unit in UNITS.iterdir():
-        text = unit.read_text(encoding="ascii")
-        text = text.replace("@CMAKE_INSTALL_FULL_SBINDIR@/flowd", str(FLOWD))
-        (directory / unit.name.removesuffix(".in")).write_text(text.replace("@CMAKE_INSTALL_FULL_DOCDIR@", "/usr"))
-    names = sorted(one.name for one in directory.iterdir() if "@" not in one.name)
-    assert names == ["flowd-api.socket", "flowd-firefly.socket", "flowd-metrics.socket", "flowd.service", "flowd.socket"]
-    said = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True,
-                          check=False, cwd=directory,
-                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"})
+    install(directory)
+    units = directory / "usr/lib/systemd/system"
+    for unit in units.iterdir():
+        unit.write_text(unit.read_text(encoding="ascii").replace("=/usr/sbin/flowd", f"={FLOWD}"), encoding="ascii")
+    for name in ("flowd@.service", "flowd@.socket"):
+        shutil.copy(units / name, units / name.replace("@", "@one"))
+    return units
+
+
+def analyze(installed, *argv):
+    return subprocess.run(["systemd-analyze", *argv], capture_output=True, text=True, check=False, cwd=installed,
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{installed}:"})
+
+
+def test_systemd_reads_them(installed):
+    """systemd-analyze finds nothing to say about any of them."""
+    names = sorted(one.name for one in installed.iterdir() if "@." not in one.name)
+    assert names == ["flowd-api.socket", "flowd-firefly.socket", "flowd-metrics.socket", "flowd-places.service",
+                     "flowd.service", "flowd.socket", "flowd@one.service", "flowd@one.socket"]
+    said = analyze(installed, "verify", "--man=no", *names)
     about_ours = [one for one in (said.stdout + said.stderr).splitlines() if "flowd" in one]
     assert not about_ours and said.returncode == 0, said.stderr
     # It would have: an option that systemd does not know.
-    (directory / "flowd.socket").write_text("[Socket]\nListenFIFO=/run/flowd\nNoSuchOption=1\n")
-    said = subprocess.run(["systemd-analyze", "verify", "--man=no", "flowd.socket"], capture_output=True, text=True,
-                          check=False, cwd=directory, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"})
-    assert "NoSuchOption" in said.stderr
+    (installed / "flowd.socket").write_text("[Socket]\nListenFIFO=/run/flowd\nNoSuchOption=1\n")
+    assert "NoSuchOption" in analyze(installed, "verify", "--man=no", "flowd.socket").stderr
+
+
+@pytest.mark.parametrize("unit", ["flowd.service", "flowd@one.service"])
+def test_what_they_are_kept_from(installed, unit):
+    """systemd's own measure of a service's exposure, 0 to 10: at most 2."""
+
+    def exposure():
+        said = analyze(installed, "security", "--offline=true", "--no-pager", str(installed / unit))
+        found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said.stdout)
+        assert found, said.stdout + said.stderr
+        return float(found[1])
+
+    assert exposure() <= 2.0
+    text = (installed / unit).read_text(encoding="ascii")
+    assert "User=flowd\n" in text and "CAP_SYS_ADMIN" not in text
+    # It would be more without one of them.
+    (installed / unit).write_text(text.replace("User=flowd\n", ""), encoding="ascii")
+    assert exposure() > 2.0
 
 
 def test_no_directory_where_the_fifo_is():
     """A RuntimeDirectory=flowd would be made at the fifo's path."""
     assert "ListenFIFO=/run/flowd\n" in (UNITS / "flowd.socket").read_text(encoding="ascii")
     for unit in UNITS.iterdir():
-        assert not any(one.startswith("RuntimeDirectory=flowd") for one in unit.read_text().splitlines()), unit
+        assert unit.is_dir() or "RuntimeDirectory=flowd" not in unit.read_text().splitlines(), unit
 
 
 def test_the_fifo_is_where_flowd_looks_for_it(flowd_command, directory):
@@ -56,18 +89,14 @@ def test_the_fifo_is_where_flowd_looks_for_it(flowd_command, directory):
             assert place in text and place in shown, (name, place)
 
 
-def install(directory):
-    run(["cmake", "--install", str(BIN_DIR.parent), "--prefix", "/usr"], env={**os.environ, "DESTDIR": str(directory)})
-
-
 def test_installation(directory):
     """What `cmake --install` brings, with the paths of the prefix."""
     install(directory)
     installed = directory / "usr/lib/systemd/system"
     assert sorted(one.name for one in installed.iterdir()) == sorted(
-        one.name.removesuffix(".in") for one in UNITS.iterdir())
+        one.name.removesuffix(".in") for one in UNITS.iterdir() if one.is_file())
     service = (installed / "flowd.service").read_text(encoding="ascii")
-    assert "@" not in service.replace("flowd-hold@", "")
+    assert not re.search(r"@[A-Z_]+@", service + (installed / "flowd@.service").read_text(encoding="ascii"))
     assert "ExecStart=/usr/sbin/flowd -c /etc/flowd/config.json" in service
     for place in ("sysusers.d", "tmpfiles.d"):
         assert (directory / "usr/lib" / place / "flowd.conf").is_file()
