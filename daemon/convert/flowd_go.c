@@ -40,7 +40,7 @@ static void convert_files(json_t *root, struct flowd_messages *notes)
     if (json_object_get(root, "pidPath") == NULL)
         flowd_messages_add(notes, "pidPath: flowd-go writes /var/run/flowd-go.pid where nothing is "
                                   "said, flowd writes no such file");
-    else if (pid != NULL && (pid[0] != '/' || strstr(pid, "/flowd-go/") != NULL))
+    else if (pid != NULL && pid[0] != '\0' && (pid[0] != '/' || strstr(pid, "/flowd-go/") != NULL))
         flowd_messages_add(notes,
                            "pidPath: the directory of \"%s\" has to be there; under systemd "
                            "nobody needs the file",
