@@ -27,12 +27,15 @@ VARIABLE = {
 }
 GATHERED = {"warnings": "config", "skipped": "registry"}
 REPORTED = ("state", "report->")
+# What is not as it should be and may change: the reasons of /readyz, which "ready, but ..." repeats.
+NOT_READY = ("reasons of /readyz", "EAGAIN")
+NO_REASONS = ("daemon/base/", "daemon/fetch/")
 LEVELS = ("error", "warning", "info", "debug")
 
 Line = namedtuple("Line", "speaker text")
 
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_CALL = re.compile(r"\b(flowd_(?:log|log_limited|info|warning|err)|flowd_messages_add|snprintf)\(")
+_CALL = re.compile(r"\b(flowd_(?:log|log_limited|info|warning|err)|flowd_messages_add|flowd_fail|snprintf)\(")
 _CONVERSION = re.compile(r"%(?:%|[-+ #0]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z|j|t)?[a-zA-Z])")
 _DEFINED = re.compile(r'#define (\w+)\s+((?:\\\n\s*)?"(?:[^"\\]|\\.)*"(?:\s*\\?\n?\s*"(?:[^"\\]|\\.)*")*)')
 _ENTRY = re.compile(r"- \*\*([a-z or]+)\*\* `(.*)`$")
@@ -95,6 +98,10 @@ def read_call(name, text, call, macros):
         if not words[0].startswith(REPORTED[1]):
             return None
         who, levels, message = REPORTED[0], ["warning"], words[2]
+    elif function == "flowd_fail":
+        if len(words) < 3 or words[1] != NOT_READY[1] or name.startswith(NO_REASONS):
+            return None
+        who, levels, message = NOT_READY[0], ["warning"], words[2]
     elif function == "flowd_messages_add":
         if words[0] not in GATHERED:
             return None
