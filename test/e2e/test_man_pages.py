@@ -46,6 +46,10 @@ def test_pages_as_they_are():
     ("flowd\\-metrics.7", ".It Dv flowd_ready", "lacks flowd_ready"),
     ("flowd\\-api.7", ".It Cm DELETE /v1/flows/{id}", "lacks DELETE /v1/flows/{id}"),
     ("flowd\\-api.7", ".It Ar cursor", "lacks cursor"),
+    ("flowd\\-api.7", ".It Cm restarted", "RESULTS: lacks restarted"),
+    ("flowd\\-api.7", ".It Cm forwarded", "marker: lacks forwarded"),
+    ("flowd\\-api.7", ".It Cm unsupported", "INTERFACES: lacks unsupported"),
+    ("flowd\\-api.7", ".It Cm cwnd", "SAMPLES: lacks cwnd"),
 ])
 def test_what_is_missing(page, line, named):
     pages = texts()

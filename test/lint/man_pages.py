@@ -145,6 +145,11 @@ def series(row):
     return row.metric + (f"{{{','.join(labels)}}}" if labels else "")
 
 
+def samples():
+    for entry in man_tables.samples():
+        yield entry.name, [f".It Cm {argument(entry.name)}", text(sentence(entry.doc))]
+
+
 def counter_lines():
     """Counters of one metric stand together."""
     lines, title, metric = [], None, None
@@ -165,7 +170,7 @@ def metrics(rows):
         yield name, [f".It Dv {argument(name)}", text(f"({kind}) {sentence(words)}")]
 
 
-LISTS = {"commands": commands, "options-of": flags, "exits": exits, "operations": operations,
+LISTS = {"commands": commands, "options-of": flags, "exits": exits, "operations": operations, "samples": samples,
          "metrics": lambda: metrics(man_tables.metrics_without_rows()),
          "flow-metrics": lambda: metrics(man_tables.flow_metrics())}
 
@@ -280,6 +285,21 @@ def check_operations(page, where):
     return wrong
 
 
+def check_words(page, where):
+    """What answers have words for, by the tables of who says them."""
+    def listed(section, sub=None):
+        return {tag[0] for tag in page.tags_of(section, "Cm", sub)}
+
+    wrong = differences(f"{where}: RESULTS", listed("RESULTS"), man_tables.results())
+    wrong += differences(f"{where}: INTERFACES", listed("INTERFACES"), man_tables.interface_states())
+    wrong += differences(f"{where}: SAMPLES", listed("SAMPLES"), {entry.name for entry in man_tables.samples()})
+    subs = {sub for section, sub in page.tags if section == "BACKENDS"}
+    wrong += differences(f"{where}: BACKENDS", subs, set(man_tables.backend_statuses()))
+    for backend, words in man_tables.backend_statuses().items():
+        wrong += differences(f"{where}: {backend}", listed("BACKENDS", backend), words)
+    return wrong
+
+
 def check_levels(page, where):
     """Log levels and formats are choices of the configuration; flowd(8) explains each."""
     log = man_tables.schema()["properties"]["log"]["properties"]
@@ -345,6 +365,7 @@ def check(texts):
     wrong += check_options(read["flowd.json.5"], "flowd.json.5")
     wrong += check_metrics(read["flowd-metrics.7"], "flowd-metrics.7")
     wrong += check_operations(read["flowd-api.7"], "flowd-api.7")
+    wrong += check_words(read["flowd-api.7"], "flowd-api.7")
     wrong += check_levels(read["flowd.8"], "flowd.8")
     wrong += check_environment(read["flowd.8"], ("daemon", "plugins", "backends", "enrichers"), "flowd.8")
     wrong += check_environment(read["flowctl.1"], ("flowctl",), "flowctl.1")

@@ -102,13 +102,49 @@ def operations():
     return found
 
 
+def tcp_rows():
+    """Of each TCP quantity: (macro, name, the rest of its row with its doc last)."""
+    text = (ROOT / "daemon" / "tcp" / "tcp_field.c").read_text()
+    table = re.search(r"flowd_tcp_fields\[\] = \{(.*?)\n\};", text, re.DOTALL)[1]
+    found = re.findall(rf"^    (\w+)\({_STRING}, (.*)\),$", table, re.MULTILINE)
+    if len(found) != len([line for line in table.splitlines() if line]):
+        raise SystemExit(f"tcp_field.c: a row that {__file__} can't read")
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def samples():
+    return [Entry(name, re.search(rf"{_STRING}$", rest)[1]) for _, name, rest in tcp_rows()]
+
+
+@functools.lru_cache(maxsize=None)
+def backend_statuses():
+    """Of each backend: the words of its table."""
+    found = {}
+    for path in sorted((ROOT / "backends").rglob("*.c")):
+        table = re.search(r"struct flowd_backend_status statuses\[\w*\] = \{(.*?)\n?\};", path.read_text(), re.DOTALL)
+        if table:
+            found[path.parent.name] = set(re.findall(rf"\{{{_STRING}, (?:true|false)\}}", table[1]))
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def results():
+    text = (ROOT / "daemon" / "hub" / "source.c").read_text()
+    return set(re.findall(_STRING, re.search(r"flowd_result_names\[\w+\] = \{(.*?)\};", text, re.DOTALL)[1]))
+
+
+@functools.lru_cache(maxsize=None)
+def interface_states():
+    text = (ROOT / "backends" / "marker" / "interfaces.c").read_text()
+    return set(re.findall(_STRING, re.search(r"state_names\[\] = \{(.*?)\};", text, re.DOTALL)[1]))
+
+
 @functools.lru_cache(maxsize=None)
 def flow_metrics():
     """Of each sampled flow: (metric, type, help), as backends/prometheus/series.c makes them of the rows."""
-    text = (ROOT / "daemon" / "tcp" / "tcp_field.c").read_text()
-    table = re.search(r"flowd_tcp_fields\[\] = \{(.*?)\n\};", text, re.DOTALL)[1]
     found = []
-    for macro, name, rest in re.findall(rf"^    (\w+)\({_STRING}, (.*)\),$", table, re.MULTILINE):
+    for macro, name, rest in tcp_rows():
         if macro == "SOCKET_MEMORY" or re.search(r"\b(LEAN_)?METRIC\b", rest):
             is_counter = macro == "COUNTER"
             found.append((f"flow_tcp_{name}{'_total' if is_counter else ''}",
