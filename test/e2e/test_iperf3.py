@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """plugins.iperf3: connections become flows the moment they are established, and end when they close."""
 
+import contextlib
 import socket
 import struct
 
 import pytest
 
 from lab.api_client import Api, event
-from lab.cgroups import inside, made, mount_point, sockops_programs
+from lab.cgroups import inside, made, sockops_programs
 from conftest import base_config
 from lab.flowd_process import sanitizer_environment
 from lab.frames import Frames, of_flow
@@ -200,11 +201,15 @@ def test_other_network_namespaces(finding, pair):
 
 def test_programs_of_others(finding, pair):
     """Before and behind flowd's in the cgroup, while it comes and goes."""
-    counters = []
-    try:
-        counters.append(ConnectionCounter(mount_point(), PORT))
-        daemon = finding(minSourcePort=PORT, maxSourcePort=PORT)
-        counters.append(ConnectionCounter(mount_point(), PORT))
+    with made("others") as cgroup, inside(cgroup), contextlib.ExitStack() as stack:
+        counters = []
+
+        def count():
+            counters.append(stack.enter_context(contextlib.closing(ConnectionCounter(cgroup, PORT))))
+
+        count()
+        daemon = finding(minSourcePort=PORT, maxSourcePort=PORT, cgroupPath=str(cgroup))
+        count()
         for turn in range(1, 4):
             with Tcp(pair.far, pair.near, Pair.FAR, Pair.NEAR, 9000 + turn, PORT) as connection:
                 connection.connect()
@@ -213,31 +218,28 @@ def test_programs_of_others(finding, pair):
                 until(lambda: [one.count() for one in counters] == [turn] * 2, "what others count")
             if turn == 2:
                 daemon.stop()
-    finally:
-        for one in counters:
-            one.close()
 
 
 def test_nothing_stays_behind(finding, pair):
     """After kill -9 the kernel has no program of flowd's; a restart finds what happened meanwhile."""
-    before = sockops_programs().count(PROGRAM)
-    daemon = finding()
-    assert sockops_programs().count(PROGRAM) == before + 1
-    with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as lives, \
-            Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as goes:
-        for one in (lives, goes):
-            one.connect()
-        until(lambda: len(found(daemon)) == 2, "the flows")
-        daemon.kill()
-        until(lambda: sockops_programs().count(PROGRAM) == before, "the program's end")
-        for one in (goes.client, goes.server):
-            one.close()
-        daemon.start()
-        daemon.api = Api(pair.near)
-        until(lambda: ports_of(daemon) == {(lives.sport, lives.port)}, "the end of what has gone")
-    until(lambda: not found(daemon), "the end of what lived on")
-    daemon.stop()
-    assert sockops_programs().count(PROGRAM) == before
+    with made("behind") as cgroup, inside(cgroup):
+        daemon = finding(minDestinationPort=8000, minSourcePort=8000, cgroupPath=str(cgroup))
+        assert sockops_programs(cgroup) == [PROGRAM]
+        with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as lives, \
+                Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as goes:
+            for one in (lives, goes):
+                one.connect()
+            until(lambda: len(found(daemon)) == 2, "the flows")
+            daemon.kill()
+            until(lambda: not sockops_programs(cgroup), "the program's end")
+            for one in (goes.client, goes.server):
+                one.close()
+            daemon.start()
+            daemon.api = Api(pair.near)
+            until(lambda: ports_of(daemon) == {(lives.sport, lives.port)}, "the end of what has gone")
+        until(lambda: not found(daemon), "the end of what lived on")
+        daemon.stop()
+        assert not sockops_programs(cgroup)
 
 
 def test_a_cgroup_of_its_own(finding, pair):
