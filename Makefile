@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-deploy test-rpm rpm deb fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-deploy test-rpm rpm test-deb deb fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -32,6 +32,7 @@ help:
 	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network)"
 	@echo "make test-kernels flowd on Debian's kernels, in virtual machines (root, network; KERNELS=\"5.10 6.1\" picks)"
 	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
+	@echo "make test-deb     the Debian package: built, installed, upgraded and removed (root, network)"
 	@echo "make test-rpm     the RPM packages and the SELinux module, with Debian's rpm and policy (root, network)"
 	@echo "make test-deploy  rules for Prometheus, manifests and charts (root, network)"
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
@@ -118,6 +119,13 @@ test-rpm:
 
 rpm:
 	@packaging/rpm/build
+
+test-deb:
+	@packaging/dependencies/install deb || echo "Going on with what is there."
+	@packaging/dependencies/install fresh || echo "Going on with what is there."
+	@packaging/dependencies/install vm || echo "Going on with what is there."
+	@$(MAKE) deb
+	@test/deb/run
 
 deb:
 	@packaging/build-deb

@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+A package's life on one system, as root: installed, used, upgraded under traffic, removed, purged.
+
+    inside.py FORMER.deb THIS.deb
+
+What the packages depend on is there already. Where systemd is init it does all that an administrator
+leaves to it; elsewhere (a bare root) this starts and stops flowd itself, as the user and with the rights that
+flowd.service gives it. A line "ok NAME" for each step.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TREE / "test/vm"))
+import systemd_lab as lab  # pylint: disable=wrong-import-position
+
+BOOTED = pathlib.Path("/run/systemd/system").is_dir()
+CONFIG = pathlib.Path("/etc/flowd/config.json")
+# What changes on any system, and what dpkg keeps for itself.
+_ELSEWHERE = {"/proc", "/sys", "/dev", "/run", "/tmp", "/share", "/tree", "/root", "/var/log", "/var/cache", "/var/tmp",
+              "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd/timers", "/etc/.pwd.lock", "/etc/ld.so.cache"}
+_FLOW = 40001
+_RIGHTS = "-all,+bpf,+perfmon,+net_admin"
+AS_SERVICE = ("setpriv", "--reuid=flowd", "--regid=flowd", "--clear-groups", f"--inh-caps={_RIGHTS}",
+              f"--ambient-caps={_RIGHTS}", f"--bounding-set={_RIGHTS}", "--no-new-privs", "flowd", "--log-level", "warning")
+
+
+class Service:
+    """flowd.service, or a process where there is no systemd."""
+
+    def __init__(self):
+        self.process = None
+
+    def pid(self):
+        return lab.pid() if BOOTED else self.process.pid
+
+    def start(self):
+        """After an installation."""
+        if not BOOTED:
+            # What flowd.socket and flowd.service make.
+            lab.run("systemd-tmpfiles", "--create", "flowd.conf")
+            if not lab.FIFO.exists():
+                lab.run("mkfifo", "--mode=666", str(lab.FIFO))
+            lab.run("install", "-d", "-o", "flowd", "-g", "flowd", "-m", "750", "/var/lib/flowd")
+            self.process = subprocess.Popen(AS_SERVICE)
+        self.answers()
+
+    def restart(self):
+        if BOOTED:
+            lab.systemctl("restart", "flowd")
+        else:
+            self.stop()
+            self.start()
+        self.answers()
+
+    def upgraded(self):
+        """systemd was told by the package."""
+        if not BOOTED:
+            self.restart()
+        self.answers()
+
+    def stop(self):
+        if not BOOTED:
+            self.process.send_signal(signal.SIGTERM)
+            assert self.process.wait(lab.DEADLINE_S) == 0, self.process.returncode
+
+    def answers(self):
+        def asked():
+            try:
+                return lab.api("/healthz")
+            except OSError:
+                return False
+
+        lab.until(asked, lambda: f"flowd's API\n{lab.journal() if BOOTED else ''}")
+
+
+def dpkg(*arguments):
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(["dpkg", "--force-confold", *arguments], capture_output=True, text=True, check=False,
+                          env=environment)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    for word in ("warning:", "rror:", "could not", "cannot"):
+        assert word not in said, said
+    return said
+
+
+def version():
+    return lab.run("dpkg-query", "-W", "-f", "${Version}", "flowd").strip()
+
+
+def files():
+    found = set()
+    for directory, names, plain in os.walk("/"):
+        names[:] = [name for name in names
+                    if os.path.join(directory, name) not in _ELSEWHERE and name != "__pycache__"]
+        found.update(os.path.join(directory, name) for name in names + plain)
+    for place in ("/run", "/var/log"):
+        found.update(str(path) for path in pathlib.Path(place).glob("flowd*"))
+    # The backups of /etc/passwd and its like.
+    return {path for path in found if not path.startswith("/etc/") or not path.endswith("-")} - _ELSEWHERE
+
+
+def snapshot():
+    """All that an installation could leave behind, as lines."""
+    lines = {f"file {path}" for path in files()}
+    for name in ("passwd", "group", "shadow", "gshadow"):
+        path = pathlib.Path("/etc") / name
+        if path.exists():
+            lines.update(f"{name} {line}" for line in path.read_text(encoding="utf-8").splitlines())
+    lines.update(f"pin {path}" for path in pathlib.Path("/sys/fs/bpf").rglob("*"))
+    for command in ("ip -o link show", "tc qdisc show", "tc filter show dev veth0 egress", "tc filter show dev lo egress"):
+        # The state of a link may differ, not which there are.
+        lines.update(f"{command}: {line.partition('<')[0]}" for line in lab.run(*command.split(), status=None).splitlines())
+    return lines
+
+
+def installed(service, former):
+    """flowd runs, with the package's own configuration."""
+    dpkg("-i", former)
+    if BOOTED:
+        assert lab.shown("ActiveState") == "active", lab.systemctl("status", "flowd", status=None)
+        assert lab.systemctl("is-enabled", "flowd.service", "flowd.socket").split() == ["enabled"] * 2
+    else:
+        service.start()
+        service.stop()
+
+
+def writers_are_heard_and_flows_marked(*_):
+    """As the package's own test says."""
+    os.environ["FLOWD_AS"] = " ".join(AS_SERVICE)
+    print(lab.run(str(TREE / "packaging/debian/tests/marks")), end="", flush=True)
+
+
+def configured(service, *_):
+    config = json.loads(CONFIG.read_text(encoding="utf-8"))
+    config.setdefault("backends", {})["marker"] = {"targetInterfaces": ["veth0"], "onExit": "keep"}
+    CONFIG.write_text(json.dumps(config), encoding="utf-8")
+    if not BOOTED:
+        service.start()
+    service.restart()
+    lab.announce(_FLOW)
+    lab.until(lambda: lab.live() >= 1, "the flow")
+
+
+def upgraded_under_traffic(service, this):
+    """No packet unmarked, the flow is known, and the administrator's configuration is the one in use."""
+    kept, before, old, flows = CONFIG.read_bytes(), service.pid(), version(), lab.live()
+    with lab.Traffic(_FLOW) as traffic:
+        traffic.more()
+        dpkg("-i", this)
+        service.upgraded()
+        traffic.more()
+    assert version() != old and service.pid() not in (0, before)
+    assert CONFIG.read_bytes() == kept and lab.live() == flows
+    print(f"  {old} -> {version()}", flush=True)
+
+
+def removed(service, before):
+    """What flowd keeps on disk stays, and nothing else; on the bare system in spite of a spoilt configuration."""
+    assert [line for line in snapshot() - before if line.startswith("pin ")]
+    service.stop()
+    if not BOOTED:
+        CONFIG.write_text("{", encoding="ascii")
+    dpkg("-r", "flowd")
+    left = [line for line in snapshot() - before if line.startswith(("pin ", "tc ", "ip "))]
+    assert not left, left
+    assert not lab.FIFO.exists() and CONFIG.exists()
+    assert not lab.run("sh", "-c", "ps ax -o comm= | grep -x flowd || true").strip()
+    if BOOTED:
+        known = lab.systemctl("list-units", "--plain", "--no-legend", "flowd*")
+        assert not known.strip(), known
+
+
+def life(former, this):
+    """The steps, one after the other; the last is the comparison with the beginning."""
+    service = Service()
+    lab.make_link()
+    before = snapshot()
+    for step, argument in ((installed, former), (writers_are_heard_and_flows_marked, None), (configured, None),
+                           (upgraded_under_traffic, this), (removed, before)):
+        began = time.monotonic()
+        step(service, argument)
+        print(f"ok {step.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
+    dpkg("-P", "flowd")
+    after = snapshot()
+    assert after == before, f"left: {sorted(after - before)}; gone: {sorted(before - after)}"
+    print(f"ok purged: files, users, pins, links and filters are as before ({len(before)})", flush=True)
+
+
+if __name__ == "__main__":
+    life(sys.argv[1], sys.argv[2])
