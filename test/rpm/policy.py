@@ -19,7 +19,6 @@ OWN = {"flowd_log_t", "flowd_runtime_t", "flowd_tmpfs_t", "flowd_var_lib_t"}
 WRITES = OWN | {"bpf_t", "flowd_t", "init_tmpfs_t"}
 MAKES_IN = OWN | {"bpf_t", "tmpfs_t", "var_run_t"}
 RUNS = {"flowd_exec_t", "ld_so_t", "lib_t", "textrel_shlib_t"}
-CAPABILITIES = {"chown", "fowner", "net_admin", "net_bind_service", "setgid"}
 CONNECTS_TO = {"dns_port_t", "http_cache_port_t", "http_port_t"}
 
 
@@ -96,7 +95,7 @@ def check_domain(policy):
     """flowd may what it needs, and not more."""
     started = policy.transitions("init_t", "flowd_exec_t", "process")
     want(started == ["type_transition init_t flowd_exec_t:process flowd_t;"], f"transition: {started}")
-    for cls, wanted in (("capability", CAPABILITIES), ("capability2", {"bpf", "perfmon"}),
+    for cls, wanted in (("capability", {"net_admin"}), ("capability2", {"bpf", "perfmon"}),
                         ("bpf", {"map_create", "map_read", "map_write", "prog_load", "prog_run"})):
         found = policy.allowed("flowd_t", cls)
         want(found == {"flowd_t": wanted}, f"{cls}: {found}")
