@@ -3,8 +3,11 @@
 # programs of its own.
 
 set(bench_bpf_flags -target bpf -mcpu=v3 -g -O2 -Wall -Wextra -Werror)
+if(CMAKE_SYSROOT)
+  list(APPEND bench_bpf_flags --sysroot=${CMAKE_SYSROOT})
+endif()
 if(CMAKE_LIBRARY_ARCHITECTURE)
-  list(APPEND bench_bpf_flags -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
+  list(APPEND bench_bpf_flags -isystem ${CMAKE_SYSROOT}/usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
 endif()
 
 # A BPF object of that name, with the further files that it includes, as a skeleton header.
