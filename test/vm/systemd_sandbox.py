@@ -4,6 +4,7 @@ Steps of the systemd test about what the units keep flowd from: whom it runs as,
 works so, and the way there from a flowd that ran as root. They run after those of systemd_inside.py.
 """
 
+import datetime
 import http.server
 import json
 import os
@@ -52,8 +53,15 @@ def inside(*argv):
                            "--clear-groups", *argv], capture_output=True, text=True, check=False)
 
 
+def journal_ends():
+    """A mark for said_since(), which is quicker than to read all of it again."""
+    run("journalctl", "--sync")
+    return run("journalctl", "-n", "0", "--show-cursor").split("cursor: ")[1].strip()
+
+
 def said_since(mark):
-    return journal()[mark:]
+    run("journalctl", "--sync")
+    return run("journalctl", "-u", "flowd.service", "-o", "cat", "--no-pager", "--after-cursor", mark)
 
 
 def everything_belongs_to_flowd(*places):
@@ -108,9 +116,9 @@ def each_capability_is_needed():
     for missing, sign in (("CAP_NET_ADMIN", "missing: CAP_NET_ADMIN"), ("CAP_PERFMON", "without CAP_PERFMON")):
         left = " ".join(one for one in CAPABILITIES if one != missing)
         with overridden(f"AmbientCapabilities=\nAmbientCapabilities={left}\nCapabilityBoundingSet=\nCapabilityBoundingSet={left}"):
-            mark = len(journal())
+            mark = journal_ends()
             systemctl("restart", "flowd")
-            until(lambda mark=mark, sign=sign: sign in said_since(mark), lambda sign=sign: f"{sign}: {journal()[-3000:]}")
+            until(lambda mark=mark, sign=sign: sign in said_since(mark), lambda mark=mark: said_since(mark))
     systemctl("restart", "flowd")
     until(lambda: shown("StatusText").startswith("ready; "), lambda: shown("StatusText"))
 
@@ -168,7 +176,7 @@ def every_module_works_so():
         collector.bind(("127.0.0.1", 0))
         collector.settimeout(60)
         configure(lambda config: _everything(config, registry.server_port, collector.getsockname()[1]))
-        mark = len(journal())
+        mark = journal_ends()
         systemctl("restart", "flowd")
         assert shown("StatusText").startswith("ready; "), shown("StatusText") + said_since(mark)
         until(lambda: "Some" in api("/v1/registry").decode(), "the registry's names")
@@ -186,12 +194,34 @@ def every_module_works_so():
 
 @step
 def a_fifo_that_systemd_made_keeps_its_mode():
-    mark = len(journal())
+    mark = journal_ends()
     configure(lambda config: config["plugins"]["namedPipe"].update(mode="0622"))
     systemctl("restart", "flowd")
     assert "its mode 0666 stays, not 0622" in said_since(mark) and "SocketMode=" in said_since(mark), said_since(mark)
     configure()
     systemctl("reload", "flowd")
+
+
+@step
+def fireflies_that_come_while_it_is_away():
+    """They wait in systemd's socket."""
+    flows, mark = live(), journal_ends()
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    firefly = {"version": 1, "flow-lifecycle": {"state": "start", "current-time": now, "start-time": now},
+               "flow-id": {"afi": "ipv6", "src-ip": NEAR, "dst-ip": FAR, "protocol": "udp", "src-port": 49000,
+                           "dst-port": PORT},
+               "context": {"experiment-id": EXPERIMENT, "activity-id": ACTIVITY, "application": "test"}}
+    configure(lambda config: config["plugins"].update(firefly={}))
+    systemctl("stop", "flowd")
+    systemctl("enable", "--now", "flowd-firefly.socket")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(json.dumps(firefly).encode(), ("127.0.0.1", 10514))
+    systemctl("start", "flowd")
+    until(lambda: live() == flows + 1, lambda: f"the flow: {live()} of {flows + 1}")
+    assert "127.0.0.1:10514 was handed over" in said_since(mark), said_since(mark)
+    configure()
+    systemctl("disable", "--now", "flowd-firefly.socket")
+    systemctl("restart", "flowd")
 
 
 @step
@@ -218,7 +248,7 @@ def a_daemon_that_crashes_again_and_again():
 @step
 def state_on_a_read_only_disk():
     """The start fails, says why, and is tried again until the disk can be written."""
-    flows, mark = live(), len(journal())
+    flows, mark = live(), journal_ends()
     systemctl("stop", "flowd")
     run("cp", "-a", str(STATE), "/mnt/state")
     run("mount", "-t", "tmpfs", "tmpfs", str(STATE))
@@ -305,6 +335,7 @@ def upgrade_from_a_flowd_that_ran_as_root():
     began = json.loads(api("/v1/flows?limit=1"))["flows"][0]
     with Traffic(40001) as traffic:
         traffic.more()
+        mark = journal_ends()
         unit.unlink()
         systemctl("daemon-reload")
         systemctl("restart", "flowd")
@@ -313,4 +344,5 @@ def upgrade_from_a_flowd_that_ran_as_root():
     assert live() == 100 and json.loads(api("/v1/flows?limit=1"))["flows"][0]["startTime"] == began["startTime"]
     everything_belongs_to_flowd(PINS, STATE, pathlib.Path("/run/flowd.lock"))
     assert FIFO.stat().st_uid == 0 and FIFO.stat().st_mode & 0o777 == 0o666
-    assert "replaced" not in journal() and "belongs to another user" not in journal().split("Started")[-1], journal()
+    said = said_since(mark)
+    assert "took over the pinned maps" in said and "belongs to another user" not in said, said
