@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-deploy test-rpm rpm test-deb deb fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-deb deb fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -35,6 +35,7 @@ help:
 	@echo "make test-deb     the Debian package: built, installed, upgraded and removed (root, network)"
 	@echo "make test-rpm     the RPM packages and the SELinux module, with Debian's rpm and policy (root, network)"
 	@echo "make test-deploy  rules for Prometheus, manifests and charts (root, network)"
+	@echo "make test-arm64   flowd for arm64: built here, tested in emulators and a virtual machine (root, network)"
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
 	@echo "make bench        measure, and compare with what is to be reached"
 	@echo "make format       format the C sources"
@@ -135,6 +136,10 @@ test-deploy:
 	@packaging/dependencies/install deploy || echo "Going on with what is there."
 	@$(MAKE) build-test
 	@FLOWD_BIN_DIR="$$PWD/build/bin" $(PYTHON) -m pytest -q test/deploy
+
+test-arm64:
+	@packaging/dependencies/install arm64 || echo "Going on with what is there."
+	@test/vm/arm64.py
 
 # FUZZ_SECONDS for each target.
 fuzz:

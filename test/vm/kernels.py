@@ -4,7 +4,8 @@ Debian's kernels, unpacked into the cache without installing anything.
 
 apt finds and checks them with a state and sources of its own, on the mirror that this machine uses.
 A line is a kernel's version up to its second number (5.10); each release serves the newest of its
-line, and `newest` is the highest that any release or its backports serve.
+line, and `newest` is the highest that any release or its backports serve. The kernels of another
+architecture than amd64 lie in a directory of their own.
 """
 
 import pathlib
@@ -12,20 +13,20 @@ import re
 import shutil
 import time
 
+from architecture import AMD64
 from cache import CACHE, KEYRING, VmError, locked, mirrors, run
 
 RELEASES = ("bullseye", "bookworm", "trixie")
 BACKPORTS = ("trixie-backports",)
 LINES = ("5.10", "6.1", "6.12", "newest")
-_DIRECTORY = CACHE / "kernels"
 _FRESH_S = 7 * 86400  # after that it is asked whether there is a newer one
 
 
 class Kernel:
     """An unpacked kernel."""
 
-    def __init__(self, line, directory):
-        self.line, self.directory = line, pathlib.Path(directory)
+    def __init__(self, line, directory, architecture):
+        self.line, self.directory, self.architecture = line, pathlib.Path(directory), architecture
         self.version = self.directory.name
 
     @property
@@ -47,8 +48,9 @@ class Kernel:
 class _Apt:
     """apt with sources and state below the cache; this machine's own stay as they are."""
 
-    def __init__(self):
-        self.top = CACHE / "apt"
+    def __init__(self, architecture):
+        self.meta = f"linux-image-{architecture.name}"
+        self.top = _of("apt", architecture)
         for place in ("state/lists/partial", "cache/archives/partial"):
             (self.top / place).mkdir(parents=True, exist_ok=True)
         archive, security = mirrors()
@@ -62,7 +64,8 @@ class _Apt:
             "Dir::Cache": self.top / "cache", "Dir::Etc::SourceList": self.top / "sources.list",
             "Dir::Etc::SourceParts": "/dev/null", "Dir::Etc::Preferences": "/dev/null",
             "Dir::Etc::PreferencesParts": "/dev/null", "APT::Sandbox::User": "root",
-            "Acquire::Retries": "3",
+            "Acquire::Retries": "3", "APT::Architecture": architecture.name,
+            "APT::Architectures": architecture.name,
         }
         self.options = [f"-o{name}={value}" for name, value in settings.items()]
         run(["apt-get", "-q", *self.options, "update"])
@@ -70,10 +73,10 @@ class _Apt:
     def images(self):
         """{line: name of the newest package of that line}, and under `newest` the highest of all."""
         versions = {line.split("|")[1].strip()
-                    for line in run(["apt-cache", *self.options, "madison", "linux-image-amd64"]).splitlines()}
+                    for line in run(["apt-cache", *self.options, "madison", self.meta]).splitlines()}
         names = set()
         for version in versions:
-            shown = run(["apt-cache", *self.options, "show", f"linux-image-amd64={version}"])
+            shown = run(["apt-cache", *self.options, "show", f"{self.meta}={version}"])
             names.update(re.findall(r"^Depends:.*?(linux-image-\d[^ ,]*)", shown, re.MULTILINE))
         best = {}
         for name in sorted(names, key=_numbers):
@@ -100,39 +103,44 @@ def _numbers(name):
     return [int(number) for number in re.findall(r"\d+", name)]
 
 
-def _unpack(apt, image):
+def _of(what, architecture):
+    """The directory in the cache for this and an architecture."""
+    return CACHE / (what if architecture is AMD64 else f"{what}-{architecture.name}")
+
+
+def _unpack(apt, image, top):
     """A directory with the unpacked kernel; its modules know what they depend on."""
     version = image.removeprefix("linux-image-")
-    final, half = _DIRECTORY / version, _DIRECTORY / f".{version}"
+    final, half = top / version, top / f".{version}"
     if not final.is_dir():
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
         apt.unpack(image, half)
-        top = half / "usr" if (half / "usr/lib/modules").is_dir() else half
-        run(["depmod", "-b", top, version])
+        run(["depmod", "-b", half / "usr" if (half / "usr/lib/modules").is_dir() else half, version])
         half.rename(final)
     return final
 
 
-def fetch(line):
+def fetch(line, architecture=AMD64):
     """The kernel of this line, fetched unless it is there and not a week old."""
     if line not in LINES and not re.fullmatch(r"\d+\.\d+", line):
         raise VmError(f"kernel {line}: known are {', '.join(LINES)}")
-    chosen = _DIRECTORY / f"line-{line}"
+    top = _of("kernels", architecture)
+    chosen = top / f"line-{line}"
     with locked():
         if chosen.exists() and time.time() - chosen.lstat().st_mtime < _FRESH_S:
-            return Kernel(line, chosen.resolve())
+            return Kernel(line, chosen.resolve(), architecture)
         try:
-            apt = _Apt()
+            apt = _Apt(architecture)
             images = apt.images()
             if line not in images:
                 raise VmError(f"kernel {line}: the archive has {', '.join(sorted(images))}")
-            directory = _unpack(apt, images[line])
+            directory = _unpack(apt, images[line], top)
         except VmError as problem:
             if not chosen.exists():
                 raise
             print(f"kernel {line}: the one that is there is used: {problem}", flush=True)
-            return Kernel(line, chosen.resolve())
+            return Kernel(line, chosen.resolve(), architecture)
         chosen.unlink(missing_ok=True)
         chosen.symlink_to(directory.name)
-        return Kernel(line, directory)
+        return Kernel(line, directory, architecture)

@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import tempfile
 
+import foreign
 import root
+from architecture import AMD64
 from cache import HERE, TREE, VmError, run
 
 _SUFFIXES = {".xz": ["xz", "-dc"], ".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}
@@ -30,7 +32,8 @@ def _initramfs(kernel):
     newest = max(script.stat().st_mtime, pathlib.Path(__file__).stat().st_mtime)
     if out.exists() and out.stat().st_mtime >= newest:
         return out
-    busybox = shutil.which("busybox")
+    own = kernel.architecture is AMD64
+    busybox = shutil.which("busybox") if own else foreign.sysroot(kernel.architecture) / "usr/bin/busybox"
     if busybox is None:
         raise VmError("busybox is not installed (packaging/dependencies/install vm)")
     with tempfile.TemporaryDirectory() as name:
@@ -87,13 +90,14 @@ def boot(kernel, command, share, systemd=False, timeout_s=900, cpus=2, memory_mi
     (share / "command").write_text(command + "\n", encoding="utf-8")
     (share / "tree-path").write_text(f"{TREE}\n", encoding="utf-8")
     init = "/lib/systemd/systemd" if systemd else "/vm/init"
+    image = root.image() if kernel.architecture is AMD64 else foreign.image(kernel.architecture)
     argv = [
-        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+        *kernel.architecture.qemu, "-accel", "tcg,thread=multi",
         "-smp", str(cpus), "-m", str(memory_mib), "-nodefaults", "-no-reboot", "-display", "none",
         "-serial", "stdio", "-monitor", "none", "-kernel", kernel.image, "-initrd", _initramfs(kernel),
-        "-append", f"console=ttyS0 quiet panic=-1 loglevel=4 net.ifnames=0 vm.init={init} "
+        "-append", f"console={kernel.architecture.console} quiet panic=-1 loglevel=4 net.ifnames=0 vm.init={init} "
                    f"systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 {append}",
-        "-drive", f"file={root.image()},format=raw,if=virtio,snapshot=on",
+        "-drive", f"file={image},format=raw,if=virtio,snapshot=on",
         "-device", "virtio-rng-pci",
         *_share(0, share, "share", False), *_share(1, TREE, "tree", True),
         *_share(2, kernel.modules, "modules", True),
@@ -119,9 +123,15 @@ def _end(console):
     return console.read_text(encoding="utf-8", errors="replace")[-4000:]
 
 
-def missing_programs():
+def missing_programs(architecture=AMD64):
     """What this machine lacks to boot others; empty: nothing."""
-    needed = ("qemu-system-x86_64", "debootstrap", "busybox", "cpio", "depmod", "modprobe", "mkfs.ext4", "xz",
-              "zstd", "dpkg-deb", "apt-get")
+    own = ("debootstrap", "busybox") if architecture is AMD64 else ("mmdebstrap",)
+    needed = (architecture.qemu[0], *own, "cpio", "depmod", "modprobe", "mkfs.ext4", "xz", "zstd", "dpkg-deb",
+              "apt-get")
+    return not_found(needed)
+
+
+def not_found(programs):
+    """Those of the programs that this machine lacks."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return [name for name in needed if shutil.which(name, path=path) is None]
+    return [name for name in programs if shutil.which(name, path=path) is None]
