@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-deb deb fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-static static test-deb deb fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -34,6 +34,8 @@ help:
 	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
 	@echo "make test-deb     the Debian package: built, installed, upgraded and removed (root, network)"
 	@echo "make test-rpm     the RPM packages and the SELinux module, with Debian's rpm and policy (root, network)"
+	@echo "make static       build/static/bin: one file each, without shared libraries (Debian, network)"
+	@echo "make test-static  the same, tried in an empty root directory and in the smallest machine (root, network)"
 	@echo "make test-deploy  rules for Prometheus, manifests and charts (root, network)"
 	@echo "make test-arm64   flowd for arm64: built here, tested in emulators and a virtual machine (root, network)"
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
@@ -130,6 +132,18 @@ test-deb:
 
 deb:
 	@packaging/build-deb
+
+# libcurl is built of Debian's source package: docs/building.md says why.
+static:
+	@packaging/dependencies/install static || echo "Going on with what is there."
+	@packaging/static/libcurl build/static/libcurl
+	@$(MAKE) build PRESET=static
+
+test-static:
+	@packaging/dependencies/install test || echo "Going on with what is there."
+	@packaging/dependencies/install vm || echo "Going on with what is there."
+	@$(MAKE) static
+	@FLOWD_BIN_DIR="$$PWD/build/static/bin" test/static/run
 
 test-deploy:
 	@packaging/dependencies/install test || echo "Going on with what is there."

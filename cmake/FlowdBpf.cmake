@@ -7,7 +7,9 @@ function(flowd_bpf_object name)
   set(directory ${PROJECT_BINARY_DIR}/ebpf)
   set(object ${directory}/${name}.bpf.o)
   set(skeleton ${directory}/skeleton/${name}.skel.h)
-  set(options -I${PROJECT_SOURCE_DIR})
+  # Paths would get into the lines of the BTF, and with it into the programs.
+  set(options -I${PROJECT_SOURCE_DIR} -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.
+              -ffile-prefix-map=${PROJECT_BINARY_DIR}=build -fdebug-compilation-dir=.)
   if(CMAKE_SYSROOT)
     list(APPEND options --sysroot=${CMAKE_SYSROOT})
   endif()

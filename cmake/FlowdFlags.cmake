@@ -25,6 +25,12 @@ target_link_options(flowd_flags INTERFACE -Wl,-z,relro -Wl,-z,now)
 # FlowdLibrary.cmake sees to.
 target_include_directories(flowd_flags INTERFACE ${PROJECT_SOURCE_DIR})
 
+# Two directories give the same bytes. Builders of packages have maps of their own.
+if(FLOWD_MAP_PATHS)
+  add_compile_options(-ffile-prefix-map=${PROJECT_BINARY_DIR}=build
+                      -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
+endif()
+
 if(FLOWD_SANITIZE)
   target_compile_options(
     flowd_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined

@@ -53,9 +53,7 @@ function(flowd_add_program program)
   add_executable(${program} ${PROJECT_SOURCE_DIR}/daemon/main.c
                             ${PROJECT_BINARY_DIR}/${program}_modules.c)
   target_link_libraries(${program} PRIVATE flowd_program ${modules} flowd_flags)
-  if(FLOWD_STATIC)
-    target_link_options(${program} PRIVATE -static)
-  endif()
+  flowd_link_statically(${program})
 endfunction()
 
 function(flowd_add_daemon)

@@ -189,6 +189,9 @@ static void set_certificates(const struct flowd_fetch *fetch)
         CURLoption option;
     } places[] = {{"SSL_CERT_FILE", CURLOPT_CAINFO}, {"SSL_CERT_DIR", CURLOPT_CAPATH}};
 
+    if (fetch->fetcher->curl.certificates != NULL)
+        (void)fetch->fetcher->curl.f_curl_easy_setopt(fetch->easy, CURLOPT_CAINFO,
+                                                      fetch->fetcher->curl.certificates);
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         const char *place = getenv(places[i].variable);
 

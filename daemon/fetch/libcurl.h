@@ -35,6 +35,7 @@
 /* A member's name has "f_" before the function's, which libcurl's headers have macros for. */
 struct flowd_libcurl {
     FLOWD_LIBCURL_FUNCTIONS(FLOWD_LIBCURL_MEMBER)
+    const char *certificates; /* file of those to trust; NULL: libcurl knows the system's */
 };
 #undef FLOWD_LIBCURL_MEMBER
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * No libcurl, for a static program where there is no archive of it and of all that it stands on:
- * whatever wants to fetch something is told, and goes on with what it has.
+ * No libcurl, for a static program that was built without an archive of it: whatever wants to fetch
+ * something is told, and goes on with what it has.
  */
 #include <errno.h>
 
@@ -10,5 +10,5 @@
 int flowd_libcurl_load(struct flowd_libcurl *curl, struct flowd_error *err)
 {
     (void)curl;
-    return flowd_fail(err, ENOSYS, "this flowd was linked statically and without libcurl");
+    return flowd_fail(err, ENOSYS, "this build has no http client");
 }

@@ -26,6 +26,7 @@ int flowd_libcurl_load(struct flowd_libcurl *curl, struct flowd_error *err)
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     bool found = library != NULL;
 
+    curl->certificates = NULL;
 #define FIND(name) found = found && find(library, #name, &curl->f_##name, sizeof(curl->f_##name));
     FLOWD_LIBCURL_FUNCTIONS(FIND)
 #undef FIND

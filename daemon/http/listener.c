@@ -6,7 +6,6 @@
 #include "listener.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/base/group.h"
 #include "daemon/net/address.h"
 
 #define BACKLOG 1024
@@ -105,11 +105,11 @@ static int clear_stale(const char *path, const struct sockaddr_un *address, stru
 static int set_access(const char *path, mode_t mode, const char *group, struct flowd_error *err)
 {
     if (group[0] != '\0') {
-        const struct group *entry = getgrnam(group);
+        gid_t gid;
 
-        if (entry == NULL)
+        if (flowd_group_find(group, &gid) < 0)
             return flowd_fail(err, ENOENT, "there is no group \"%s\"", group);
-        if (lchown(path, (uid_t)-1, entry->gr_gid) != 0)
+        if (lchown(path, (uid_t)-1, gid) != 0)
             return errno == EPERM
                        ? flowd_fail(err, EPERM,
                                     "%s can't be given to group %s by who is neither root nor a "

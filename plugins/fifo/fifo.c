@@ -491,7 +491,7 @@ static const struct flowd_option options[] = {
      .type = FLOWD_OPTION_STRING,
      .offset = offsetof(struct fifo_config, group),
      .default_json = "\"\"",
-     .doc = "Group of a fifo that flowd made; empty: flowd's own.",
+     .doc = "Group (name or number) of a fifo that flowd made; empty: flowd's own.",
      .reload = true},
     {.key = "buffSize", .type = FLOWD_OPTION_IGNORED, .doc = "Accepted from flowd-go, no effect."},
     {.key = "maxReaders",

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/base/group.h"
 #include "daemon/base/log.h"
 #include "lock.h"
 
@@ -133,12 +134,9 @@ static int place_find(const char *path, struct found *found, struct flowd_error 
 
 static int find_group(const char *name, gid_t *gid, struct flowd_error *err)
 {
-    const struct group *group = getgrnam(name);
-
-    if (group == NULL)
-        return flowd_fail(err, EINVAL, "group: \"%s\" is not known here", name);
-    *gid = group->gr_gid;
-    return 0;
+    return flowd_group_find(name, gid) == 0
+               ? 0
+               : flowd_fail(err, EINVAL, "group: \"%s\" is not known here", name);
 }
 
 /* The group that a file gets that is made beside path. */

@@ -43,7 +43,7 @@ def _initramfs(kernel):
         shutil.copy(busybox, top / "bin/busybox")
         shutil.copy(script, top / "init")
         (top / "init").chmod(0o755)
-        (top / "order").write_text("".join(f"{one}\n" for one in _copy_modules(kernel, top / "modules")),
+        (top / "order").write_text("".join(f"{one}\n" for one in copy_modules(kernel, top / "modules")),
                                    encoding="ascii")
         half = out.with_suffix(".half")
         run(["sh", "-c", f"find . | cpio -o -H newc --quiet | gzip -1 >{shlex.quote(str(half))}"], cwd=top)
@@ -51,14 +51,14 @@ def _initramfs(kernel):
     return out
 
 
-def _copy_modules(kernel, target):
+def copy_modules(kernel, target, modules=_MODULES):
     """Copies the modules with what they depend on, uncompressed; returns their names in load order."""
     order = []
     with tempfile.TemporaryDirectory() as name:
         place = pathlib.Path(name) / "lib/modules"
         place.mkdir(parents=True)
         (place / kernel.version).symlink_to(kernel.modules)
-        for module in _MODULES:
+        for module in modules:
             shown = subprocess.run(["modprobe", "-d", name, "-S", kernel.version, "--show-depends", module],
                                    capture_output=True, text=True, check=False).stdout
             for line in shown.splitlines():
