@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-static static test-deb deb fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-static static image test-deb deb fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -35,6 +35,7 @@ help:
 	@echo "make test-deb     the Debian package: built, installed, upgraded and removed (root, network)"
 	@echo "make test-rpm     the RPM packages and the SELinux module, with Debian's rpm and policy (root, network)"
 	@echo "make static       build/static/bin: one file each, without shared libraries (Debian, network)"
+	@echo "make image        build/static/flowd-image.tar: an OCI image of them, without an engine"
 	@echo "make test-static  the same, tried in an empty root directory and in the smallest machine (root, network)"
 	@echo "make test-deploy  rules for Prometheus, manifests and charts (root, network)"
 	@echo "make test-arm64   flowd for arm64: built here, tested in emulators and a virtual machine (root, network)"
@@ -139,10 +140,17 @@ static:
 	@packaging/static/libcurl build/static/libcurl
 	@$(MAKE) build PRESET=static
 
+image: static
+	@rm -rf build/static/rootfs
+	@packaging/container/rootfs build/static build/static/rootfs
+	@packaging/container/image build/static/rootfs build/static/flowd-image.tar
+	@echo "build/static/flowd-image.tar: podman load -i, or skopeo copy oci-archive:..."
+
 test-static:
 	@packaging/dependencies/install test || echo "Going on with what is there."
 	@packaging/dependencies/install vm || echo "Going on with what is there."
-	@$(MAKE) static
+	@packaging/dependencies/install image || echo "Going on with what is there."
+	@$(MAKE) image
 	@FLOWD_BIN_DIR="$$PWD/build/static/bin" test/static/run
 
 test-deploy:

@@ -22,6 +22,7 @@ endif()
 function(flowd_link_statically target)
   if(FLOWD_STATIC)
     target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/daemon/base/static_libc.c)
-    target_link_options(${target} PRIVATE -static-pie)
+    # The map says what is inside: packaging/container/sbom.
+    target_link_options(${target} PRIVATE -static-pie -Wl,-Map=$<TARGET_FILE:${target}>.map)
   endif()
 endfunction()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Groups as the system knows them: by file, directory service or whatever /etc/nsswitch.conf names.
+ * Groups as the system knows them: by file, by directory service, by whatever /etc/nsswitch.conf
+ * names.
  */
 #include <grp.h>
 #include <stddef.h>

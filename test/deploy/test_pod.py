@@ -2,6 +2,7 @@
 """flowd with the rights, the file systems and the system-call filter that the manifests give it: it marks."""
 
 import contextlib
+import os
 import pathlib
 import tempfile
 import uuid
@@ -22,6 +23,10 @@ CAPABILITIES = (1 << 12) | (1 << 38) | (1 << 39)  # NET_ADMIN, PERFMON, BPF
 
 @pytest.fixture(scope="session")
 def image():
+    """The root file system of the real image, if FLOWD_IMAGE names it (make test-static)."""
+    if os.environ.get("FLOWD_IMAGE"):
+        yield pathlib.Path(os.environ["FLOWD_IMAGE"])
+        return
     with tempfile.TemporaryDirectory(prefix="flowd-image-") as place:
         yield make_image(pathlib.Path(place))
 
