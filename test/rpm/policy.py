@@ -105,7 +105,8 @@ def check_domain(policy):
             ("runs", "file", "execute", RUNS),
             ("runs, unchanged,", "file", "execute_no_trans", set()),
             ("becomes", "process", "transition,dyntransition", set()),
-            ("binds TCP ports", "tcp_socket", "name_bind", {"unreserved_port_type"}),
+            # On Enterprise Linux 9000, the metrics' port, is http_port_t, which port 80 makes a reserved one.
+            ("binds TCP ports", "tcp_socket", "name_bind", {"http_port_t", "unreserved_port_type"}),
             ("binds UDP ports", "udp_socket", "name_bind", {"unreserved_port_type"}),
             ("connects to", "tcp_socket", "name_connect", CONNECTS_TO)):
         found = set(policy.allowed("flowd_t", cls, perms=perms))
