@@ -99,6 +99,15 @@ def test_probes_follow_the_api():
     assert (get["host"], get["port"]) == ("127.0.0.1", 7000)
 
 
+@pytest.mark.parametrize("api,options", [
+    ({}, []), ({"bindPort": 7000}, ["--url", "http://127.0.0.1:7000"]),
+    ({"bindAddress": "::1"}, ["--url", "http://[::1]:7777"])])
+def test_flowctl_in_probes_follows_the_api(api, options):
+    flowd = flowd_of(pod_of(charted(values_of("sidecar", sidecar={"config": {"plugins": {"api": api}}}))))
+    for probe, command in (("startupProbe", "ready"), ("readinessProbe", "ready"), ("livenessProbe", "status")):
+        assert flowd[probe]["exec"]["command"] == ["/usr/bin/flowctl", *options, command]
+
+
 @pytest.mark.parametrize("values,words", [
     (values_of("daemonset", podMonitor={"enabled": True}), "daemonset.config.backends.prometheus.bindAddress"),
     ({"mode": "sidecar"}, "sidecar.containers")])
@@ -144,6 +153,7 @@ def test_schema_of_the_values():
         jsonschema.validate(merged(values_of(form)), schema)
     for mistake in ({"mode": "deployment"}, {"modes": "sidecar"}, {"image": {"tag": 1}}, {"podMonitor": {"interval": "often"}},
                     {"daemonset": {"config": {"stateDir": "/elsewhere"}}}, {"daemonset": {"hostPaths": {"fifo": "run"}}},
+                    {"sidecar": {"config": {"plugins": {"api": {"bindPort": 0}}}}},
                     {"sidecar": {"config": {"plugins": {"namedPipe": {"pipePath": "/run/flowd"}}}}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(merged(mistake), schema)

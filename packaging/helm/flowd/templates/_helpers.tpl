@@ -69,24 +69,32 @@ resources:
 {{- if has $address (list "::" "0.0.0.0") -}}127.0.0.1{{- else -}}{{ $address }}{{- end -}}
 {{- end -}}
 
+{{/* flowctl, as a probe calls it: with the API's address where that is another one than flowctl's own. */}}
+{{- define "flowd.flowctl" -}}
+{{- $host := include "flowd.apiHost" . -}}
+{{- $url := printf "http://%s:%d" (ternary (printf "[%s]" $host) $host (contains ":" $host)) (int (default 7777 (index .Values .Values.mode).config.plugins.api.bindPort)) -}}
+/usr/bin/flowctl
+{{- if ne $url "http://127.0.0.1:7777" }}, --url, {{ $url | quote }}{{ end -}}
+{{- end -}}
+
 {{/* An init container that goes on: for the pod of a chart that has this one as a dependency, too. */}}
 {{- define "flowd.sidecar" -}}
 {{ include "flowd.container" . }}
 restartPolicy: Always
 startupProbe:
   exec:
-    command: [/usr/bin/flowctl, ready]
+    command: [{{ include "flowd.flowctl" . }}, ready]
   periodSeconds: 1
   timeoutSeconds: 5
   failureThreshold: 60
 livenessProbe:
   exec:
-    command: [/usr/bin/flowctl, status]
+    command: [{{ include "flowd.flowctl" . }}, status]
   periodSeconds: 30
   timeoutSeconds: 5
 readinessProbe:
   exec:
-    command: [/usr/bin/flowctl, ready]
+    command: [{{ include "flowd.flowctl" . }}, ready]
   periodSeconds: 10
   timeoutSeconds: 5
 volumeMounts:
