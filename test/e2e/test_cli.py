@@ -285,7 +285,9 @@ def test_flowctl_ready(plain, flowctl, single):
         other.bind(("127.0.0.1", 9000))
         other.listen()
         daemon.config["backends"]["prometheus"] = {}
+        mark = daemon.log_size()
         daemon.start(ready=False)
+        daemon.wait_log("plugins.api: listening", mark)
         done = flowctl("ready")
         assert done.returncode == 1 and done.stdout == "" and "9000" in done.stderr, done
 
