@@ -113,6 +113,9 @@ def check_domain(policy):
         want(found == wanted, f"flowd_t {what} {found}, not {wanted}")
     found = policy.allowed("systemd_tmpfiles_t", "dir", "bpf_t").get("bpf_t", set())
     want({"create", "setattr", "add_name"} <= found, f"systemd-tmpfiles in the bpffs: {found}")
+    # What TLS libraries read: certificates, and the distribution's settings of cryptography.
+    for target in ("cert_t", "etc_t", "usr_t", "sysctl_crypto_t"):
+        want({"open", "read"} <= policy.allowed("flowd_t", "file", target).get(target, set()), f"flowd_t can't read {target}")
     for target in ("shadow_t", "user_home_t", "ssh_home_t"):
         found = policy.allowed("flowd_t", "file", target).get(target)
         want(not found, f"flowd_t on {target}: {found}")
