@@ -13,6 +13,7 @@ flowd.service gives it. A line "ok NAME" for each step.
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -123,6 +124,13 @@ def snapshot():
     return lines
 
 
+def named_documents_are_there():
+    """The files that units name as their documentation."""
+    named = {path for unit in pathlib.Path("/lib/systemd/system").glob("flowd*")
+             for path in re.findall(r"\bfile:(/\S+)", unit.read_text(encoding="utf-8"))}
+    assert named and not [path for path in named if not pathlib.Path(path).exists()], named
+
+
 def installed(service, former):
     """flowd runs, with the package's own configuration."""
     dpkg("-i", former)
@@ -160,6 +168,7 @@ def upgraded_under_traffic(service, this):
         service.upgraded()
         traffic.more()
     assert version() != old and service.pid() not in (0, before)
+    named_documents_are_there()
     assert CONFIG.read_bytes() == kept and lab.live() == flows
     print(f"  {old} -> {version()}", flush=True)
 
