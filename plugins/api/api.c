@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "daemon/base/log.h"
 #include "daemon/net/address.h"
@@ -188,6 +189,11 @@ static void api_warn(const void *config, const char *path,
         flowd_messages_add(warnings,
                            "%s.tokenFile: other hosts can reach the API and no token is asked for",
                            path);
+    /* Of `flowd check`, by whoever types it: a start says the same and ends. */
+    if (environment->host != NULL && api->token_file[0] != '\0' &&
+        access(api->token_file, R_OK) != 0)
+        flowd_messages_add(warnings, "%s.tokenFile: %s: %s; flowd does not start without it", path,
+                           api->token_file, strerror(errno));
     /* The default mode is for whoever runs flowctl as root. */
     if (api->socket_path[0] != '\0' && api->socket_group[0] != '\0') {
         snprintf(option, sizeof(option), "%s.socketMode", path);
