@@ -154,6 +154,7 @@ def test_schema_of_the_values():
     for mistake in ({"mode": "deployment"}, {"modes": "sidecar"}, {"image": {"tag": 1}}, {"podMonitor": {"interval": "often"}},
                     {"daemonset": {"config": {"stateDir": "/elsewhere"}}}, {"daemonset": {"hostPaths": {"fifo": "run"}}},
                     {"sidecar": {"config": {"plugins": {"api": {"bindPort": 0}}}}},
+                    {"sidecar": {"config": {"plugins": {"api": {"tokenFile": "/var/lib/flowd/tokens"}}}}},
                     {"sidecar": {"config": {"plugins": {"namedPipe": {"pipePath": "/run/flowd"}}}}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(merged(mistake), schema)
