@@ -174,11 +174,16 @@ def upgraded_under_traffic(service, this):
 
 
 def removed(service, before):
-    """What flowd keeps on disk stays, and nothing else; on the bare system in spite of a spoilt configuration."""
+    """
+    What flowd keeps on disk stays, and nothing else, in spite of a spoilt configuration: flowd.service has failed
+    at it, and systemd forgets that.
+    """
     assert [line for line in snapshot() - before if line.startswith("pin ")]
     service.stop()
-    if not BOOTED:
-        CONFIG.write_text("{", encoding="ascii")
+    CONFIG.write_text("{", encoding="ascii")
+    if BOOTED:
+        lab.systemctl("restart", "flowd", status=1)
+        lab.until(lambda: lab.shown("ActiveState") == "failed", "the failure")
     dpkg("-r", "flowd")
     left = [line for line in snapshot() - before if line.startswith(("pin ", "tc ", "ip "))]
     assert not left, left
