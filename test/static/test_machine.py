@@ -61,7 +61,7 @@ def test_a_packet_marked_in_the_smallest_machine(line, directory):
     done = subprocess.run(
         ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults",
          "-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", kernel.image,
-         "-initrd", directory / "initramfs", "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0",
+         "-initrd", directory / "initramfs", "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check",
          "-netdev", "user,id=net0,ipv6=on", "-device", "virtio-net-pci,netdev=net0",
          "-object", f"filter-dump,id=dump0,netdev=net0,file={directory}/pcap", "-device", "virtio-rng-pci"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False)

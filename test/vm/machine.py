@@ -96,7 +96,8 @@ def boot(kernel, command, share, systemd=False, timeout_s=900, cpus=2, memory_mi
         "-smp", str(cpus), "-m", str(memory_mib), "-nodefaults", "-no-reboot", "-display", "none",
         "-serial", "stdio", "-monitor", "none", "-kernel", kernel.image, "-initrd", _initramfs(kernel),
         "-append", f"console={kernel.architecture.console} quiet panic=-1 loglevel=4 net.ifnames=0 vm.init={init} "
-                   f"systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 {append}",
+                   f"systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 "
+                   f"{kernel.architecture.arguments} {append}",
         "-drive", f"file={image},format=raw,if=virtio,snapshot=on",
         "-device", "virtio-rng-pci",
         *_share(0, share, "share", False), *_share(1, TREE, "tree", True),
