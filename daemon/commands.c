@@ -53,6 +53,9 @@ enum flowd_exit flowd_command_run(const struct flowd_command_line *line)
     struct flowd_configuration *configuration = flowd_command_configuration(line);
     struct flowd_error err;
 
+    /* As systemd starts it: few places are open to a service, and few are its user's. */
+    if (getenv("INVOCATION_ID") != NULL && geteuid() != 0)
+        flowd_error_set_remedy(" (kept from the service? docs/systemd.md, \"To loosen it\")");
     if (configuration == NULL) {
         flowd_fail(&err, EINVAL, "NOT RUNNING: %s has mistakes, see flowd check", path_of(line));
         flowd_service_failed(err.message);

@@ -213,8 +213,8 @@ static void write_pid(struct daemon *daemon)
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
     daemon->pid_written = fd >= 0 && dprintf(fd, "%ld\n", (long)getpid()) > 0;
     if (!daemon->pid_written)
-        flowd_err("daemon", "write pidPath %s: %s; flowd goes on without it", path,
-                  strerror(errno));
+        flowd_err("daemon", "write pidPath %s: %s%s; flowd goes on without it", path,
+                  strerror(errno), flowd_error_remedy());
     if (fd >= 0)
         close(fd);
 }

@@ -223,9 +223,9 @@ static void warn_without_pins(const struct flowd_marker_config *config)
 {
     flowd_warning(
         "marker",
-        "pinPath \"%s\" is not on a mounted BPF file system: flowd marks without pins, so "
+        "pinPath \"%s\" is not on a mounted BPF file system%s: flowd marks without pins, so "
         "a crash or restart leaves packets unmarked until flowd is back%s",
-        config->pin_path,
+        config->pin_path, flowd_error_remedy(),
         config->on_exit == MARKER_ON_EXIT_KEEP ? ", and onExit \"keep\" keeps nothing" : "");
 }
 

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *remedy_of_refusals = "";
+
 /* Appends ": " and words behind the first length bytes of err's message, as far as they fit. */
 static void append(struct flowd_error *err, int length, const char *words)
 {
@@ -52,6 +54,11 @@ int flowd_fail_errno(struct flowd_error *err, int errnum, const char *format, ..
     length = vsnprintf(err->message, sizeof(err->message), format, arguments);
     va_end(arguments);
     append(err, length, strerror_r(errnum, text, sizeof(text)));
+    if (errnum == EROFS || errnum == EACCES || errnum == EPERM) {
+        size_t at = strlen(err->message);
+
+        (void)snprintf(err->message + at, sizeof(err->message) - at, "%s", remedy_of_refusals);
+    }
     return -errnum;
 }
 
@@ -72,6 +79,16 @@ int flowd_fail_field(struct flowd_error *err, int errnum, const char *field, con
                     arguments);
     va_end(arguments);
     return -errnum;
+}
+
+void flowd_error_set_remedy(const char *remedy)
+{
+    remedy_of_refusals = remedy != NULL ? remedy : "";
+}
+
+const char *flowd_error_remedy(void)
+{
+    return remedy_of_refusals;
 }
 
 int flowd_error_wrap(struct flowd_error *err, int result, const char *format, ...)

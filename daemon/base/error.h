@@ -31,6 +31,14 @@ int flowd_fail_errno(struct flowd_error *err, int errnum, const char *format, ..
 int flowd_fail_field(struct flowd_error *err, int errnum, const char *field, const char *format,
                      ...) __attribute__((format(printf, 4, 5)));
 
+/*
+ * What flowd_fail_errno() appends where the system says EROFS, EACCES or EPERM: what is known of
+ * why, such as that a service is kept from most places. Static; NULL, as at first: nothing.
+ */
+void flowd_error_set_remedy(const char *remedy);
+/* The same, for messages of others that mean such a refusal; "": nothing. */
+const char *flowd_error_remedy(void);
+
 /* Puts "words: " before the message of err. Returns result unchanged, to be written as a return. */
 int flowd_error_wrap(struct flowd_error *err, int result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

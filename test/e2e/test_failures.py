@@ -231,6 +231,20 @@ def test_handles_are_taken(pair, make_flowd, directory, pin_path, bpffs):
         foreign.close()
 
 
+@pytest.mark.parametrize("environment,told", [({"INVOCATION_ID": "0" * 32}, True), ({}, False)])
+def test_a_service_is_kept_from_a_place(single, make_flowd, directory, environment, told):
+    """What is refused to a service's user points to where its rights are explained, and nothing else does."""
+    closed = directory / "closed"
+    closed.mkdir(mode=0o700)
+    config = base_config(directory)
+    config["stateDir"] = str(closed / "state")
+    daemon = make_flowd(single, config, environment=environment,
+                        prefix=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+    assert daemon.start(ready=False).wait_exit() == 1, daemon.log()
+    holds(daemon.log(), str(closed), "Permission denied")
+    assert ("To loosen it" in daemon.log()) == told
+
+
 def test_read_only_bpffs(pair, make_flowd, directory):
     """Pins can't be made: the start ends and names the path."""
     place = directory / "read-only"

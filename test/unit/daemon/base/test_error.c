@@ -27,6 +27,25 @@ static void test_fail(void **state)
     assert_int_equal(flowd_fail(NULL, EPERM, "nobody listens"), -EPERM);
 }
 
+static void test_remedy(void **state)
+{
+    struct flowd_error err;
+
+    (void)state;
+    assert_string_equal(flowd_error_remedy(), "");
+    flowd_error_set_remedy(" (ask the keeper)");
+    assert_string_equal(flowd_error_remedy(), " (ask the keeper)");
+    flowd_fail_errno(&err, EROFS, "open x");
+    assert_string_equal(err.message, "open x: Read-only file system (ask the keeper)");
+    flowd_fail_errno(&err, ENOENT, "open x");
+    assert_string_equal(err.message, "open x: No such file or directory");
+    assert_int_equal(flowd_fail_errno(&err, EACCES, "%0*d", FLOWD_ERROR_SIZE, 7), -EACCES);
+    assert_int_equal(strlen(err.message), FLOWD_ERROR_SIZE - 1);
+    flowd_error_set_remedy(NULL);
+    flowd_fail_errno(&err, EPERM, "open x");
+    assert_string_equal(err.message, "open x: Operation not permitted");
+}
+
 static void test_field(void **state)
 {
     struct flowd_error err;
@@ -80,10 +99,8 @@ static void test_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fail),
-        cmocka_unit_test(test_field),
-        cmocka_unit_test(test_wrap),
-        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_fail), cmocka_unit_test(test_remedy),   cmocka_unit_test(test_field),
+        cmocka_unit_test(test_wrap), cmocka_unit_test(test_too_long),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
