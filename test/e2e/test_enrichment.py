@@ -139,12 +139,14 @@ def test_the_last_sample(make_flowd, directory):
     stream = said["end"]["streams"][0]
     assert stream["sender"]["bytes"] == stream["receiver"]["bytes"] == 256 << 10
     assert stream["sender"]["retransmits"] >= 3
+    # Of the whole transfer: where the path is late for a while, its mean is not the last sample's.
+    shortest, longest = (stream["sender"][which] / 1000 for which in ("min_rtt", "max_rtt"))
     for usage, statistics in ((samples[-1]["usage"], samples[-1]), (ongoing["usage"], ongoing["netlink"]),
                               (end["usage"], end["netlink"])):
         assert 0 <= usage["sent"] - (256 << 10) - COOKIE <= 2, usage
         assert usage["received"] <= 2
         assert statistics["retrans"] == stream["sender"]["retransmits"]
-        assert statistics["rtt"] == pytest.approx(stream["sender"]["mean_rtt"] / 1000, rel=0.1)
+        assert 0.9 * shortest <= statistics["rtt"] <= 1.1 * longest
         assert statistics["rtt"] >= 2000 * LONG_DELAY_S
 
 
