@@ -17,12 +17,12 @@ int flowd_privileges_drop(struct flowd_error *err)
 {
     bool held[sizeof(kept) / sizeof(kept[0])];
     bool any_bpf = false;
-    int held_admin;
+    /* What can't be read is not kept. */
+    bool known = capng_get_caps_process() == 0;
+    bool held_admin = known && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) > 0;
 
-    capng_get_caps_process();
-    held_admin = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-        held[i] = capng_have_capability(CAPNG_EFFECTIVE, kept[i]) > 0;
+        held[i] = known && capng_have_capability(CAPNG_EFFECTIVE, kept[i]) > 0;
     any_bpf = held[1];
     capng_clear(CAPNG_SELECT_CAPS);
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)

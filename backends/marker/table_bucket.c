@@ -169,8 +169,8 @@ static int move(struct marker_table *table, struct marker_place from, struct mar
 
 int marker_bucket_tidy(struct marker_table *table, uint32_t bucket)
 {
-    struct marker_place hole;
-    struct marker_place last;
+    struct marker_place hole = {0};
+    struct marker_place last = {0};
     int result = 0;
 
     if (table->lines[bucket].next == 0)

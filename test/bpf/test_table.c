@@ -528,7 +528,7 @@ static void test_spread(void **state)
         for (unsigned i = 0; i < BUCKETS; i++)
             squares += (double)used[i] * used[i];
         /* Of a random spread: the mean, and its square. A fifth is tens of deviations. */
-        assert_true(squares / BUCKETS < 1.2 * (4.88 + 4.88 * 4.88));
+        assert_true(squares / (double)BUCKETS < 1.2 * (4.88 + 4.88 * 4.88));
         marker_table_close(&table);
         table_maps_close(&maps);
     }
