@@ -69,14 +69,23 @@ static const struct {
     {FLOWCTL_DENIED, "flowd wants a token, or another one, or the socket is for others"},
 };
 
+/* What to type for the command; the line is not ended. */
+static void print_synopsis(FILE *out, const char *before, const struct flowctl_command *command)
+{
+    fprintf(out, "%s%s%s%s", before, command->name, command->arguments[0] != '\0' ? " " : "",
+            command->arguments);
+}
+
 static void print_usage(FILE *out)
 {
     char name[64];
 
     fputs("usage: flowctl [OPTION]... COMMAND [ARGUMENT]...\n\ncommands:\n", out);
-    for (const struct flowctl_command *command = flowctl_commands; command->name != NULL; command++)
-        fprintf(out, "  %s%s%s\n      %s\n", command->name,
-                command->arguments[0] != '\0' ? " " : "", command->arguments, command->summary);
+    for (const struct flowctl_command *command = flowctl_commands; command->name != NULL;
+         command++) {
+        print_synopsis(out, "  ", command);
+        fprintf(out, "\n      %s\n", command->summary);
+    }
     fputs("\noptions:\n", out);
     for (size_t i = 0; i < FLAG_COUNT; i++) {
         snprintf(name, sizeof(name), "%s--%s%s%s", flags[i].option.val == 'h' ? "-h, " : "",
@@ -171,7 +180,8 @@ static int run(const struct flowctl *flowctl, int count, char **words)
         if (strcmp(command->name, words[0]) != 0)
             continue;
         if (count - 1 < command->least_arguments || count - 1 > command->most_arguments) {
-            fprintf(stderr, "usage: flowctl %s %s\n", command->name, command->arguments);
+            print_synopsis(stderr, "usage: flowctl ", command);
+            fputc('\n', stderr);
             return FLOWCTL_USAGE;
         }
         if (flowctl->refresh.given && !command->refreshes) {

@@ -34,16 +34,15 @@ static void drop_nulls(json_t *object, const char *path, struct flowd_messages *
 static void convert_files(json_t *root, struct flowd_messages *notes)
 {
     const char *directory = json_string_value(json_object_get(root, "workDir"));
-
     const char *pid = json_string_value(json_object_get(root, "pidPath"));
 
     if (json_object_get(root, "pidPath") == NULL)
         flowd_messages_add(notes, "pidPath: flowd-go writes /var/run/flowd-go.pid where nothing is "
                                   "said, flowd writes no such file");
-    else if (pid != NULL && pid[0] != '\0' && (pid[0] != '/' || strstr(pid, "/flowd-go/") != NULL))
+    else if (pid != NULL && pid[0] != '\0')
         flowd_messages_add(notes,
-                           "pidPath: the directory of \"%s\" has to be there; under systemd "
-                           "nobody needs the file",
+                           "pidPath: the directory of \"%s\" has to be there, and flowd's user "
+                           "has to be allowed to write there; under systemd nobody needs the file",
                            pid);
     if (directory != NULL && (directory[0] != '/' || strstr(directory, "flowd-go") != NULL)) {
         flowd_messages_add(notes,

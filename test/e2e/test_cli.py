@@ -257,10 +257,10 @@ def test_flowctl_errors(plain, flowctl):
     daemon = plain()
     for arguments in ([], ["nonsense"], ["start"], ["start", *FLOW[:-1]], ["start", *FLOW, "x"],
                       ["show"], ["--nonsense", "list"],
-                      ["end", *FLOW[:3]], ["end", "0123"], ["registry", "a", "b"]):
+                      ["end", *FLOW[:3]], ["end", "0123"], ["registry", "a", "b"], ["ready", "x"]):
         done = flowctl(*arguments)
         assert done.returncode == 2, (arguments, done)
-        assert done.stderr
+        assert done.stderr and all(line == line.rstrip() for line in done.stderr.splitlines()), done
     refused = flowctl("start", *FLOW[:4], "70000", "2", "17")
     assert refused.returncode == 1 and refused.stderr
     assert flowctl("show", "0123456789abcdef").returncode == 1

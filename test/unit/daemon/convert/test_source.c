@@ -58,6 +58,7 @@ static void test_notes(void **state)
         {"plugins:\n  perfsonar: {activityID: 5}", "activityID"},
         {"plugins:\n  firefly: {fireflyReceivers: [{port: 5}]}", "entry 1 has no address"},
         {"pidPath: /run/flowd-go/pid", "pidPath"},
+        {"pidPath: /run/flowd-go.pid", "\"/run/flowd-go.pid\" has to be there"},
         {"workDir: .", "workDir"},
         {"PLUGIN='nobody'", "nobody"},
         {"BACKEND='udp_firefly, nobody'", "nobody"},
