@@ -13,8 +13,8 @@ import termios
 import pytest
 
 import recorded
-from e2e_conftest import base_config
 from lab.api_client import Api
+from lab.daemon_config import base_config
 from lab.waiting import until
 
 MANUAL = recorded.DATA.parents[1] / "docs" / "moving.md"

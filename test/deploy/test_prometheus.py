@@ -5,7 +5,7 @@ import json
 import subprocess
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.netns import Pair
 from lab.prometheus_server import PROMTOOL, Prometheus
 from lab.rules_file import RULES, TESTS, rule_expressions

@@ -9,8 +9,8 @@ import pytest
 
 from lab.api_client import Api, event
 from lab.collector import DATA, parse_time
-from conftest import base_config
 from test_fifo import flow_set
+from lab.daemon_config import base_config
 from lab.waiting import until
 
 FLOW = ("2001:db8::1", 1094, "2001:db8::2", 40000)

@@ -8,7 +8,7 @@ import resource
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.devices import Tun
 from lab.flow_map import FlowMap
 from lab.kernel_bpf import Counter, pinned

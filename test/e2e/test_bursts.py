@@ -5,9 +5,9 @@ import collections
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api, line
 from lab.collector import Collector
+from lab.daemon_config import base_config
 from lab.netns import Pair
 from lab.waiting import until
 

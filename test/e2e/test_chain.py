@@ -10,7 +10,7 @@ import itertools
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.kernel_bpf import (TCX_EGRESS, TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp,
                         tcx_programs)
 from lab.labels import TAG_MASK, tag_bits

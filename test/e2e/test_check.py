@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import one_shot
 
 

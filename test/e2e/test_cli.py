@@ -9,7 +9,7 @@ import pytest
 
 from lab.api_client import event
 from lab.collector import DATA
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import FLOWCTL, one_shot
 
 

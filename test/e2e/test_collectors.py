@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api, event
 from lab.collector import Collector
+from lab.daemon_config import base_config
 from lab.dns import DnsServer, prefix
 from lab.exposition import scrape
 from lab.flowd_process import one_shot

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from lab.api_client import Api, event, line
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flood import Flood, TcpFlood
 from lab.flow_map import FlowMap
 from lab.kernel_bpf import IS_IPV6, TCX_INGRESS, Tally, extended_udp, label_is, plain_udp

@@ -12,7 +12,7 @@ import socket
 import pytest
 
 from lab.api_client import Api, event, line
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.exposition import scrape
 from lab.flowd_process import FLOWCTL, one_shot
 from lab.netns import Pair

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.devices import Tun
 from lab.frames import Frames
 from lab.labels import TAG_MASK, tag_bits

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from lab.api_client import Api
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.exposition import documented, scrape
 from lab.prometheus_server import PROMTOOL
 from lab.promql import metrics_in

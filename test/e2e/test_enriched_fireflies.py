@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from lab.api_client import event, line
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.enriching import COLLECTOR_PORT, announce, collector, sample_of
 from lab.flowd_process import one_shot
 from lab.netns import Pair

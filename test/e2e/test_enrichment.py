@@ -11,7 +11,7 @@ import pytest
 
 from lab.api_client import Api, event, line
 from lab.collector import Collector
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.enriching import COLLECTOR_PORT, PERIOD_MS, collector, sample_of
 from lab.long_path import LongPath
 from lab.netns import Pair

@@ -7,7 +7,7 @@ backend is told of, and takes what the plugin says. (build/clang has them by FLO
 import json
 
 from lab.api_client import Api, line
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.exposition import scrape
 from lab.flowd_process import BIN_DIR, one_shot
 from lab.numbers import numbers

@@ -3,9 +3,9 @@
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api, event
 from lab.collector import Collector
+from lab.daemon_config import base_config
 from lab.flowd_process import one_shot
 from lab.netns import Pair
 

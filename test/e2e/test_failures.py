@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.kernel_bpf import Counter
 from lab.netns import Pair
 from test_attach import Probe, egress_filters, qdiscs

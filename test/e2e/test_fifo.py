@@ -16,7 +16,7 @@ import pytest
 
 from lab.api_client import Api, event, line
 from lab.collector import DATA
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.waiting import until
 
 PIPE_BUF = 4096

@@ -11,7 +11,7 @@ import pytest
 from lab.api_client import Api, line
 from lab.capture import Capture
 from lab.collector import DATA
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Pair
 from lab.traffic import Tcp

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.devices import Tun
 from lab.kernel_bpf import Tally, clsact_filters, extended_udp, label_is, plain_udp, tcx_programs
 from lab.labels import TAG_MASK, tag_bits

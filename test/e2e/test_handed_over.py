@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from lab.api_client import Api, line
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import FLOWD, sanitizer_environment
 from lab.waiting import DEADLINE_S, until
 

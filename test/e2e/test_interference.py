@@ -12,7 +12,7 @@ import time
 import pytest
 
 from lab.api_client import Api, connect, event, line
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flow_map import FlowMap
 from lab.netns import Pair
 from lab.waiting import until

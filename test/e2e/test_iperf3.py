@@ -9,7 +9,7 @@ import pytest
 
 from lab.api_client import Api, event
 from lab.cgroups import inside, made, sockops_programs
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import sanitizer_environment
 from lab.frames import Frames, of_flow
 from lab.kernel_bpf import ConnectionCounter, watched_in_kernel

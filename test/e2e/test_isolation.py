@@ -4,7 +4,7 @@
 import pytest
 
 from lab import isolation
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import one_shot
 
 REFUSED = ("unshare", "--no-such-namespace")

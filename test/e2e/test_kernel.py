@@ -15,7 +15,7 @@ import re
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.frames import Frames, of_flow, split
 from lab.netns import Pair
 from test_failures import WITHOUT_PERFMON

@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api, event
+from lab.daemon_config import base_config
 from lab.devices import Tun
 from lab.frames import Frames, checksum_of, is_marked, of_flow
 from lab.netns import Pair

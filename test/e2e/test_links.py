@@ -11,7 +11,7 @@ import tempfile
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.devices import Tun
 from lab.flood import Flood
 from lab.frames import MARKS, Frames, dissect, is_marked

@@ -7,7 +7,7 @@ import pytest
 
 from lab.api_client import Api, event
 from lab.capture import Capture
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Namespace, Pair, run
 from lab.traffic import Tcp, udp_socket

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lab.api_client import Api, connect, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.netns import Pair
 from lab.waiting import until
 

@@ -10,7 +10,7 @@ import pytest
 from lab.api_client import Api, event, line
 from lab.capture import Capture
 from lab.collector import Collector, now
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flood import Flood
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Pair

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from conftest import _stop_daemons
+from lab.fixtures import stop_daemons
 from lab.frames import ADDED, FRAGMENT, OPTION_HEADERS, Frames, is_marked, of_flow, split
 from lab.labels import TAG_MASK, tag_bits
 from lab.marker_run import Marker, set_offload
@@ -38,7 +38,7 @@ def make_path(request):
 
     try:
         yield make
-        _stop_daemons(request.node)
+        stop_daemons(request.node)
     finally:
         for routed in made:
             routed.remove()

@@ -4,7 +4,7 @@
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flood import Flood
 from lab.kernel_bpf import TCX_INGRESS, Tally, clsact_filters, label_is, plain_udp, tcx_programs
 from lab.links import Link, Veth

@@ -15,9 +15,9 @@ import threading
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api
 from lab.collector import Collector
+from lab.daemon_config import base_config
 from lab.netns import Pair
 from lab.waiting import until
 

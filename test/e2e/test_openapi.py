@@ -17,8 +17,8 @@ import pytest
 
 from lab.api_client import Answer, Api, connect, event
 from lab.collector import DATA
+from lab.daemon_config import base_config
 from lab.waiting import until
-from conftest import base_config
 
 FLOW = ("2001:db8::1", 1094, "2001:db8::2", 40000)
 GO = {"State": 2, "Protocol": 0, "Family": 10, "Src": "[2001:db8::3]:1", "Dst": "[2001:db8::4]:2",

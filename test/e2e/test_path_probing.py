@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.kernel_bpf import BlackHole
 from lab.netns import Pair
 from lab.traffic import Tcp, on_one_cpu

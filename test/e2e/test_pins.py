@@ -8,7 +8,7 @@ import re
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.kernel_bpf import Counter, Tally, clsact_filters, plain_udp, tcx_programs
 from lab.netns import run
 from test_attach import Probe

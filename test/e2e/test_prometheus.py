@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from lab.api_client import Api, connect, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.exposition import OPENMETRICS, TYPES, Metrics, documented, scrape
 from lab.netns import Pair
 from lab.prometheus_server import Prometheus, check_metrics

@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from conftest import base_config
 from lab import natted, stun_servers
 from lab.api_client import Api, event
 from lab.collector import Collector
+from lab.daemon_config import base_config
 from lab.flowd_process import one_shot
 from lab.natted import INSIDE4, INSIDE6, ROUTER4, ROUTER6, SERVER4, SERVER6, Natted
 from lab.waiting import until

@@ -11,8 +11,8 @@ import subprocess
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api, event, line
+from lab.daemon_config import base_config
 from lab.exposition import scrape
 from lab.registry_server import HUGE, RegistryServer, certificate, registry
 from lab.waiting import DEADLINE_S, until

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api, line
+from lab.daemon_config import base_config
 from lab.flowd_process import one_shot
 from lab.netns import Pair
 from lab.numbers import numbers

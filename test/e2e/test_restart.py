@@ -10,7 +10,7 @@ import pytest
 from lab.api_client import Api, event, line
 from lab.capture import Capture
 from lab.collector import Collector
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flow_map import FlowMap
 from lab.kernel_bpf import pinned
 from lab.labels import TAG_MASK, tag_bits

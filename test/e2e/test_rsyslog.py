@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api, event
 from lab.collector import VALIDATOR, now, parse_time
+from lab.daemon_config import base_config
 from lab.netns import Pair
 from lab.waiting import until
 

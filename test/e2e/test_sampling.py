@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.netns import Pair
 from lab.traffic import Tcp
 from lab.waiting import until

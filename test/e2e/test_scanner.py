@@ -11,7 +11,7 @@ import pytest
 
 from lab.api_client import Api, event
 from lab.collector import Collector
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import one_shot
 from lab.netns import Pair
 from lab.traffic import Tcp

@@ -11,7 +11,7 @@ import pytest
 
 from lab.api_client import Api, connect, event, line
 from lab.collector import Collector, parse_time
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.netns import Pair, run
 from lab.waiting import DEADLINE_S, until
 

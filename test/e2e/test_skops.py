@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.kernel_bpf import watched_in_kernel
 from lab.netns import Pair
 from test_failures import WITHOUT_PERFMON, detail, holds

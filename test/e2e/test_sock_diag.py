@@ -3,7 +3,7 @@
 
 import pathlib
 
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.netns import Pair
 
 NETLINK_SOCK_DIAG = 4

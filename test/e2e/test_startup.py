@@ -14,7 +14,7 @@ import pytest
 
 from lab.api_client import Api, event, line
 from lab.collector import DATA, Collector
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import FLOWD
 from lab.netns import Pair
 from lab.waiting import until

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.waiting import until
 
 HEADER, RECORD = 4096, 160

@@ -13,7 +13,7 @@ import pytest
 
 from lab.api_client import event
 from lab.collector import Collector
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.dissection import CHECKSUM_GOOD, tshark
 from lab.frames import (ADDED, DESTINATION, HOP_BY_HOP, ICMPV6, MARKS, OPTION_HEADERS, ROUTING, Frames, dissect,
                     frame_of, is_marked, of_flow, option_of, split, udp_of)

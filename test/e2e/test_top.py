@@ -7,7 +7,7 @@ import termios
 import pytest
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import FLOWCTL
 from lab.netns import Pair
 from lab.terminal import LEAVE, Terminal

@@ -10,7 +10,7 @@ import pathlib
 
 import pytest
 
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.flowd_process import FLOWD
 from test_continuity import Guarded
 

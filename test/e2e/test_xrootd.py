@@ -8,9 +8,9 @@ import socket
 
 import pytest
 
-from conftest import base_config
 from lab.api_client import Api
 from lab.capture import Capture
+from lab.daemon_config import base_config
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Pair
 from lab.waiting import DEADLINE_S, until

@@ -2,7 +2,7 @@
 """A daemon that marks with a given strategy, what it counts, and links of several kinds for it."""
 
 from lab.api_client import Api, event
-from conftest import base_config
+from lab.daemon_config import base_config
 
 # How the near end hands on what is longer than a packet: as it is (the far end gets it whole), cut
 # behind the marker for the wire, or not at all (each packet is one of the sender's own).

@@ -14,6 +14,7 @@ import pytest
 
 from lab import isolation
 from lab.api_client import Api
+from lab.daemon_config import base_config
 from lab.enriching import COLLECTOR_PORT, PERIOD_MS
 from lab.flowd_process import FLOWCTL, FLOWD, Flowd, one_shot
 from lab.netns import Namespace, Pair
@@ -95,7 +96,7 @@ def bpffs():
     atexit.unregister(unmount)
 
 
-def _stop_daemons(node):
+def stop_daemons(node):
     """
     Ends the test's daemons, before anything that they stand on is taken away: the first fixture that
     is torn down does it.
@@ -120,7 +121,7 @@ def pin_path(request, bpffs):
     path = bpffs / f"flowd{next(_pin_numbers)}"
     try:
         yield path
-        _stop_daemons(request.node)
+        stop_daemons(request.node)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -131,7 +132,7 @@ def pair(request):
     joined = Pair()
     try:
         yield joined
-        _stop_daemons(request.node)
+        stop_daemons(request.node)
     finally:
         joined.remove()
 
@@ -142,7 +143,7 @@ def single(request):
     space = Namespace()
     try:
         yield space
-        _stop_daemons(request.node)
+        stop_daemons(request.node)
     finally:
         space.remove()
 
@@ -161,24 +162,7 @@ def make_flowd(request, directory):
         return daemon
 
     yield make
-    _stop_daemons(request.node)
-
-
-def base_config(place, pin_path=None, interfaces=("veth0",), **marker):
-    """Fifo and API in, marker (where there is a pin path) out; tests add and take away."""
-    config = {
-        "stateDir": str(place / "state"),
-        "log": {"level": "info"},
-        "plugins": {
-            "namedPipe": {"pipePath": str(place / "fifo")},
-            "api": {"bindAddress": "127.0.0.1", "bindPort": 7777},
-        },
-        "backends": {},
-    }
-    if pin_path is not None:
-        config["backends"]["marker"] = {
-            "targetInterfaces": list(interfaces), "pinPath": str(pin_path), **marker}
-    return config
+    stop_daemons(request.node)
 
 
 @pytest.fixture
