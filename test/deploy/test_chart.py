@@ -9,10 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from lab.flowd_process import FLOWD
 from lab.rules_file import RULES
-from manifests import (CHART, FORMS, charted, configuration_of, flowd_of, kustomized, one_of, pod_of, problems, rendered, run,
-                       workload)
+from manifests import (CHART, FORMS, charted, configuration_of, flowd_of, kustomized, one_of, pod_of, problems, rendered, workload)
 from test_manifests import checked
 
 SERVICE = {"name": "transfer", "image": "transfer:latest"}
@@ -77,12 +75,6 @@ def test_everything_on(form, directory):
         assert [mount["mountPath"] for mount in service["volumeMounts"]] == ["/data", "/run/flowd.d"]
     dashboards = [one for one in objects if "flowd.json" in one.get("data", {})]
     assert json.loads(dashboards[0]["data"]["flowd.json"])["uid"] == "flowd"
-
-
-def test_version():
-    version = run([FLOWD, "version"]).split()[1]
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert (chart["version"], chart["appVersion"]) == (version, version)
 
 
 def test_a_changed_configuration_is_another_pod():

@@ -130,8 +130,14 @@ def make_interface():
     run(["ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad"])
 
 
-def _walk(prepare):
-    """Makes the system, has it prepared and runs /root/walk in it; returns its exit status."""
+def walk(root, packages):
+    """Runs /root/walk in the system; returns its exit status."""
+    with isolated([HERE / "enter", root, packages]) as process:
+        return process.wait()
+
+
+def _with_system(prepare, use):
+    """Makes the system, has it prepared and used; returns what comes of that."""
     for left in CACHE.glob("run-*"):
         remove(left)
     sources = archives()
@@ -147,8 +153,7 @@ def _walk(prepare):
             prepare(root)
             packages = CACHE / "packages"
             (packages / "partial").mkdir(parents=True, exist_ok=True)
-            with isolated([HERE / "enter", root, packages]) as process:
-                return process.wait()
+            return use(root, packages)
         finally:
             remove(directory)
 
@@ -160,10 +165,10 @@ def interrupted(number, _):
     sys.exit(128 + number)
 
 
-def main(name, prepare, success):
+def main(name, prepare, success, use=walk):
     """
-    Runs a test: prepare(root) puts into the system what it needs, /root/walk at least; success is what
-    to say of one. Returns the exit status of the test.
+    Runs a test: prepare(root) puts into the system what it needs, /root/walk at least where use(root, packages)
+    is the usual one; success is what to say of one. Returns the exit status of the test.
     """
     if os.geteuid() != 0:
         # As of the tests that need root, it is for `make test` to say so at its end.
@@ -182,7 +187,7 @@ def main(name, prepare, success):
     with open(CACHE / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            status = _walk(prepare)
+            status = _with_system(prepare, use)
         except BareError as problem:
             print(f"{name}: {problem}", file=sys.stderr)
             status = 1

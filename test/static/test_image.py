@@ -58,19 +58,22 @@ def test_list_of_what_is_inside(root):
 
 
 def test_archive(root, directory):
-    """An engine's tools read it; it holds the root file system; and it is the same when made again."""
+    """Engines' tools read it by either format; it holds the root file system; and it is the same when made again."""
     archives = [directory / name for name in ("one.tar", "two.tar")]
     for archive in archives:
         run(CONTAINER / "image", root, archive)
     assert archives[0].read_bytes() == archives[1].read_bytes()
-    shown = json.loads(run("skopeo", "inspect", f"oci-archive:{archives[0]}"))
-    assert shown["Os"] == "linux" and shown["Labels"]["org.opencontainers.image.title"] == "flowd"
     version = run(root / "usr/sbin/flowd", "version").split()[1]
-    assert shown["Labels"]["org.opencontainers.image.version"] == version
-    config = json.loads(run("skopeo", "inspect", "--config", f"oci-archive:{archives[0]}"))
-    assert config["config"]["Entrypoint"] == ["/usr/sbin/flowd"]
-    run("skopeo", "copy", "--insecure-policy", f"oci-archive:{archives[0]}", f"dir:{directory}/copied")
-    layer = directory / "copied" / shown["Layers"][0].removeprefix("sha256:")
-    (directory / "unpacked").mkdir()
-    shutil.unpack_archive(layer, directory / "unpacked", "tar")
-    run("diff", "-r", root, directory / "unpacked")
+    assert run("skopeo", "list-tags", f"docker-archive:{archives[0]}").count(f"flowd:{version}") == 1
+    for kind in ("docker-archive", "oci-archive"):
+        shown = json.loads(run("skopeo", "inspect", f"{kind}:{archives[0]}"))
+        assert shown["Os"] == "linux" and shown["Labels"]["org.opencontainers.image.title"] == "flowd"
+        assert shown["Labels"]["org.opencontainers.image.version"] == version
+        config = json.loads(run("skopeo", "inspect", "--config", "--raw", f"{kind}:{archives[0]}"))["config"]
+        assert config["Entrypoint"] == ["/usr/sbin/flowd"] and list(config["Volumes"]) == ["/var/lib/flowd"]
+        assert config["Healthcheck"]["Test"] == ["CMD", "/usr/bin/flowctl", "ready"]
+        copied, unpacked = directory / kind, directory / f"{kind}-unpacked"
+        run("skopeo", "copy", "--insecure-policy", f"{kind}:{archives[0]}", f"dir:{copied}")
+        unpacked.mkdir()
+        shutil.unpack_archive(copied / shown["Layers"][0].removeprefix("sha256:"), unpacked, "tar")
+        run("diff", "-r", root, unpacked)
