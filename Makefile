@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-static static image test-deb deb fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-static test-image static image test-deb deb fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -37,6 +37,7 @@ help:
 	@echo "make static       build/static/bin: one file each, without shared libraries (Debian, network)"
 	@echo "make image        build/static/flowd-image.tar: an OCI image of them, without an engine"
 	@echo "make test-static  the same, tried in an empty root directory and in the smallest machine (root, network)"
+	@echo "make test-image   the image in Podman, and the Dockerfile, whose image is the same (root, network)"
 	@echo "make test-deploy  rules for Prometheus, manifests and charts (root, network)"
 	@echo "make test-arm64   flowd for arm64: built here, tested in emulators and a virtual machine (root, network)"
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
@@ -152,6 +153,14 @@ test-static:
 	@packaging/dependencies/install image || echo "Going on with what is there."
 	@$(MAKE) image
 	@FLOWD_BIN_DIR="$$PWD/build/static/bin" test/static/run
+
+test-image:
+	@packaging/dependencies/install test || echo "Going on with what is there."
+	@packaging/dependencies/install fresh || echo "Going on with what is there."
+	@packaging/dependencies/install image || echo "Going on with what is there."
+	@$(MAKE) image
+	@FLOWD_BIN_DIR="$$PWD/build/static/bin" $(PYTHON) -m pytest -q test/image
+	@test/image/dockerfile
 
 test-deploy:
 	@packaging/dependencies/install test || echo "Going on with what is there."

@@ -9,10 +9,8 @@ import uuid
 
 import pytest
 
-from lab.api_client import Api, line
-from lab.labels import TAG_MASK, tag_bits
-from lab.netns import Pair
-from lab.traffic import receive_label, udp_socket
+from lab.api_client import Api
+from lab.marked import wait_marked
 from lab.waiting import until
 from manifests import configuration_of, flowd_of, kustomized, pod_of, run
 from pods import Container, make_image, oci
@@ -57,27 +55,22 @@ def make_pod(pair, directory, pin_path, image):
         yield make
 
 
-def is_marked(pair, directory):
-    """Whether a packet bears the mark of a flow that an ordinary user announces by the fifo."""
-    with udp_socket(pair.far, Pair.FAR) as receiver, udp_socket(pair.near, Pair.NEAR) as sender:
-        target = receiver.getsockname()[:2]
-        announced = line("start", Pair.NEAR, sender.getsockname()[1], *target, 4, 4)
-        run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "tee", directory / "fifo" / "fifo"], input=announced)
+@pytest.fixture
+def announce(directory):
+    """Writes a line into the fifo as an ordinary user."""
 
-        def marked():
-            sender.sendto(b"", target)
-            return receive_label(receiver)[1] & TAG_MASK == tag_bits(4, 4)
+    def write(text):
+        run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "tee", directory / "fifo" / "fifo"], input=text)
 
-        until(marked, "a marked packet")
-    return True
+    return write
 
 
 @pytest.mark.parametrize("form", ["daemonset", "sidecar"])
-def test_marks_with_these_rights(pair, make_pod, directory, form):
+def test_marks_with_these_rights(pair, make_pod, announce, form):
     pod = make_pod(form).start()
     pod.wait_ready()
     assert pod.probe("livenessProbe")[0]
-    assert is_marked(pair, directory)
+    wait_marked(pair, announce)
     status = pod.status()
     assert {status[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {f"{CAPABILITIES:016x}"}
     assert (status["CapInh"], status["CapAmb"]) == ("0" * 16,) * 2
@@ -91,7 +84,7 @@ def test_marks_with_these_rights(pair, make_pod, directory, form):
     pod.stop()
 
 
-def test_readiness_waits_for_the_interface(pair, make_pod, directory):
+def test_readiness_waits_for_the_interface(pair, make_pod, announce):
     """The service beside it is not started by a flowd that can't mark; what the probe says helps."""
     pod = make_pod("sidecar")
     pair.near.ip("link", "property", "del", "dev", "veth0", "altname", "eth0")
@@ -101,7 +94,7 @@ def test_readiness_waits_for_the_interface(pair, make_pod, directory):
     assert not passed and "eth0" in said, said
     pair.near.ip("link", "property", "add", "dev", "veth0", "altname", "eth0")
     until(lambda: pod.probe("startupProbe")[0], "readiness")
-    assert is_marked(pair, directory)
+    wait_marked(pair, announce)
     pod.stop()
 
 
