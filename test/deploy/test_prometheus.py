@@ -7,13 +7,14 @@ import subprocess
 from lab.api_client import Api, event
 from lab.daemon_config import base_config
 from lab.netns import Pair
-from lab.prometheus_server import PROMTOOL, Prometheus
+from lab.programs import program
+from lab.prometheus_server import Prometheus
 from lab.rules_file import RULES, TESTS, rule_expressions
 from lab.waiting import DEADLINE_S
 
 
 def test_tests_of_the_rules():
-    done = subprocess.run([PROMTOOL, "test", "rules", TESTS], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    done = subprocess.run([program("promtool"), "test", "rules", TESTS], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout + done.stderr
 
 

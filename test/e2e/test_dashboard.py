@@ -11,7 +11,7 @@ import pytest
 from lab.api_client import Api
 from lab.daemon_config import base_config
 from lab.exposition import documented, scrape
-from lab.prometheus_server import PROMTOOL
+from lab.programs import program
 from lab.promql import metrics_in
 from lab.waiting import DEADLINE_S
 
@@ -42,7 +42,7 @@ def test_expressions(directory):
     rules = directory / "rules.json"  # JSON is YAML
     rules.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": [
         {"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions())]}]}))
-    done = subprocess.run([PROMTOOL, "check", "rules", rules], capture_output=True, text=True,
+    done = subprocess.run([program("promtool"), "check", "rules", rules], capture_output=True, text=True,
                           timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(expressions())} rules found" in done.stdout

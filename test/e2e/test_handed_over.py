@@ -3,7 +3,6 @@
 
 import os
 import pathlib
-import shutil
 import socket
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 from lab.api_client import Api, line
 from lab.daemon_config import base_config
 from lab.flowd_process import FLOWD, sanitizer_environment
+from lab.programs import program
 from lab.waiting import DEADLINE_S, until
 
 HAND_OVER = pathlib.Path(__file__).with_name("lab") / "hand_over.py"
@@ -259,9 +259,7 @@ def test_descriptors_of_another_process(make_flowd, single, directory):
 
 def test_systemds_own_launcher(single, directory):
     """systemd-socket-activate starts flowd at the first connection, which flowd answers."""
-    launcher = shutil.which("systemd-socket-activate")
-    if launcher is None:
-        pytest.skip("no systemd-socket-activate here (Debian's package systemd)")
+    launcher = program("systemd-socket-activate")
     config = directory / "config.json"
     config.write_text('{"stateDir": "%s", "plugins": {"api": {}}}' % (directory / "state"))
     environment = sanitizer_environment(directory)

@@ -8,7 +8,6 @@ are the wrong way round: the end is the flow's all the same.
 import http.server
 import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -19,6 +18,7 @@ from lab.api_client import Api
 from lab.collector import Collector
 from lab.daemon_config import base_config
 from lab.netns import Pair
+from lab.programs import program
 from lab.waiting import until
 
 PORT, STORM_PORT = 8443, 8086
@@ -110,9 +110,7 @@ class Storm:
 @pytest.fixture
 def storage(make_flowd, pair, directory):
     """flowd, the part of StoRM, and nginx on the near side. Nothing but lines ends a flow."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    if program is None:
-        pytest.skip("nginx is not installed")
+    server = program("nginx")
     config = base_config(directory)
     config["flows"] = {"endOnClose": False}
     config["backends"] = {"firefly": {}}
@@ -126,7 +124,7 @@ def storage(make_flowd, pair, directory):
     (place / "nginx.conf").write_text(
         CONFIG.format(place=place, storm=STORM_PORT, port=PORT, fifo=daemon.fifo_path))
     with Storm(pair.near, daemon.fifo_path, file) as daemon.storm:
-        process = pair.near.popen([program, "-p", place, "-e", place / "error.log", "-c", place / "nginx.conf"],
+        process = pair.near.popen([server, "-p", place, "-e", place / "error.log", "-c", place / "nginx.conf"],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def listens():

@@ -13,7 +13,7 @@ from lab.api_client import Api
 from lab.daemon_config import base_config
 from lab.exposition import documented, scrape
 from lab.netns import Pair
-from lab.prometheus_server import PROMTOOL
+from lab.programs import program
 from lab.promql import grouped_by, matchers_in, metrics_in, selects
 from lab.rules_file import ROOT, RULES, TESTS, rule_expressions, rules
 from lab.waiting import DEADLINE_S
@@ -25,7 +25,7 @@ ADDED = {"job", "instance"}
 
 
 def test_rules():
-    done = subprocess.run([PROMTOOL, "check", "rules", RULES], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    done = subprocess.run([program("promtool"), "check", "rules", RULES], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(rule_expressions())} rules found" in done.stdout
 

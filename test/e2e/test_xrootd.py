@@ -13,6 +13,7 @@ from lab.capture import Capture
 from lab.daemon_config import base_config
 from lab.labels import TAG_MASK, tag_bits
 from lab.netns import Pair
+from lab.programs import program
 from lab.waiting import DEADLINE_S, until
 
 PORT = 21094
@@ -33,9 +34,8 @@ xrootd.pmark ffdest 127.0.0.1:10514
 @pytest.fixture
 def xrootd(pair, directory):
     """A server on the near side with one file; its clients are on the far side."""
-    program = shutil.which("xrootd")
-    if program is None or shutil.which("xrdcp") is None:
-        pytest.skip("xrootd and xrdcp are not installed (xrootd-server, xrootd-client)")
+    server = program("xrootd")
+    program("xrdcp")
     nobody = pwd.getpwnam("nobody")
     place = directory / "xrootd"
     for one in (place, place / "data", place / "data/d", place / "admin"):
@@ -46,7 +46,7 @@ def xrootd(pair, directory):
     with open(place / "said", "wb") as said:
         # It does not run as root.
         process = pair.near.popen(["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups",
-                                   program, "-c", place / "config"], stdout=said, stderr=said, cwd=place)
+                                   server, "-c", place / "config"], stdout=said, stderr=said, cwd=place)
     try:
         def listens():
             assert process.poll() is None, (place / "said").read_text()

@@ -3,22 +3,20 @@
 
 import json
 import pathlib
-import shutil
 import signal
 import subprocess
 import urllib.parse
 
 from lab.api_client import Api
+from lab.programs import program
 from lab.waiting import DEADLINE_S, until
 
-PROMTOOL = shutil.which("promtool")
-PROMETHEUS = shutil.which("prometheus")
 PORT = 9090
 
 
 def check_metrics(text):
     """What promtool has to say of an exposition; "" if nothing."""
-    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True,
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True,
                           text=True, timeout=DEADLINE_S, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0 or said, f"promtool ends with {done.returncode}"
@@ -37,7 +35,7 @@ class Prometheus:
         }))
         self._log = open(self._log_path, "wb")
         self._process = namespace.popen(
-            [PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={place}/data",
+            [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={place}/data",
              f"--web.listen-address=127.0.0.1:{PORT}"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         self._namespace = namespace

@@ -3,13 +3,13 @@
 
 import contextlib
 import ipaddress
-import shutil
 import socket
 import struct
 import subprocess
 
 from lab import natted
 from lab.netns import run
+from lab.programs import program
 from lab.udp_server import UdpServer
 from lab.waiting import until
 
@@ -36,7 +36,7 @@ def _running(space, argv, directory):
 
 def coturn(space, directory):
     return _running(space, [
-        shutil.which("turnserver"), "--stun-only", "-n", "--no-cli", "--no-tls", "--no-dtls", "--no-tcp",
+        program("turnserver"), "--stun-only", "-n", "--no-cli", "--no-tls", "--no-dtls", "--no-tcp",
         "-L", natted.SERVER4, "-L", natted.SERVER6, "--listening-port", PORT,
         "--log-file", "stdout", "--pidfile", directory / "turn.pid", "--userdb", directory / "turn.db"],
         directory)
@@ -44,7 +44,7 @@ def coturn(space, directory):
 
 def stund(space, directory):
     """A server of RFC 3489, which needs two addresses."""
-    return _running(space, [shutil.which("stund"), "-h", natted.SERVER4, "-a", natted.SERVER4_OTHER],
+    return _running(space, [program("stund"), "-h", natted.SERVER4, "-a", natted.SERVER4_OTHER],
                     directory)
 
 
