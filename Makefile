@@ -38,7 +38,7 @@ help:
 	@echo "make image        build/static/flowd-image.tar: an OCI image of them, without an engine"
 	@echo "make test-static  the same, tried in an empty root directory and in the smallest machine (root, network)"
 	@echo "make test-image   the image in Podman, and the Dockerfile, whose image is the same (root, network)"
-	@echo "make test-deploy  rules for Prometheus, manifests and charts (root, network)"
+	@echo "make test-deploy  rules for Prometheus, manifests and charts, workflows (root, network)"
 	@echo "make test-arm64   flowd for arm64: built here, tested in emulators and a virtual machine (root, network)"
 	@echo "make fuzz         run each fuzz target for a minute (FUZZ_SECONDS)"
 	@echo "make bench        measure, and compare with what is to be reached"
