@@ -230,7 +230,7 @@ static __always_inline int marker_walk_as(struct __sk_buff *skb, __u32 link, enu
 {
     flowd_marker_value value = 0;
     struct marker_place place;
-    struct ipv6hdr ip6;
+    struct ipv6hdr ip6 MARKER_ALIGNED;
     enum flowd_marker_verdict verdict = marker_find_place(skb, link, &place, &ip6);
 
     if (verdict == FLOWD_MARKER_NO_FLOW)
@@ -269,7 +269,7 @@ static __always_inline int marker_general_as(struct __sk_buff *skb, __u32 link,
                                              enum marker_kind kind)
 {
     struct marker_place place;
-    struct ipv6hdr ip6;
+    struct ipv6hdr ip6 MARKER_ALIGNED;
     const __u64 *dst = (const __u64 *)&ip6.daddr;
     __u32 ports;
 
@@ -362,7 +362,7 @@ static __always_inline int marker_run_plain(struct __sk_buff *skb, __u32 link)
     struct {
         struct ipv6hdr ip6;
         __u32 ports;
-    } packet;
+    } packet MARKER_ALIGNED;
     struct flowd_marker_key key;
     __u64 found = 0;
     __u32 label;

@@ -18,6 +18,11 @@
 #define MARKER_IP6_SIZE 40u
 #define MARKER_FRAGMENT_OFFSET_MASK 0xfff8
 #define MARKER_FRAGMENT_MORE 1
+/*
+ * Of a copy of an IPv6 header, whose addresses are read as words: the verifier wants a word on the
+ * stack aligned, and the compiler owes the kernel's structure 4 bytes only.
+ */
+#define MARKER_ALIGNED __attribute__((aligned(8)))
 
 /* Numbers of the next headers that are walked (RFC 8200, RFC 4302). */
 enum {
