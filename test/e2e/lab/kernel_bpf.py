@@ -289,7 +289,7 @@ def _program_name(identifier):
 
 
 def tcx_programs(namespace, interface):
-    """(id, name) of the programs at the egress hook, the first one first. Debian's bpftool shows none."""
+    """(id, name) of the programs at the egress hook, the first one first. Debian 12's bpftool shows none."""
     most = 64
     identifiers = (ctypes.c_uint32 * most)()
     with namespace.entered():
@@ -305,9 +305,9 @@ def tcx_programs(namespace, interface):
 
 
 def clsact_filters(namespace, interface):
-    """(id, name) of the programs at the interface's clsact, both directions."""
+    """(id, name) of the programs at the interface's clsact, both directions; newer bpftools name TCX's with them."""
     shown = json.loads(namespace.run("/usr/sbin/bpftool", "-j", "net", "show", "dev", interface).stdout)
-    return [(one["id"], one["name"]) for one in shown[0]["tc"]]
+    return [(one["id"], one["name"]) for one in shown[0]["tc"] if one["kind"].startswith("clsact/")]
 
 
 def pinned(path):

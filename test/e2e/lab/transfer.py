@@ -90,7 +90,7 @@ class _Arrival:
 def send_iperf3(client, server, source, target, sport, announce=None, size=3 << 20, rate="400M"):
     """
     One iperf3 run whose data stream has a known port. Its end drops what the sockets still hold, so
-    that they are kept small.
+    that they are kept small. From 3.16 on it looks once an interval whether size is reached.
     """
     with server.popen(["iperf3", "-s", "-1", "-B", target, "--forceflush"],
                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as listening:
@@ -102,11 +102,11 @@ def send_iperf3(client, server, source, target, sport, announce=None, size=3 << 
                 announce(key)
             report = json.loads(client.run(
                 "iperf3", "-J", "-c", target, "-B", source, "--cport", sport, "-n", size, "-b", rate,
-                "-l", "64K", "-w", "256K", timeout=DEADLINE_S).stdout)
+                "-i", "0.1", "-l", "64K", "-w", "256K", timeout=DEADLINE_S).stdout)
             listening.wait(DEADLINE_S)
         finally:
             if listening.poll() is None:
                 listening.kill()
     sent = report["end"]["sum_sent"]
-    assert sent["bytes"] == size, report["end"]
+    assert sent["bytes"] >= size, report["end"]
     return Sent(key, sent["retransmits"], report["end"]["sum_received"]["bytes"])
