@@ -10,6 +10,8 @@
 
 #include <linux/types.h>
 
+#define FLOWD_MARKER_INLINE static inline __attribute__((always_inline))
+
 #define FLOWD_MARKER_LAYOUT 4
 /* The name of the flow map; at most 15 characters. */
 #define FLOWD_MARKER_FLOWS flowd_flows_4
@@ -63,8 +65,7 @@ _Static_assert(__builtin_offsetof(struct flowd_marker_key, ports) == 16, "ports 
 _Static_assert(__builtin_offsetof(struct flowd_marker_key, protocol) == 20, "then protocol");
 
 /* The word of a key that has these ports, as they stand in the packet, and this protocol. */
-static inline __attribute__((always_inline)) __u64 flowd_marker_transport(__u32 ports,
-                                                                          __u8 protocol)
+FLOWD_MARKER_INLINE __u64 flowd_marker_transport(__u32 ports, __u8 protocol)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     return (__u64)protocol << 32 | ports;
@@ -88,14 +89,14 @@ struct flowd_marker_mark {
 typedef __u32 flowd_marker_value;
 #define FLOWD_MARKER_VALUE_BITS 24
 
-static inline __attribute__((always_inline)) int
-flowd_marker_writes_scitag(enum flowd_marker_strategy strategy, enum flowd_marker_encoding encoding)
+FLOWD_MARKER_INLINE int flowd_marker_writes_scitag(enum flowd_marker_strategy strategy,
+                                                   enum flowd_marker_encoding encoding)
 {
     return strategy != FLOWD_MARKER_LABEL && encoding == FLOWD_MARKER_SCITAGS;
 }
 
-static inline __attribute__((always_inline)) flowd_marker_value
-flowd_marker_value_of(const struct flowd_marker_mark *mark, int scitag)
+FLOWD_MARKER_INLINE flowd_marker_value flowd_marker_value_of(const struct flowd_marker_mark *mark,
+                                                             int scitag)
 {
     return scitag ? (__u32)mark->experiment << 8 | mark->activity : mark->label;
 }
@@ -135,7 +136,7 @@ struct flowd_marker_counters {
  * The number of a counter. Each is an entry of its own: a program that picks one within an entry
  * needs CAP_PERFMON.
  */
-static inline __attribute__((always_inline)) __u32 flowd_marker_counter(__u32 slot, __u32 verdict)
+FLOWD_MARKER_INLINE __u32 flowd_marker_counter(__u32 slot, __u32 verdict)
 {
     return slot * FLOWD_MARKER_VERDICTS + verdict;
 }
@@ -223,8 +224,7 @@ struct flowd_marker_shared {
 #define FLOWD_MARKER_CHANGES_SHIFT 40
 
 /* The number of the bucket, which is below that of the geometry. */
-static inline __attribute__((always_inline)) __u32 flowd_marker_bucket_of(__u64 geometry,
-                                                                          __u32 hash)
+FLOWD_MARKER_INLINE __u32 flowd_marker_bucket_of(__u64 geometry, __u32 hash)
 {
     __u32 buckets = (__u32)geometry;
     __u32 mask = (1u << (geometry >> FLOWD_MARKER_ORDER_SHIFT & 31)) - 1;
@@ -237,7 +237,7 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_bucket_of(__u64 
 }
 
 /* The bit, in the bitmap's word for its bucket. */
-static inline __attribute__((always_inline)) __u32 flowd_marker_bit(__u32 hash)
+FLOWD_MARKER_INLINE __u32 flowd_marker_bit(__u32 hash)
 {
     return hash >> 26;
 }
@@ -249,15 +249,14 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_bit(__u32 hash)
  * upper 33 bits are as good as two random numbers (multilinear hashing; Lemire and Kaser, "Strongly
  * universal string hashing is fast", The Computer Journal 57, 2014).
  */
-static inline __attribute__((always_inline)) __u64 flowd_marker_sum_pair(const __u64 *seeds,
-                                                                         __u64 pair)
+FLOWD_MARKER_INLINE __u64 flowd_marker_sum_pair(const __u64 *seeds, __u64 pair)
 {
     return (seeds[0] + (__u32)pair) * (seeds[1] + (pair >> 32));
 }
 
 /* Of dst and ports as they stand in the packet. */
-static inline __attribute__((always_inline)) __u64
-flowd_marker_sum(const __u64 *seeds, __u64 dst0, __u64 dst1, __u32 ports, __u8 protocol)
+FLOWD_MARKER_INLINE __u64 flowd_marker_sum(const __u64 *seeds, __u64 dst0, __u64 dst1, __u32 ports,
+                                           __u8 protocol)
 {
     return seeds[0] + flowd_marker_sum_pair(seeds + 1, dst0) +
            flowd_marker_sum_pair(seeds + 3, dst1) +
@@ -265,13 +264,12 @@ flowd_marker_sum(const __u64 *seeds, __u64 dst0, __u64 dst1, __u32 ports, __u8 p
 }
 
 /* What the source address adds to the sum. */
-static inline __attribute__((always_inline)) __u64 flowd_marker_sum_source(const __u64 *seeds,
-                                                                           __u64 src0, __u64 src1)
+FLOWD_MARKER_INLINE __u64 flowd_marker_sum_source(const __u64 *seeds, __u64 src0, __u64 src1)
 {
     return flowd_marker_sum_pair(seeds + 7, src0) + flowd_marker_sum_pair(seeds + 9, src1);
 }
 
-static inline __attribute__((always_inline)) __u32 flowd_marker_sum_upper(__u64 sum)
+FLOWD_MARKER_INLINE __u32 flowd_marker_sum_upper(__u64 sum)
 {
     return (__u32)(sum >> 32);
 }
@@ -282,27 +280,27 @@ static inline __attribute__((always_inline)) __u32 flowd_marker_sum_upper(__u64 
  * product of 64 bits by 64 has no more upper bits than the address: all addresses that differ in
  * their 8th and 16th byte only would have 256 hashes.
  */
-static inline __attribute__((always_inline)) __u32 flowd_marker_hash(__u64 sum)
+FLOWD_MARKER_INLINE __u32 flowd_marker_hash(__u64 sum)
 {
     sum ^= sum >> 32;
     return flowd_marker_sum_upper(sum * 0xc2b2ae3d27d4eb4full);
 }
 
 /* The bits of a word that are not the mark; never all of them 0. */
-static inline __attribute__((always_inline)) __u64 flowd_marker_word_tag(__u32 hash, __u64 sum)
+FLOWD_MARKER_INLINE __u64 flowd_marker_word_tag(__u32 hash, __u64 sum)
 {
     __u64 tag = (__u64)flowd_marker_bit(hash) << 58 | sum >> 30 << FLOWD_MARKER_VALUE_BITS;
 
     return tag ? tag : 1ull << FLOWD_MARKER_VALUE_BITS;
 }
 
-static inline __attribute__((always_inline)) flowd_marker_value flowd_marker_word_value(__u64 word)
+FLOWD_MARKER_INLINE flowd_marker_value flowd_marker_word_value(__u64 word)
 {
     return word & ((1u << FLOWD_MARKER_VALUE_BITS) - 1);
 }
 
 /* Spreads the two halves of an address over a word. */
-static inline __attribute__((always_inline)) __u64 flowd_marker_spread(__u64 high, __u64 low)
+FLOWD_MARKER_INLINE __u64 flowd_marker_spread(__u64 high, __u64 low)
 {
     return high * 0x9e3779b97f4a7c15ull + low * 0xd6e8feb86659fd93ull;
 }
@@ -311,8 +309,8 @@ static inline __attribute__((always_inline)) __u64 flowd_marker_spread(__u64 hig
  * A number for an address, or an address with ports, that is the same on every host and after every
  * start: it tells general marks from each other.
  */
-static inline __attribute__((always_inline)) __u32
-flowd_marker_entropy(__u64 dst_high, __u64 dst_low, __u32 ports, __u8 protocol)
+FLOWD_MARKER_INLINE __u32 flowd_marker_entropy(__u64 dst_high, __u64 dst_low, __u32 ports,
+                                               __u8 protocol)
 {
     __u64 h = flowd_marker_spread(dst_high, dst_low);
 

@@ -27,8 +27,9 @@ static void copy_up_to(struct copy *copy, size_t offset)
 static void put_time(struct flowd_text *text, int64_t time_us)
 {
     char buffer[FLOWD_TIMESTAMP_SIZE];
+    size_t length = flowd_timestamp_format(time_us, buffer);
 
-    flowd_text_append(text, buffer, flowd_timestamp_format(time_us, buffer));
+    flowd_text_append(text, buffer, length);
 }
 
 static void put_header(struct copy *copy, const struct firefly_additions *additions)

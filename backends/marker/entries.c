@@ -263,7 +263,8 @@ static void remove_mark(struct marker_entries *entries, struct flowd_flow *flow,
     struct marker_sums sums;
     marker_ref heir;
 
-    flow->directions &= (uint8_t) ~(HAS_MARK(direction) | HAS_FAILED(direction));
+    flow->directions &= (uint8_t)~HAS_MARK(direction);
+    flow->directions &= (uint8_t)~HAS_FAILED(direction);
     sums_of(entries, flow, direction, &sums);
     owner = marker_table_find(&entries->table, &sums);
     if (entries->outdone.count > 0)

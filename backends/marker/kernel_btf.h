@@ -26,10 +26,9 @@ struct marker_kernel {
     uint32_t cast_context; /* the numbers of bpf_cast_to_kern_ctx() and bpf_rdonly_cast() */
     uint32_t cast_pointer;
 };
-#define MARKER_KERNEL_CLOSED                                                                       \
-    {                                                                                              \
-        .btf = -1                                                                                  \
-    }
+/* clang-format off */
+#define MARKER_KERNEL_CLOSED {.btf = -1}
+/* clang-format on */
 
 /*
  * Finds what a way of reading needs. Returns 0 or -errno: -EOPNOTSUPP if the kernel does not have

@@ -54,11 +54,13 @@ struct marker_program {
 };
 
 /* What nothing was loaded into. */
+/* clang-format off */
 #define MARKER_PROGRAM_CLOSED                                                                      \
     {                                                                                              \
         .program_fds = {-1, -1}, .spare_fds = {-1, -1}, .flows_fd = -1, .bitmap_fd = -1,           \
         .shared_fd = -1, .counters_fd = -1, .fragments_fd = -1,                                    \
     }
+/* clang-format on */
 
 /*
  * Loads the program for Ethernet and the maps. Pinned maps of the same layout are used; else there

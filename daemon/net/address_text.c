@@ -34,8 +34,11 @@ static const char *read_v4(const char *at, const char *end, uint8_t bytes[static
         const char *begin;
         unsigned value = 0;
 
-        if (i > 0 && (at == end || *at++ != '.'))
-            return NULL;
+        if (i > 0) {
+            if (at == end || *at != '.')
+                return NULL;
+            at++;
+        }
         begin = at;
         while (at < end && *at >= '0' && *at <= '9' && value <= UINT8_MAX)
             value = value * 10 + (unsigned)(*at++ - '0');

@@ -83,10 +83,12 @@ int flowd_flow_socket_find(struct flowd_sock_diag *diag, const struct flowd_host
     if (query->interface == FLOWD_ANY_INTERFACE)
         first.interface = 0;
     flowd_sock_diag_ask(diag, &first, 1, take_answer, &search);
-    if (query->interface != FLOWD_ANY_INTERFACE ||
-        (search.error != -ENOENT &&
-         (search.error < 0 || !flowd_tcp_is_over((int)flowd_tcp_socket_life(out)))))
+    if (query->interface != FLOWD_ANY_INTERFACE || (search.error < 0 && search.error != -ENOENT))
         return search.error;
+    /* Without an error take_answer() has filled it. */
+    /* cppcheck-suppress uninitvar */
+    if (search.error == 0 && !flowd_tcp_is_over((int)flowd_tcp_socket_life(out)))
+        return 0;
     result = search_interfaces(diag, host, *query, &other);
     if (result == -ENOENT || (result == 0 && search.error == 0 &&
                               flowd_tcp_socket_life(&other) <= flowd_tcp_socket_life(out)))

@@ -21,6 +21,7 @@ enum part { INFO, MEMORY, BBR, VEGAS, DCTCP, SEND_RATE, BBR_BANDWIDTH };
 #define NONE NULL
 
 #define SIZE(type, member) sizeof(((type *)0)->member)
+/* clang-format off */
 #define ROW(name_, peer_, sets_, counter_, part_, type, member, factor_, decimals_, as_is_, doc_)  \
     {                                                                                              \
         .name = (name_), .compatible = (peer_), .sets = (sets_), .counter = (counter_),            \
@@ -64,7 +65,6 @@ enum part { INFO, MEMORY, BBR, VEGAS, DCTCP, SEND_RATE, BBR_BANDWIDTH };
         .name = (name_), .sets = (sets_), .part = (part_), .factor = (factor_), .doc = (doc_)      \
     }
 
-/* clang-format off */
 const struct flowd_tcp_field flowd_tcp_fields[] = {
     TIME("rtt", SAME, LEAN_METRIC, rtt, "Smoothed round-trip time in ms"),
     TIME_US("minrtt", "min_rtt", LEAN_METRIC, min_rtt, "Smallest round-trip time of late in ms"),
@@ -409,6 +409,7 @@ static void write_options(struct writer *writer, const struct flowd_tcp_sample *
 {
     char options[FLOWD_TCP_OPTIONS_SIZE];
     struct flowd_tcp_sample plain;
+    size_t length;
 
     if (sample->info_length == 0)
         return;
@@ -419,7 +420,8 @@ static void write_options(struct writer *writer, const struct flowd_tcp_sample *
         plain.info.options &= (uint8_t)~TCPI_OPT_WSCALE;
         sample = &plain;
     }
-    write_string(writer, "opts", options, flowd_tcp_options_format(sample, options));
+    length = flowd_tcp_options_format(sample, options);
+    write_string(writer, "opts", options, length);
 }
 
 static void write_names(struct writer *writer, const struct flowd_tcp_sample *sample, unsigned set)

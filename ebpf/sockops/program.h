@@ -22,11 +22,13 @@ struct flowd_sockops_program {
                       */
 };
 
+/* clang-format off */
 #define FLOWD_SOCKOPS_PROGRAM_CLOSED                                                               \
     {                                                                                              \
         .program_fd = -1, .link_fd = -1, .ring_fd = -1, .counts_fd = -1, .watched_fd = -1,         \
         .existing_fd = -1,                                                                         \
     }
+/* clang-format on */
 
 /* Returns 0 and *out (owned), or -errno with the reason and the remedy; -EPERM: a right is missing.
  */

@@ -17,15 +17,17 @@
 static void put_address(struct flowd_text *text, uint8_t family, const struct in6_addr *address)
 {
     char buffer[FLOWD_ADDRESS_SIZE];
+    size_t length = flowd_address_format(family, address, buffer);
 
-    flowd_text_append(text, buffer, flowd_address_format(family, address, buffer));
+    flowd_text_append(text, buffer, length);
 }
 
 static void put_time(struct flowd_text *text, int64_t time_us)
 {
     char buffer[FLOWD_TIMESTAMP_SIZE];
+    size_t length = flowd_timestamp_format(time_us, buffer);
 
-    flowd_text_append(text, buffer, flowd_timestamp_format(time_us, buffer));
+    flowd_text_append(text, buffer, length);
 }
 
 /* ,"key":"name", where the registry has one. */

@@ -212,11 +212,13 @@ static void iperf3_check(const void *values, const char *path, struct flowd_mess
 }
 
 #define AT(member) offsetof(struct iperf3_config, member)
+/* clang-format off */
 #define PORT(name, member, text)                                                                   \
     {                                                                                              \
         .key = (name), .type = FLOWD_OPTION_INTEGER, .offset = AT(member), .default_json = "0",    \
         .min = 0, .max = UINT16_MAX, .doc = (text)                                                 \
     }
+/* clang-format on */
 
 static const struct flowd_option options[] = {
     PORT("minSourcePort", source_ports[0], "Lowest local port of connections that become flows."),

@@ -18,10 +18,9 @@
 #include "daemon/base/json_reader.h"
 #include "daemon/base/text.h"
 
-#define TEXT(literal)                                                                              \
-    {                                                                                              \
-        literal, sizeof(literal) - 1                                                               \
-    }
+/* clang-format off */
+#define TEXT(literal) {literal, sizeof(literal) - 1}
+/* clang-format on */
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 #define DEPTH 32
 #define DAMAGED 60000

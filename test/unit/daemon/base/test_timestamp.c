@@ -16,7 +16,7 @@
 #include "daemon/base/timestamp.h"
 
 #define TEXT(literal) literal, sizeof(literal) - 1
-#define S(seconds) ((int64_t)(seconds)*1000000)
+#define S(seconds) (1000000 * (int64_t)(seconds))
 #define UNTOUCHED 77
 
 struct row {

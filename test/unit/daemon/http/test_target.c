@@ -14,10 +14,9 @@
 
 #include "daemon/http/target.h"
 
-#define TEXT(literal)                                                                              \
-    {                                                                                              \
-        literal, sizeof(literal) - 1                                                               \
-    }
+/* clang-format off */
+#define TEXT(literal) {literal, sizeof(literal) - 1}
+/* clang-format on */
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
 
 static const struct {

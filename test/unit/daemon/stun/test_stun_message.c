@@ -98,14 +98,10 @@ struct row {
     int error_code;
 };
 
-#define SUCCESS                                                                                    \
-    {                                                                                              \
-        0x01, 0x01                                                                                 \
-    }
-#define ERROR                                                                                      \
-    {                                                                                              \
-        0x01, 0x11                                                                                 \
-    }
+/* clang-format off */
+#define SUCCESS {0x01, 0x01}
+#define ERROR {0x01, 0x11}
+/* clang-format on */
 #define XOR_IPV4 0x00, 0x20, 0x00, 0x08, 0x00, 0x01, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43
 
 static const struct row rows[] = {

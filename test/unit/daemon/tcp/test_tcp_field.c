@@ -32,11 +32,13 @@ static struct flowd_tcp_sample whole_sample(void)
     return sample;
 }
 
+/* clang-format off */
 #define INFO(name_, member_, raw_, text_)                                                          \
     {                                                                                              \
         .name = (name_), .offset = offsetof(struct flowd_tcp_info, member_),                       \
         .size = sizeof(((struct flowd_tcp_info *)0)->member_), .raw = (raw_), .text = (text_)      \
     }
+/* clang-format on */
 
 /* A number as it stands in tcp_info and as it is written; NULL: it is not. */
 static const struct {
