@@ -14,7 +14,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 
 .PHONY: help deps deps-test deps-fresh build build-test build-dev build-clang run \
-	check test test-unit test-bpf test-e2e test-fresh test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-static test-image static image test-deb deb fuzz bench lint format clean
+	check test test-unit test-bpf test-e2e test-fresh test-debian test-kernels test-systemd test-arm64 test-deploy test-rpm rpm test-static test-image static image test-deb deb fuzz bench lint format clean
 
 help:
 	@echo "make run          install what is needed, build, and start flowd in the foreground"
@@ -29,7 +29,8 @@ help:
 	@echo "make test-unit    each part of make test by itself, with what is built already:"
 	@echo "make test-bpf     docs/testing.md says how to run a single test"
 	@echo "make test-e2e"
-	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network)"
+	@echo "make test-fresh   what README.md says, on a bare Debian 12 of its own (root, network; SUITE=trixie: on Debian 13)"
+	@echo "make test-debian  make test on such a system (root, network; SUITE=trixie)"
 	@echo "make test-kernels flowd on Debian's kernels, in virtual machines (root, network; KERNELS=\"5.10 6.1\" picks)"
 	@echo "make test-systemd flowd under systemd, on a Debian 12 that boots in a virtual machine (root, network)"
 	@echo "make test-deb     the Debian package: built, installed, upgraded and removed (root, network)"
@@ -101,9 +102,14 @@ test-bpf:
 test-e2e:
 	@test/run e2e
 
+# SUITE, in the environment of these two, is the release of Debian.
 test-fresh:
 	@packaging/dependencies/install fresh || echo "Going on with what is there."
-	@test/fresh/run
+	@test/fresh/run walk
+
+test-debian:
+	@packaging/dependencies/install fresh || echo "Going on with what is there."
+	@test/fresh/run tests
 
 # KERNELS="5.10 6.1" picks some of the manual's table.
 test-kernels:

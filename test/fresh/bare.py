@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A bare Debian 12 in which a test runs its script.
+A bare Debian in which a test runs its script: 12, or the release that $SUITE names.
 
 The system is debootstrapped (make and git are all that is added) and has mounts, processes and a
 network of its own. Only apt gets out, by a relay to the archives that this machine's apt uses (or
@@ -24,7 +24,10 @@ from relay import PORT, Relay
 HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE.parents[1]
 CACHE = pathlib.Path(os.environ.get("FLOWD_TEST_CACHE") or "/var/tmp/flowd-test")
-SUITE = "bookworm"
+# The number of each release, which all of Debian's archives have.
+RELEASES = {"bookworm": "12", "trixie": "13"}
+SUITE = os.environ.get("SUITE") or "bookworm"
+NAME = f"Debian {RELEASES.get(SUITE, SUITE)}"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROGRAMS = ("debootstrap", "git", "ip", "pivot_root", "setpriv", "unshare")
 
@@ -42,16 +45,19 @@ def run(argv, **options):
 
 
 def archives():
-    """Where this machine's apt gets the release from: (address, suite) each, the release itself first."""
+    """Where this machine's apt gets a release of Debian from: (address, suite) each, the release itself first."""
     mirror = os.environ.get("FLOWD_TEST_MIRROR")
     if mirror:
         return [(mirror, SUITE)]
     targets = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
                    "Identifier: Packages"])
-    found = {(uri, suite) for uri, suite, component in map(str.split, targets.splitlines())
-             if component == "main" and suite.partition("-")[0] == SUITE}
+    found = set()
+    for uri, suite, component in map(str.split, targets.splitlines()):
+        release, dash, pocket = suite.partition("-")
+        if component == "main" and release in RELEASES:
+            found.add((uri, SUITE + dash + pocket))
     if SUITE not in {suite for _, suite in found}:
-        raise BareError(f"apt has no archive of {SUITE}; FLOWD_TEST_MIRROR=ADDRESS gives one")
+        raise BareError("apt has no archive of Debian; FLOWD_TEST_MIRROR=ADDRESS gives one")
     return sorted(found, key=lambda one: one[1])
 
 
@@ -93,7 +99,7 @@ def base_system(directory):
     archive = CACHE / f"debian-{SUITE}.tar"
     if archive.exists():
         return archive
-    print("making a bare Debian 12", flush=True)
+    print(f"making a bare {NAME}", flush=True)
     root, half = directory / "base", archive.with_suffix(".half")
     log = directory / "debootstrap.log"
     with open(log, "wb") as output, isolated(
