@@ -7,6 +7,8 @@ docs/ is there. A block that says which file it is from, by a comment above it, 
 
     <!-- from docs/examples/tally/tally.c -->
 
+    manual_links.py [INSTALLED]     (the root directory of an installation: the links of its pages instead)
+
 Prints what is wrong, and fails if there is anything.
 """
 
@@ -44,13 +46,16 @@ def anchors(text):
     return found | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
 
 
-def links(page, texts):
-    """What is wrong with the links of a page."""
+def links(page, texts, root):
+    """What is wrong with the links of a page below root."""
     for target in _LINK.findall(_CODE.sub("", _FENCED.sub("", texts[page]))):
         if re.match(r"[a-z][a-z0-9+.-]*:", target):
             continue
         place, _, anchor = target.partition("#")
-        there = (page.parent / place).resolve() if place else page
+        if place.startswith("/"):
+            there = root / place.lstrip("/")
+        else:
+            there = (page.parent / place).resolve() if place else page
         if not there.exists():
             yield f"leads to {target}, which is not there"
         elif anchor and anchor not in anchors(texts.get(there) or there.read_text(encoding="utf-8")):
@@ -77,17 +82,32 @@ def named(text, files):
             yield f"names {name}, which is not there"
 
 
-def main():
+def installed(root):
+    """What is wrong with the pages of an installation."""
+    texts = {page: page.read_text(encoding="utf-8") for page in root.rglob("*.md")}
+    if not texts:
+        yield root, "has no page"
+    yield from ((page, what) for page in texts for what in links(page, texts, root))
+
+
+def tree():
+    """What is wrong with the manual."""
     files = [str(path.relative_to(ROOT)) for path in listed()]
     texts = {page: page.read_text(encoding="utf-8") for page in listed() if page.suffix == ".md"}
-    wrong = [(page, what) for page in texts for what in links(page, texts)]
+    wrong = [(page, what) for page in texts for what in links(page, texts, ROOT)]
     wrong += [(page, what) for page, text in texts.items() for what in quotes(text)]
     wrong += [(page, what) for page, text in texts.items() if page.parent == INDEX.parent
               for what in named(text, files)]
     index = texts.get(INDEX, "")
     wrong += [(INDEX, f"does not name {page.name}: add a line for it") for page in texts
               if page.parent == INDEX.parent and page != INDEX and f"({page.name}" not in index]
-    print("".join(f"{page.relative_to(ROOT)}: {what}\n" for page, what in wrong), end="")
+    return wrong
+
+
+def main():
+    root = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT
+    wrong = sorted(installed(root)) if len(sys.argv) > 1 else tree()
+    print("".join(f"{page.relative_to(root)}: {what}\n" for page, what in wrong), end="")
     return 1 if wrong else 0
 
 

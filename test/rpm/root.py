@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 
-from package import RpmError, run, want
+from package import TREE, RpmError, run, want
 
 SHELL = ("sh", "rm", "cat", "getent")
 NOTED = ("systemctl", "groupadd", "useradd")
@@ -72,6 +72,7 @@ def check(directory, packages):
     before = left_behind(directory)
     package = packages["flowd"]
     rpm(directory, "-i", package)
+    run([TREE / "test/lint/manual_links.py", directory])
     # As they are in the package, not those of a build beside it.
     for program in ("usr/sbin/flowd", "usr/bin/flowctl"):
         for library in libraries(directory / program):
