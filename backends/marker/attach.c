@@ -25,6 +25,8 @@
 #define PERIOD_TC_S 4.9
 #define VERIFIED_BY_TCX 256u
 #define VERIFIED_BY_TC 32u
+/* Who removes the program again before this is at it for good: that is said once. */
+#define CONTESTED_S 30.0
 
 int marker_attach_init(struct marker_attach *attach, const struct flowd_host *host,
                        struct marker_program *program, const struct marker_pins *pins,
@@ -142,7 +144,8 @@ static void let_go(struct marker_attach *attach, struct marker_interface *interf
         flowd_info("marker", "interface %s: detached", interface->name);
     }
     interface->index = 0;
-    interface->qdisc_made = false;
+    interface->qdisc_made = interface->contested = false;
+    interface->removed_s = 0;
     interface->state = MARKER_INTERFACE_WAITING;
 }
 
@@ -209,8 +212,8 @@ static void attach_one(struct marker_attach *attach, struct marker_interface *in
         if (result == 0) {
             interface->state = MARKER_INTERFACE_ATTACHED;
             interface->place = (struct marker_place){.doubted = true};
-            flowd_info("marker", "interface %s: attached by %s", interface->name,
-                       attach->tcx ? "tcx" : "tc");
+            flowd_log(interface->contested ? FLOWD_LOG_DEBUG : FLOWD_LOG_INFO, "marker",
+                      "interface %s: attached by %s", interface->name, attach->tcx ? "tcx" : "tc");
             return;
         }
         interface->state = MARKER_INTERFACE_FAILED;
@@ -291,8 +294,10 @@ static void verify_one(struct marker_attach *attach, struct marker_interface *in
     /* It is just vanishing, its programs first; the host will tell. */
     if (found == NULL || (int)if_nametoindex(found->name) != interface->index)
         return;
-    flowd_warning("marker", "interface %s: somebody removed flowd's program; attaching again",
-                  interface->name);
+    interface->contested = now_s - interface->removed_s < CONTESTED_S;
+    interface->removed_s = now_s;
+    flowd_log(interface->contested ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "marker",
+              "interface %s: somebody removed flowd's program; attaching again", interface->name);
     marker_hook_forget(attach, interface);
     interface->state = MARKER_INTERFACE_WAITING;
     attach_one(attach, interface, found);

@@ -51,6 +51,8 @@ struct marker_interface {
     struct marker_place place; /* while attached */
     int link_fd;               /* TCX; else -1 */
     bool qdisc_made;           /* clsact: by flowd */
+    double removed_s;          /* when somebody removed the program last; 0: never */
+    bool contested;            /* again and again, which was said */
     struct flowd_error err;    /* why it failed */
 };
 

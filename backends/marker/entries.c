@@ -381,16 +381,16 @@ enum marker_status marker_entries_status(const struct marker_entries *entries,
 /* Takes the entry away if no flow is behind it. */
 static int remove_ended(struct marker_entries *entries, const struct marker_sums *sums)
 {
-    static struct flowd_log_limit limit;
     struct marker_owner *owner = marker_table_find(&entries->table, sums);
     int result = 0;
 
     if (owner != NULL && owner->ref == 0)
         result = marker_table_remove(&entries->table, owner, sums);
     if (result < 0)
-        flowd_log_limited(&limit, FLOWD_LOG_ERROR, "marker",
-                          "an entry of the flow map can't be deleted: %s; trying again each second",
-                          strerror(-result));
+        flowd_log(entries->kept_told ? FLOWD_LOG_DEBUG : FLOWD_LOG_ERROR, "marker",
+                  "an entry of the flow map can't be deleted: %s; trying again each second",
+                  strerror(-result));
+    entries->kept_told |= result < 0;
     return result;
 }
 
@@ -407,6 +407,7 @@ void marker_entries_commit(struct marker_entries *entries)
         if (remove_ended(entries, &ended->items[i]) < 0)
             ended->items[kept++] = ended->items[i];
     ended->count = kept;
+    entries->kept_told = kept > 0;
     if (kept > 0 || ended->capacity <= LIST_KEPT)
         return;
     free(ended->items);

@@ -64,6 +64,7 @@ struct marker_entries {
     struct marker_ended_list ended;
     struct marker_failed_list failed; /* to be tried again */
     int refusal;                      /* why they failed: -errno; 0: none has */
+    bool kept_told;                   /* that an ended flow's entry could not be deleted */
     bool refused_again;               /* a second try of some failed too */
 };
 

@@ -17,12 +17,12 @@
 #include "front.h"
 #include "tcx.h"
 
-/* The pinned link of the interface, or -ENOENT. What is pinned in its place is taken away. */
+/* The pinned link of the interface, or -errno. What is pinned in its place is taken away. */
 static int get_link(const struct marker_pins *pins, int index)
 {
     int fd = marker_pins_get_link(pins, index);
 
-    if (fd == -ENOENT || (fd >= 0 && marker_tcx_is_own(fd)))
+    if (fd == -ENOENT || fd == -EACCES || (fd >= 0 && marker_tcx_is_own(fd)))
         return fd;
     flowd_warning("marker", "%s/links/%d is no link of flowd's: it is replaced", pins->path, index);
     marker_pins_remove_link(pins, index);

@@ -28,13 +28,13 @@
 #include "hook.h"
 #include "others.h"
 #include "pins.h"
+#include "pins_care.h"
 #include "program.h"
 #include "revision.h"
 #include "watch.h"
 
 #define RETRY_S 1.0
 #define VERIFY_S 1.0
-#define PINS_S 5.0
 #define QUIET_S 0.1
 #define ENTRIES_MIN 1024u
 #define SWEEP_BUCKETS 4096u /* in one turn */
@@ -51,7 +51,7 @@ struct marker {
     struct ev_timer retry;
     struct ev_timer verify;
     struct marker_watch watch;
-    double pins_looked_s;     /* when the pins were looked at last */
+    struct marker_pins_care care;
     struct ev_timer quiet;    /* runs for a moment after the watch was heard */
     struct ev_timer sweeping; /* removes what is in adopted maps of flows that are gone */
     size_t swept;             /* entries that went */
@@ -130,37 +130,13 @@ static void on_sweeping(struct ev_loop *loop, struct ev_timer *watcher, int even
     sweep_some(watcher->data);
 }
 
-/* Pins are files that somebody may remove; a crash would then end the marking. */
-static void restore_pins(struct marker *marker)
-{
-    struct flowd_error err = {.message = "?"};
-    int result;
-
-    if (marker_pins_complete(&marker->pins))
-        return;
-    result = marker_pins_reopen(&marker->pins, &err);
-    if (result == 0) {
-        result = marker_program_pin(&marker->program, &marker->pins);
-        if (result < 0)
-            flowd_fail_errno(&err, -result, "%s", marker->pins.path);
-    }
-    if (result == 0)
-        flowd_warning("marker", "somebody removed the pins in %s; pinned again", marker->pins.path);
-    else
-        flowd_warning("marker", "somebody removed the pins, and they can't be made again: %s",
-                      err.message);
-}
-
 /* Nothing tells when somebody else takes a link off an interface, or puts one before it. */
 static void on_verify(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     struct marker *marker = watcher->data;
 
     (void)events;
-    if (ev_now(loop) - marker->pins_looked_s >= PINS_S) {
-        marker->pins_looked_s = ev_now(loop);
-        restore_pins(marker);
-    }
+    marker_pins_care_look(&marker->care, &marker->pins, &marker->program, ev_now(loop));
     verify_interfaces(marker);
     retry_if_needed(marker);
 }

@@ -131,16 +131,16 @@ void marker_pins_close(struct marker_pins *pins)
     *pins = (struct marker_pins){.directory = -1};
 }
 
-bool marker_pins_complete(const struct marker_pins *pins)
+int marker_pins_look(const struct marker_pins *pins)
 {
     char path[PATH_MAX];
 
     for (size_t i = 0; pins->path != NULL && i < MAP_NAMES; i++) {
         join(path, pins, map_names[i]);
         if (access(path, F_OK) < 0)
-            return false;
+            return -errno;
     }
-    return true;
+    return 0;
 }
 
 int marker_pins_reopen(struct marker_pins *pins, struct flowd_error *err)
@@ -282,7 +282,7 @@ bool marker_pins_has_link(const struct marker_pins *pins, int index)
     if (pins->path == NULL)
         return true;
     join_index(path, pins, "links", index);
-    return access(path, F_OK) == 0;
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 void marker_pins_note_qdisc(const struct marker_pins *pins, int index, bool made)

@@ -42,8 +42,11 @@ int marker_pins_open(struct marker_pins *pins, const char *path, enum marker_pin
 /* Releases the lock; what is pinned stays. */
 void marker_pins_close(struct marker_pins *pins);
 
-/* Whether the maps' pins are there; true without pins. */
-bool marker_pins_complete(const struct marker_pins *pins);
+/*
+ * Looks whether the maps' pins are there. Returns 0 (also without pins), -ENOENT, or the -errno for
+ * which that can't be told: with few capabilities root can't look into another user's directory.
+ */
+int marker_pins_look(const struct marker_pins *pins);
 /* Makes and locks the directory again if it is not the one that was opened. Returns 0 or -errno. */
 int marker_pins_reopen(struct marker_pins *pins, struct flowd_error *err);
 
@@ -58,7 +61,7 @@ int marker_pins_put_link(const struct marker_pins *pins, int index, int fd);
 /* Removes what a crash in the midst of putting a link left. */
 void marker_pins_drop_fresh_link(const struct marker_pins *pins, int index);
 void marker_pins_remove_link(const struct marker_pins *pins, int index);
-/* Whether the link's pin is there; true without pins. */
+/* Whether the link's pin is there; true without pins, and where that can't be told. */
 bool marker_pins_has_link(const struct marker_pins *pins, int index);
 
 /* That flowd made the clsact qdisc of an interface. */

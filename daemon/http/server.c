@@ -33,10 +33,9 @@
 
 static void pause_accepting(struct flowd_http_server *server, int error)
 {
-    static struct flowd_log_limit limit;
-
-    flowd_log_limited(&limit, FLOWD_LOG_WARNING, server->name, "cannot accept connections: %s",
-                      strerror(error));
+    flowd_log(error != server->accept_error ? FLOWD_LOG_WARNING : FLOWD_LOG_DEBUG, server->name,
+              "cannot accept connections: %s", strerror(error));
+    server->accept_error = error;
     flowd_http_listeners_watch(server, false);
     if (!ev_is_active(&server->accept_pause)) {
         ev_timer_set(&server->accept_pause, ACCEPT_PAUSE_S, 0.0);
@@ -102,6 +101,7 @@ void flowd_http_server_accept(struct ev_loop *loop, ev_io *watcher, int events)
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
+            listener->server->accept_error = 0;
             accept_one(listener, fd);
             continue;
         }

@@ -29,6 +29,7 @@ struct flowd_host {
     struct nl_sock *notifications;
     struct ev_io readable;
     struct ev_timer again;
+    bool failing;                      /* the last reading failed, which was said */
     struct flowd_local_routes *routes; /* owned */
     struct flowd_host_tables tables;
     struct flowd_host_observer *observers;
@@ -123,9 +124,13 @@ static void read_again(struct flowd_host *host)
 {
     struct flowd_error err;
 
-    if (read_everything(host, &err) == 0)
+    if (read_everything(host, &err) == 0) {
+        host->failing = false;
         return;
-    flowd_warning("host", "%s; trying again", err.message);
+    }
+    flowd_log(host->failing ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "host", "%s; trying again",
+              err.message);
+    host->failing = true;
     ev_timer_set(&host->again, AGAIN_S, 0);
     ev_timer_start(host->loop, &host->again);
 }

@@ -62,6 +62,7 @@ struct flowd_local_routes {
     uint32_t asked;
     struct ev_io readable;
     struct ev_timer read;
+    bool failing; /* the last reading failed, which was said */
     struct flowd_local_prefixes prefixes;
     uint32_t generation; /* of answers */
     struct remembered remembered[REMEMBERED];
@@ -181,7 +182,6 @@ static void read_later(struct flowd_local_routes *routes, double after_s)
 
 static void on_read(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
-    static struct flowd_log_limit limit;
     struct flowd_local_routes *routes = watcher->data;
     struct flowd_local_prefixes fresh = {0};
     int result = read_prefixes(&fresh);
@@ -190,11 +190,13 @@ static void on_read(struct ev_loop *loop, struct ev_timer *watcher, int events)
     (void)events;
     if (result < 0) {
         flowd_local_prefixes_fini(&fresh);
-        flowd_log_limited(&limit, FLOWD_LOG_WARNING, "host", "read local routes: %s; trying again",
-                          nl_geterror(result));
+        flowd_log(routes->failing ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "host",
+                  "read local routes: %s; trying again", nl_geterror(result));
+        routes->failing = true;
         read_later(routes, RETRY_S);
         return;
     }
+    routes->failing = false;
     forget_answers(routes);
     /* Rules decide too: with the same prefixes the answers may be others, where there are any. */
     if (flowd_local_prefixes_equal(&fresh, &routes->prefixes) && fresh.set == NULL) {

@@ -29,13 +29,16 @@ static int start_flow(struct flowd_netlink_announcer *announcer, const struct fl
     *id = 0;
     if (result >= 0) {
         announcer->started++;
+        announcer->waits_told = 0;
         *id = flow->id;
         return 0;
     }
     announcer->refused++;
     if (result != -EINVAL && result != -ERANGE) {
-        flowd_log_limited(&limit, FLOWD_LOG_WARNING, "netlink",
-                          "a connection waits for its flow: %s", err.message);
+        if (result != announcer->waits_told)
+            flowd_log_limited(&limit, FLOWD_LOG_WARNING, "netlink",
+                              "a connection waits for its flow: %s", err.message);
+        announcer->waits_told = result;
         return result;
     }
     if (!announcer->refusal_told)

@@ -21,6 +21,7 @@ struct flowd_netlink_announcer {
     struct flowd_source *source;         /* of the events */
     struct flowd_tag tag;
     bool refusal_told; /* a tag that is refused is refused for each connection */
+    int waits_told;    /* why the last connection had to wait; 0: it had not to */
     uint64_t started;
     uint64_t ended;
     uint64_t refused;

@@ -50,6 +50,7 @@ struct flowd_netlink_scanner {
     struct ev_timer timer;
     enum stage stage;
     uint32_t scan;       /* its number; 0: none has been */
+    int error;           /* for which the last one failed, a negative errno; 0: it did not */
     int64_t begun_us;    /* CLOCK_BOOTTIME */
     bool baseline;       /* what is met is known and not announced */
     bool without_filter; /* the kernel does not take it */
@@ -343,16 +344,15 @@ static void drop_filter(struct flowd_netlink_scanner *scanner)
 
 static void on_failure(struct flowd_netlink_scanner *scanner, int error)
 {
-    static struct flowd_log_limit limit;
-
     if (error == -EINVAL && !scanner->without_filter && scanner->filter.length > 0) {
         drop_filter(scanner);
         scanner_begin(scanner);
         return;
     }
     scanner->counters.failed++;
-    flowd_log_limited(&limit, FLOWD_LOG_WARNING, NAME,
-                      "a scan failed, the next one makes it good: %s", strerror(-error));
+    flowd_log(error != scanner->error ? FLOWD_LOG_WARNING : FLOWD_LOG_DEBUG, NAME,
+              "a scan failed, the next one makes it good: %s", strerror(-error));
+    scanner->error = error;
     scanner_conclude(scanner);
 }
 
@@ -364,6 +364,7 @@ static void on_done(void *context, int error, bool interrupted)
         on_failure(scanner, error);
         return;
     }
+    scanner->error = 0;
     scanner->counters.scans++;
     scanner->counters.interrupted += interrupted;
     scanner->at = scanner->connections.count;

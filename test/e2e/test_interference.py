@@ -94,6 +94,49 @@ def test_pins_are_removed(pair, marking, pin_path, attach):
     assert "took over the pinned maps" in daemon.log(mark)
 
 
+def _said(daemon, words, mark, level):
+    return [one for one in daemon.log(mark).splitlines() if words in one and f" {level} " in one]
+
+
+def _said_once(daemon, words, mark):
+    """At looks that follow it is for who debugs."""
+    until(lambda: len(_said(daemon, words, mark, "debug")) > 1, "more looks", 30)
+    assert len(_said(daemon, words, mark, "warning")) == 1, daemon.log(mark)
+
+
+def test_pins_are_given_to_another_user(marking, pin_path):
+    """Root's flowd without the right to look into them goes on, and says so once."""
+    daemon = marking(log={"level": "debug"})
+    mark = daemon.log_size()
+    os.chown(pin_path, 65534, 65534)
+    _said_once(daemon, "can't be looked at: Permission denied", mark)
+    daemon.api.post(event(Pair.NEAR, 1, Pair.FAR, 2)).expect(201)
+    os.chown(pin_path, 0, 0)
+    daemon.wait_log("are there again", mark)
+    assert "somebody removed" not in daemon.log(mark) and len(FlowMap(pin_path)) == 1
+
+
+def test_program_is_removed_again_and_again(pair, marking):
+    daemon = marking("tc", log={"level": "debug"})
+    for removals in (1, 2, 3):
+        pair.near.run("tc", "filter", "del", "dev", "veth0", "egress")
+        until(lambda number=removals: daemon.log().count("attaching again") == number, "the removal to be noticed")
+    _said_once(daemon, "attaching again", 0)
+    assert len(_said(daemon, "attached by tc", 0, "info")) == 2
+
+
+def test_no_descriptor_is_left_for_long(plain, single):
+    """Each tenth of a second it is tried again to take a connection, and said once that it can't be."""
+    daemon = plain(log={"level": "debug"})
+    mark = daemon.log_size()
+    limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    with connect(single):
+        _said_once(daemon, "cannot accept connections: Too many open files", mark)
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+        assert daemon.api.get("/healthz").status == 200
+
+
 def test_clean_beside_a_running_daemon(pair, marking, flowd_command):
     """Refused, also where there are no pins to tell."""
     daemon = marking("tc")
