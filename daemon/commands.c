@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
@@ -99,6 +101,33 @@ static void find_warnings(const struct flowd_configuration *configuration,
         ev_loop_destroy(loop);
 }
 
+/*
+ * Root may read what flowd may not: where stateDir is another user's, flowd runs as that user, and
+ * looks are for what that user would see. Returns whether that is so; the process is not root then.
+ */
+static bool become_service(const char *state_dir)
+{
+    struct stat about;
+
+    if (geteuid() != 0 || stat(state_dir, &about) < 0 || about.st_uid == 0)
+        return false;
+    if (setgroups(0, NULL) < 0 || setgid(about.st_gid) < 0 || setuid(about.st_uid) < 0)
+        return false;
+    flowd_error_set_remedy(" for the user of stateDir, as whom flowd runs");
+    return true;
+}
+
+/* What a flowd that runs as another user would not start without. */
+static void check_itself(const char *path, struct flowd_messages *warnings)
+{
+    struct flowd_error err;
+
+    if (access(path, R_OK) == 0)
+        return;
+    flowd_fail_errno(&err, errno, "%s", path);
+    flowd_messages_add(warnings, "%s; flowd does not start without it", err.message);
+}
+
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 {
     struct flowd_configuration *configuration = flowd_command_configuration(line);
@@ -106,6 +135,8 @@ enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 
     if (configuration == NULL)
         return FLOWD_EXIT_USAGE;
+    if (become_service(configuration->settings.state_dir))
+        check_itself(path_of(line), &warnings);
     find_warnings(configuration, &warnings);
     for (size_t i = 0; i < warnings.count; i++)
         fprintf(line->errors, "flowd: warning: %s\n", warnings.lines[i]);

@@ -50,6 +50,7 @@ struct flowd_registry_updates {
     struct ev_timer timer;     /* the next one */
     bool copy_failed;
     char failure[FLOWD_ERROR_SIZE]; /* of the last fetch; "": it went well */
+    struct flowd_error file_err;    /* why the file could not be read; "": it could, or need not */
     struct counts counts;
 };
 
@@ -125,7 +126,7 @@ static void note_success(struct flowd_registry_updates *updates)
 {
     if (updates->failure[0] != '\0')
         flowd_info("registry", "%s answers again", updates->url);
-    updates->failure[0] = '\0';
+    updates->failure[0] = updates->file_err.message[0] = '\0';
     flowd_registry_set_origin(updates->registry, updates->url, flowd_timestamp_now_us());
     reset_retry(updates);
     fetch_after(updates, updates->refresh_s);
@@ -305,6 +306,13 @@ static void take_copy(struct flowd_registry_updates *updates)
         flowd_warning("registry", "the copy is not used: %s", err.message);
 }
 
+static void follow_file(struct flowd_registry_updates *updates, const char *path,
+                        const char *state_dir)
+{
+    if (flowd_registry_follow(updates->registry, path, state_dir, &updates->file_err) == 0)
+        updates->file_err.message[0] = '\0';
+}
+
 void flowd_registry_updates_follow(struct flowd_registry_updates *updates,
                                    const struct flowd_registry_places *places)
 {
@@ -317,13 +325,14 @@ void flowd_registry_updates_follow(struct flowd_registry_updates *updates,
             return;
         }
     updates->refresh_s = places->refresh_s;
+    updates->file_err.message[0] = '\0';
     if (updates->url == NULL) {
-        flowd_registry_follow(updates->registry, places->path, places->state_dir);
+        follow_file(updates, places->path, places->state_dir);
         return;
     }
     /* The copy in stateDir is the URL's. */
     if (!updates->has_answered && places->path[0] != '\0')
-        flowd_registry_follow(updates->registry, places->path, "");
+        follow_file(updates, places->path, "");
     if (!same)
         take_copy(updates);
     reset_retry(updates);
@@ -338,15 +347,21 @@ void flowd_registry_updates_begin(struct flowd_registry_updates *updates)
         fetch_after(updates, 0);
 }
 
+const char *flowd_registry_updates_failure(const struct flowd_registry_updates *updates)
+{
+    return updates->failure[0] != '\0' ? updates->failure : updates->file_err.message;
+}
+
 void flowd_registry_updates_status(const struct flowd_registry_updates *updates, json_t *status)
 {
     json_t *object = json_object_get(status, "registry");
+    const char *failure = flowd_registry_updates_failure(updates);
 
     if (flowd_registry_origin(updates->registry)[0] != '\0')
         json_object_set_new(object, "origin",
                             json_string(flowd_registry_origin(updates->registry)));
-    if (updates->failure[0] != '\0')
-        json_object_set_new(object, "error", json_string(updates->failure));
+    if (failure[0] != '\0')
+        json_object_set_new(object, "error", json_string(failure));
 }
 
 void flowd_registry_updates_count(const struct flowd_registry_updates *updates,

@@ -42,6 +42,9 @@ void flowd_registry_updates_follow(struct flowd_registry_updates *updates,
 /* From here on URLs are fetched: loading libcurl is for when flowd is ready. */
 void flowd_registry_updates_begin(struct flowd_registry_updates *updates);
 
+/* Why the names may be missing or old: the file can't be read, or the URL does not answer; "": no.
+ */
+const char *flowd_registry_updates_failure(const struct flowd_registry_updates *updates);
 /* Adds to the status's object "registry" what is no number: origin, error. */
 void flowd_registry_updates_status(const struct flowd_registry_updates *updates, json_t *status);
 void flowd_registry_updates_count(const struct flowd_registry_updates *updates,

@@ -14,6 +14,7 @@
 
 #include "daemon/hub/hub.h"
 #include "daemon/notify.h"
+#include "daemon/registry_updates.h"
 
 static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
@@ -48,10 +49,12 @@ static void format_text(const struct flowd_service *service, char text[FLOWD_SER
     struct flowd_error err = {.message = ""};
     bool ready = flowd_status_ready(service->running, &err) == 0;
     size_t live = flowd_hub_live(service->context->hub);
+    const char *names = flowd_registry_updates_failure(service->running->registry);
 
-    snprintf(text, FLOWD_SERVICE_TEXT_SIZE, "%s%s%s; %zu flow%s live%s%s", ready ? "ready" : "",
+    snprintf(text, FLOWD_SERVICE_TEXT_SIZE, "%s%s%s; %zu flow%s live%s%s%s%s", ready ? "ready" : "",
              ready ? "" : "NOT READY: ", err.message, live, live == 1 ? "" : "s",
-             service->note != NULL ? "; " : "", service->note != NULL ? service->note : "");
+             service->note != NULL ? "; " : "", service->note != NULL ? service->note : "",
+             names[0] != '\0' ? "; names may be missing or old: " : "", names);
     make_one_line(text);
 }
 

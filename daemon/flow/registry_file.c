@@ -85,25 +85,29 @@ static void take_copy(struct flowd_registry *registry, const char *state_dir, co
         flowd_err("registry", "%s; flows are known by number only", why);
 }
 
-void flowd_registry_follow(struct flowd_registry *registry, const char *path, const char *state_dir)
+int flowd_registry_follow(struct flowd_registry *registry, const char *path, const char *state_dir,
+                          struct flowd_error *err)
 {
     struct flowd_messages skipped = {0};
     struct flowd_content content = {0};
-    struct flowd_error err;
+    int result = 0;
 
+    if (path[0] != '\0')
+        result = registry_file_load(registry, path, &content, &skipped, err);
     if (path[0] == '\0') {
         flowd_registry_clear(registry);
-    } else if (registry_file_load(registry, path, &content, &skipped, &err) == 0) {
+    } else if (result == 0) {
         flowd_registry_set_origin(registry, path, flowd_timestamp_now_us());
         flowd_info("registry", "%zu experiments have names, from %s",
                    flowd_registry_count(registry), path);
         flowd_registry_log_skipped(&skipped);
         keep_copy(state_dir, &content);
     } else if (flowd_registry_count(registry) > 0) {
-        flowd_err("registry", "%s; the old names stay", err.message);
+        flowd_err("registry", "%s; the old names stay", err->message);
     } else {
-        take_copy(registry, state_dir, err.message);
+        take_copy(registry, state_dir, err->message);
     }
     flowd_messages_fini(&skipped);
     flowd_content_fini(&content);
+    return result;
 }

@@ -16,10 +16,10 @@ int flowd_registry_load(struct flowd_registry *registry, const char *path,
 /*
  * The same for the running daemon, which logs what became of it and keeps a copy of a good file in
  * state_dir ("": none). Where the file is no good, the names that are loaded stay, or the copy's
- * are taken if there are none.
+ * are taken if there are none. Returns 0 or -errno.
  */
-void flowd_registry_follow(struct flowd_registry *registry, const char *path,
-                           const char *state_dir);
+int flowd_registry_follow(struct flowd_registry *registry, const char *path, const char *state_dir,
+                          struct flowd_error *err);
 
 /* Writes into the log what was left out, or the first of it. */
 void flowd_registry_log_skipped(const struct flowd_messages *skipped);

@@ -192,8 +192,9 @@ static void api_warn(const void *config, const char *path,
     /* Of `flowd check`, by whoever types it: a start says the same and ends. */
     if (environment->host != NULL && api->token_file[0] != '\0' &&
         access(api->token_file, R_OK) != 0)
-        flowd_messages_add(warnings, "%s.tokenFile: %s: %s; flowd does not start without it", path,
-                           api->token_file, strerror(errno));
+        flowd_messages_add(warnings, "%s.tokenFile: %s: %s%s; flowd does not start without it",
+                           path, api->token_file, strerror(errno),
+                           errno == EACCES ? flowd_error_remedy() : "");
     /* The default mode is for whoever runs flowctl as root. */
     if (api->socket_path[0] != '\0' && api->socket_group[0] != '\0') {
         snprintf(option, sizeof(option), "%s.socketMode", path);

@@ -2,6 +2,7 @@
 """`flowd check`: warnings of what is allowed and hardly meant, for each sign of it alone."""
 
 import json
+import os
 import re
 
 import pytest
@@ -125,3 +126,24 @@ def test_modules_speak_by_their_path(make_flowd, pair, directory, pin_path):
     speakers = set(re.findall(r"(?m)^\S+ +\w+ +(\S+): ", daemon.log()))
     assert speakers - paths - parts == set(), daemon.log()
     assert {"plugins.netlink", "plugins.api", "plugins.namedPipe", "backends.marker"} <= speakers
+
+
+def test_root_looks_as_the_user_of_the_state(check, directory):
+    """Who may not read what root may read."""
+    token, registry, state = directory / "token", directory / "registry.json", directory / "state"
+    token.write_text("0123456789abcdef\n")
+    registry.write_text('{"experiments": [{"expName": "Some", "expId": 2}]}')
+    state.mkdir(exist_ok=True)
+    changes = {"plugins.api.tokenFile": str(token), "registry.path": str(registry)}
+    for path in (token, registry):
+        path.chmod(0o640)
+    assert check(changes).stderr == ""
+    os.chown(state, 65534, 65534)
+    lines = check(changes).stderr.splitlines()
+    for path in (token, registry):
+        assert [one for one in lines if f"{path}: Permission denied for the user of stateDir" in one], lines
+    for path in (token, registry):
+        os.chown(path, 0, 65534)
+    assert check(changes).stderr == ""
+    (directory / "config.json").chmod(0o600)
+    assert "config.json: Permission denied" in check(changes).stderr

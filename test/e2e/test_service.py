@@ -131,6 +131,22 @@ def test_status_text_of_a_start_that_fails(make_flowd, single, directory, notify
     assert ("has mistakes" if what == "configuration" else "not a fifo") in text
 
 
+def test_status_text_says_that_names_are_missing(make_flowd, single, directory, notify):
+    """Flows go by number: flowd is ready without a registry."""
+    path, receive = notify
+    registry = directory / "registry.json"
+    config = base_config(directory) | {"registry": {"path": str(registry)}}
+    daemon = make_flowd(single, config, environment={"NOTIFY_SOCKET": str(path)}).start()
+    said = [one for message in wait_message(receive, "READY=1") for one in message.split("\n")]
+    text = next(one for one in said if one.startswith("STATUS=ready"))
+    assert text.startswith("STATUS=ready; 0 flows live; names may be missing or old: ") and str(registry) in text, text
+    assert str(registry) in Api(single).status()["registry"]["error"]
+    registry.write_text('{"experiments": [{"expName": "Some", "expId": 2}]}')
+    daemon.reload()
+    wait_message(receive, "STATUS=ready; 0 flows live")
+    assert "error" not in Api(single).status()["registry"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_clean_stop(plain, directory, number):
     daemon = plain()

@@ -394,6 +394,7 @@ static void test_last_good_copy(void **state)
 {
     static const char good[] = "{\"experiments\": [{\"expName\": \"only\", \"expId\": 9}]}";
     struct flowd_registry *fresh;
+    struct flowd_error err = {.message = ""};
     struct scratch scratch;
     char file[SCRATCH_PATH_SIZE];
 
@@ -403,24 +404,25 @@ static void test_last_good_copy(void **state)
     memcpy(file, scratch_path(&scratch, "api.json"), sizeof(file));
     scratch_write(&scratch, "api.json", good, sizeof(good) - 1);
     scratch_write(&scratch, "registry.json.new", "half", 4);
-    flowd_registry_follow(registry, file, scratch.path);
+    assert_int_equal(flowd_registry_follow(registry, file, scratch.path, &err), 0);
     assert_int_equal(flowd_registry_count(registry), 1);
     assert_int_equal(access(scratch_path(&scratch, "registry.json.new"), F_OK), -1);
 
     scratch_write(&scratch, "api.json", good, 10);
-    flowd_registry_follow(registry, file, scratch.path);
+    assert_int_equal(flowd_registry_follow(registry, file, scratch.path, &err), -EINVAL);
+    assert_non_null(strstr(err.message, file));
     assert_int_equal(flowd_registry_count(registry), 1);
     for (int with_copy = 1; with_copy >= 0; with_copy--) {
         fresh = flowd_registry_new();
-        flowd_registry_follow(fresh, file, with_copy ? scratch.path : "");
+        flowd_registry_follow(fresh, file, with_copy ? scratch.path : "", &err);
         assert_int_equal(flowd_registry_count(fresh), with_copy);
         flowd_registry_free(fresh);
     }
     assert_int_equal(unlink(file), 0);
     fresh = flowd_registry_new();
-    flowd_registry_follow(fresh, file, scratch.path);
+    assert_int_equal(flowd_registry_follow(fresh, file, scratch.path, &err), -ENOENT);
     assert_int_equal(flowd_registry_count(fresh), 1);
-    flowd_registry_follow(fresh, "", scratch.path);
+    assert_int_equal(flowd_registry_follow(fresh, "", scratch.path, &err), 0);
     assert_int_equal(flowd_registry_count(fresh), 0);
     flowd_registry_free(fresh);
     scratch_remove(&scratch);
