@@ -13,7 +13,7 @@
 /* Extension headers that a packet may have of its own before a Destination Options header. */
 #define MARKER_MOVED_MAX 256u
 #define MARKER_LENGTH_MAX 65535u
-/* The kernel's own error for a packet that it can't lengthen: of one piece and over 16 KiB. */
+/* The kernel's own error for a packet that it can't lengthen: of one piece and over four pages. */
 #define MARKER_ENOTSUPP 524
 
 struct marker_extension {
