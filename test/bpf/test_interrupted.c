@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lab/bpf_main.h"
+#include "lab/stride.h"
 #include "lab/table_maps.h"
 #include "table.h"
 #include "table_bucket.h"
@@ -65,6 +66,7 @@ static bool is_noting;       /* a store is one of the process that may be killed
 static jmp_buf killed;
 static uint32_t values[KEYS]; /* of each key; 0: no flow */
 
+static struct stride kills;     /* of the points at which the process may be killed */
 static uint32_t refused_one_in; /* system calls; 0: none is refused */
 
 static uint32_t next_random(void)
@@ -425,13 +427,13 @@ static void check_readers(uint32_t changed, uint32_t value)
     }
 }
 
-/* Does one thing to a key, after it was killed before each store that it takes. */
-static void try(uint32_t number, uint32_t value, bool kills)
+/* Does one thing to a key, after it was killed before each store that it takes, or each so many. */
+static void try(uint32_t number, uint32_t value, bool is_killed)
 {
     static struct marker_owner owners[ROOM * FLOWD_MARKER_SLOTS];
     const size_t size = (size_t)table.size.lines * FLOWD_MARKER_SLOTS * sizeof(*owners);
     struct marker_table saved = table;
-    volatile uint32_t at = kills ? 0 : NEVER;
+    volatile uint32_t at = is_killed ? (uint32_t)(kills.taken % stride_length()) : NEVER;
 
     assert_true(size <= sizeof(owners));
     memcpy(owners, table.owners, size);
@@ -443,6 +445,7 @@ static void try(uint32_t number, uint32_t value, bool kills)
         if (setjmp(killed) == 0) {
             set(&table, number, value);
             is_noting = false;
+            kills.seen += is_killed ? stores_done : 0;
             break;
         }
         is_noting = false;
@@ -456,7 +459,8 @@ static void try(uint32_t number, uint32_t value, bool kills)
             memcpy(table.bitmap, now.units + now.bitmap_at, bitmap_size(&table));
             memcpy(table.lines, now.units + now.lines_at, lines_size(&table));
         }
-        at++;
+        kills.taken++;
+        at += stride_length();
     }
     check_readers(number, value);
     values[number] = value;
@@ -493,11 +497,11 @@ static void try_all(bool mapped)
 
     begin(mapped);
     for (uint32_t i = 0; i < KEYS; i++) {
-        bool kills = i % 40 == 0 || (i > 190 && i < 212);
+        bool is_killed = i % 40 == 0 || (i > 190 && i < 212);
 
-        try(i, i + 1, kills);
+        try(i, i + 1, is_killed);
         if (i % 5 == 0)
-            try(i / 2, i + 500, kills);
+            try(i / 2, i + 500, is_killed);
         most = later(most, marker_bucket_count(&table));
     }
     assert_int_equal(most, 2 * FLOWD_MARKER_BUCKETS_MIN);
@@ -506,6 +510,13 @@ static void try_all(bool mapped)
     check_sound(&table, 0);
     assert_int_equal(marker_bucket_count(&table), FLOWD_MARKER_BUCKETS_MIN);
     end();
+}
+
+static int say_how_many(void **state)
+{
+    (void)state;
+    stride_say(&kills, "stores before which the process was killed");
+    return 0;
 }
 
 static void test_mapped(void **state)
@@ -573,5 +584,5 @@ int main(void)
         cmocka_unit_test(test_refused),
     };
 
-    return bpf_main(tests, NULL, NULL);
+    return bpf_main(tests, NULL, say_how_many);
 }

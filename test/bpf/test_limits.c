@@ -172,11 +172,14 @@ static void test_padding(void **state)
     }
 }
 
-/* The kernel inserts nothing into one packet of more than some 16,000 bytes: it leaves as it came.
+/*
+ * The kernel inserts nothing into one packet that is longer than four pages: it leaves as it came.
+ * Where pages are of more than 4 KiB, none is that long.
  */
 static void test_refused(void **state)
 {
     struct packet_recipe recipe = packet_plain;
+    bool refused = 60 + 59000 > 4 * kernel_page_size();
 
     (void)state;
     recipe.payload_length = 59000;
@@ -185,7 +188,7 @@ static void test_refused(void **state)
         const struct model_packet packet = {.recipe = &recipe};
         struct model_result expected = model_expect(&settings, &packet, &stage_mark);
 
-        if (s != FLOWD_MARKER_LABEL)
+        if (s != FLOWD_MARKER_LABEL && refused)
             expected = (struct model_result){.verdict = FLOWD_MARKER_MTU, .recipe = recipe};
         for (unsigned link = 0; link < STAGE_LINKS; link++) {
             recipe.no_link_header = expected.recipe.no_link_header = link == LINK_NONE;

@@ -7,6 +7,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define STRATEGIES 4u
 
@@ -23,7 +24,15 @@ static const struct {
                            "this kernel's sk_ops programs can't ask for them (Linux 5.15)"},
     [KERNEL_NO_CALLBACKS] = {"callbacks of existing connections",
                              "this kernel's iterators can't ask for them (Linux 5.15)"},
+    [KERNEL_LINEAR] = {"headers outside of linear memory",
+                       "packet sockets of this kernel put a packet there only if it is longer than "
+                       "a page, and none is"},
 };
+
+size_t kernel_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
 
 bool kernel_writes_options(void)
 {
