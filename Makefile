@@ -174,9 +174,10 @@ test-deploy:
 	@$(MAKE) build-test
 	@FLOWD_BIN_DIR="$$PWD/build/bin" $(PYTHON) -m pytest -q test/deploy
 
+# KERNELS="6.12-16k" picks some; WHOLE=1: all cases, which takes hours.
 test-arm64:
 	@packaging/dependencies/install arm64 || echo "Going on with what is there."
-	@test/vm/arm64.py
+	@test/vm/arm64.py $(if $(WHOLE),--whole) $(KERNELS)
 
 # FUZZ_SECONDS for each target.
 fuzz:

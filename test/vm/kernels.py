@@ -4,8 +4,9 @@ Debian's kernels, unpacked into the cache without installing anything.
 
 apt finds and checks them with a state and sources of its own, on the mirror that this machine uses.
 A line is a kernel's version up to its second number (5.10); each release serves the newest of its
-line, and `newest` is the highest that any release or its backports serve. The kernels of another
-architecture than amd64 lie in a directory of their own.
+line, and `newest` is the highest that any release or its backports serve. 6.12-16k is the flavour 16k
+of 6.12. The kernels of another architecture than amd64 lie in a directory of their own. A path is a
+directory with a kernel of one's own: boot/vmlinuz-VERSION and lib/modules/VERSION.
 """
 
 import pathlib
@@ -48,8 +49,8 @@ class Kernel:
 class _Apt:
     """apt with sources and state below the cache; this machine's own stay as they are."""
 
-    def __init__(self, architecture):
-        self.meta = f"linux-image-{architecture.name}"
+    def __init__(self, architecture, flavour):
+        self.meta = f"linux-image-{architecture.name}{flavour}"
         self.top = _of("apt", architecture)
         for place in ("state/lists/partial", "cache/archives/partial"):
             (self.top / place).mkdir(parents=True, exist_ok=True)
@@ -123,19 +124,23 @@ def _unpack(apt, image, top):
 
 def fetch(line, architecture=AMD64):
     """The kernel of this line, fetched unless it is there and not a week old."""
-    if line not in LINES and not re.fullmatch(r"\d+\.\d+", line):
+    if "/" in line:
+        return Kernel(line, pathlib.Path(line).resolve(), architecture)
+    known = re.fullmatch(r"(\d+\.\d+|newest)(-\w+)?", line)
+    if not known:
         raise VmError(f"kernel {line}: known are {', '.join(LINES)}")
+    version, flavour = known[1], known[2] or ""
     top = _of("kernels", architecture)
     chosen = top / f"line-{line}"
     with locked():
         if chosen.exists() and time.time() - chosen.lstat().st_mtime < _FRESH_S:
             return Kernel(line, chosen.resolve(), architecture)
         try:
-            apt = _Apt(architecture)
+            apt = _Apt(architecture, flavour)
             images = apt.images()
-            if line not in images:
-                raise VmError(f"kernel {line}: the archive has {', '.join(sorted(images))}")
-            directory = _unpack(apt, images[line], top)
+            if version not in images:
+                raise VmError(f"kernel {line}: the archive has {', '.join(sorted(images)) or 'none'}")
+            directory = _unpack(apt, images[version], top)
         except VmError as problem:
             if not chosen.exists():
                 raise

@@ -11,22 +11,15 @@ Exit status 0: every cell is as the manual says. A kernel that does not boot, or
 was said of, is a failure.
 """
 
-import argparse
 import json
-import pathlib
-import shlex
-import sys
-import tempfile
-import time
 
-import kernels
 import machine
-from cache import HERE, TREE, VmError
+import program
+from cache import TREE, VmError
 
 MANUAL = TREE / "docs/operations.md"
 _HEADING = "| what, on Debian's kernels |"
 _NOTHING = "no answer"
-_TIMEOUT_S = 1500
 
 
 def manual():
@@ -45,23 +38,12 @@ def manual():
 
 
 def cells(line, share):
-    """{row: cell} that a machine with this kernel says; {} with a reason printed where it says nothing."""
-    share.mkdir(exist_ok=True)
-    (share / "cells").unlink(missing_ok=True)
-    began = time.monotonic()
-    command = (f"/usr/bin/python3 -u {shlex.quote(str(HERE / 'matrix_inside.py'))} "
-               f"{shlex.quote(str(TREE))} /share/cells >/share/output 2>&1")
-    try:
-        kernel = kernels.fetch(line)
-        print(f"== kernel {line}: {kernel.version}", flush=True)
-        machine.boot(kernel, command, share, timeout_s=_TIMEOUT_S)
-    except VmError as problem:
-        print(problem, flush=True)
-    print(f"== kernel {line}: {time.monotonic() - began:.0f} s", flush=True)
+    """{row: cell} that a machine with this kernel says, {} where it says nothing; and all that it said."""
     found = share / "cells"
-    if not found.exists():
-        return {}
-    return {one["row"]: one["cell"] for one in map(json.loads, found.read_text(encoding="utf-8").splitlines())}
+    found.unlink(missing_ok=True)
+    _, said = program.run_inside(line, "matrix_inside.py", [TREE, "/share/cells"], share)
+    lines = found.read_text(encoding="utf-8").splitlines() if found.exists() else []
+    return {one["row"]: one["cell"] for one in map(json.loads, lines)}, said
 
 
 def show(found, rows):
@@ -73,30 +55,24 @@ def show(found, rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kernel", nargs="*")
-    parser.add_argument("--save", type=pathlib.Path, help="keep what each machine said in this directory")
-    arguments = parser.parse_args()
+    arguments = program.parser(__doc__).parse_args()
     missing = machine.missing_programs()
     if missing:
         print(f"this needs {', '.join(missing)} (packaging/dependencies/install vm)")
         return 1
     expected = manual()
     found, problems = {}, []
-    with tempfile.TemporaryDirectory(prefix="flowd-matrix-") as temporary:
-        top = arguments.save or pathlib.Path(temporary)
-        top.mkdir(parents=True, exist_ok=True)
+    with program.shares(arguments.save, "matrix") as share:
         for line in arguments.kernel or list(expected):
             if line not in expected:
                 raise VmError(f"the manual's table has no column for kernel {line}: it has {', '.join(expected)}")
-            share = top / line
-            found[line] = cells(line, share)
+            found[line], said = cells(line, share(line))
             wrong = [f"kernel {line}: {row}: {found[line].get(row, _NOTHING)}, and the manual says: "
                      f"{expected[line].get(row, _NOTHING)}"
                      for row in dict.fromkeys([*expected[line], *found[line]])
                      if found[line].get(row) != expected[line].get(row)]
-            if wrong and (share / "output").exists():
-                print((share / "output").read_text(encoding="utf-8", errors="replace"))
+            if wrong:
+                print(said)
             problems += wrong
     show(found, list(dict.fromkeys(row for column in (*expected.values(), *found.values()) for row in column)))
     print()
@@ -108,8 +84,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except VmError as error:
-        print(f"matrix: {error}", file=sys.stderr)
-        sys.exit(1)
+    program.end("matrix", main)
