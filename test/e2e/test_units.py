@@ -96,10 +96,13 @@ def test_installation(directory):
     assert sorted(one.name for one in installed.iterdir()) == sorted(
         one.name.removesuffix(".in") for one in UNITS.iterdir() if one.is_file())
     service = (installed / "flowd.service").read_text(encoding="ascii")
-    assert not re.search(r"@[A-Z_]+@", service + (installed / "flowd@.service").read_text(encoding="ascii"))
+    assert not [one for one in installed.iterdir() if re.search(r"@[A-Z_]+@", one.read_text(encoding="ascii"))]
     assert "ExecStart=/usr/sbin/flowd -c /etc/flowd/config.json" in service
-    for place in ("sysusers.d", "tmpfiles.d"):
-        assert (directory / "usr/lib" / place / "flowd.conf").is_file()
+    assert (directory / "usr/lib/sysusers.d/flowd.conf").is_file()
+    # Whoever starts flowd otherwise keeps what is his own: nothing is given away at each boot.
+    assert not (directory / "usr/lib/tmpfiles.d").exists()
+    places = (installed / "flowd-places.service").read_text(encoding="ascii")
+    assert " /usr/share/flowd/places.conf'" in places and (directory / "usr/share/flowd/places.conf").is_file()
 
 
 def test_the_configuration_that_is_installed(flowd_command, directory):

@@ -10,12 +10,14 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 
+from cache import TREE
 from systemd_lab import (ACTIVITY, EXPERIMENT, FAR, FIFO, NEAR, PORT, Traffic, announce, api, configure, journal,
                          live, overridden, pid, run, shown, stays, step, systemctl, until)
 
@@ -294,6 +296,13 @@ def instance_in_a_network_namespace():
     until(lambda: f'"marked": {packets}' in json.dumps(status()), lambda: json.dumps(status()))
     assert live() == here
     everything_belongs_to_flowd(pathlib.Path("/sys/fs/bpf/flowd-netns"), pathlib.Path("/var/lib/flowd@peer"))
+    # What removes it, by the page.
+    command, = re.findall(r"`(nsenter [^`]* clean)`", (TREE / "docs/systemd.md").read_text(encoding="utf-8"))
+    systemctl("stop", unit)
+    run(*command.replace("NAME", "peer").split())
+    assert not pathlib.Path("/sys/fs/bpf/flowd-netns/peer").exists()
+    assert "flowd" not in run("tc", "-n", "peer", "filter", "show", "dev", "veth1", "egress")
+    systemctl("start", unit)
     # A mistake in its configuration, and a namespace that is not there.
     config.write_text("{", encoding="ascii")
     systemctl("reload", unit, status=1)
@@ -312,12 +321,12 @@ def root_cleans_up():
     assert any(PINS.iterdir()), "nothing is kept"
     run("flowd", "clean")
     assert not PINS.exists() and "flowd_marker" not in run("tc", "filter", "show", "dev", "veth0", "egress")
-    # And without onExit: keep nothing is left to clean up.
+    # And without onExit: keep nothing is left to clean up but the empty directory.
     configure(lambda config: config["backends"]["marker"].update(onExit="detach"))
     systemctl("start", "flowd")
-    assert PINS.exists()
+    assert any(PINS.iterdir())
     systemctl("stop", "flowd")
-    until(lambda: not PINS.exists(), "the empty directory to go")
+    assert not any(PINS.iterdir())
     configure()
 
 
@@ -325,7 +334,9 @@ def root_cleans_up():
 def upgrade_from_a_flowd_that_ran_as_root():
     """What it pinned, wrote and locked becomes user flowd's; no packet and no flow is lost on the way."""
     unit = pathlib.Path("/etc/systemd/system/flowd.service")
+    # As where only that flowd has been.
     run("rm", "-rf", str(STATE), "/run/flowd.lock")
+    PINS.rmdir()
     unit.write_text(FORMER_UNIT, encoding="ascii")
     systemctl("daemon-reload")
     systemctl("start", "flowd")
@@ -333,6 +344,10 @@ def upgrade_from_a_flowd_that_ran_as_root():
     announce(*range(40001, 40101))
     until(lambda: live() == 100, lambda: f"the flows: {live()}")
     began = json.loads(api("/v1/flows?limit=1"))["flows"][0]
+    # Until the site does so, nothing of it is given away, also where an instance has the places made.
+    systemctl("start", "flowd-places.service")
+    assert PINS.stat().st_uid == 0 and pathlib.Path("/run/flowd.lock").stat().st_uid == 0
+    assert pathlib.Path("/sys/fs/bpf/flowd-netns").stat().st_uid != 0
     with Traffic(40001) as traffic:
         traffic.more()
         mark = journal_ends()
@@ -346,3 +361,23 @@ def upgrade_from_a_flowd_that_ran_as_root():
     assert FIFO.stat().st_uid == 0 and FIFO.stat().st_mode & 0o777 == 0o666
     said = said_since(mark)
     assert "took over the pinned maps" in said and "belongs to another user" not in said, said
+
+
+@step
+def back_to_a_flowd_that_runs_as_root():
+    """By what the page says."""
+    unit = pathlib.Path("/etc/systemd/system/flowd.service")
+    command, = re.findall(r"`(chown -R root: [^`]*)`", (TREE / "docs/systemd.md").read_text(encoding="utf-8"))
+    systemctl("stop", "flowd")
+    run(*command.split())
+    unit.write_text(FORMER_UNIT, encoding="ascii")
+    systemctl("daemon-reload")
+    mark = journal_ends()
+    systemctl("start", "flowd")
+    assert process_status()["Uid"].split()[0] == "0" and live() == 100
+    said = said_since(mark)
+    assert "took over the pinned maps" in said and "ermission denied" not in said, said
+    unit.unlink()
+    systemctl("daemon-reload")
+    systemctl("restart", "flowd")
+    everything_belongs_to_flowd(PINS, STATE, pathlib.Path("/run/flowd.lock"))
