@@ -78,18 +78,20 @@ def _share(number, path, tag, readonly):
             "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag={tag}"]
 
 
-def boot(kernel, command, share, systemd=False, timeout_s=900, cpus=2, memory_mib=3072, append=""):
+def boot(kernel, command, share, systemd=False, before="", timeout_s=900, cpus=2, memory_mib=3072, append=""):
     """
     Runs a shell command as root in a machine with this kernel and returns its exit status. share is
     /share in it; the console is in share/console. With systemd it runs in a service of its own when
-    the system has started. Raises VmError when the machine does not boot or gives no status.
+    the system has started; before is shell code that runs before systemd does. Raises VmError when the machine does not boot or gives no status.
     """
     share = pathlib.Path(share).resolve()
     share.mkdir(parents=True, exist_ok=True)
     (share / "status").unlink(missing_ok=True)
     (share / "command").write_text(command + "\n", encoding="utf-8")
     (share / "tree-path").write_text(f"{TREE}\n", encoding="utf-8")
-    init = "/lib/systemd/systemd" if systemd else "/vm/init"
+    init = "/share/init" if systemd else "/vm/init"
+    (share / "init").write_text(f"#!/bin/sh\n{before}\nexec /lib/systemd/systemd\n", encoding="utf-8")
+    (share / "init").chmod(0o755)
     image = root.image() if kernel.architecture is AMD64 else foreign.image(kernel.architecture)
     argv = [
         *kernel.architecture.qemu, "-accel", "tcg,thread=multi",

@@ -18,9 +18,27 @@ import traceback
 
 from systemd_lab import (ACTIVITY, DEADLINE_S, EXPERIMENT, FAR, FIFO, NEAR, PORT, STEPS, Traffic, announce, api,
                          background, configure, fails_at_once, journal, live, make_link, overridden, pid, run, shown,
-                         spoil, stays, step, systemctl, until)
+                         spoil, stays, step, systemctl, until, WRITTEN_AT_BOOT)
 
 # -- the steps, in the order in which they run --------------------------------------------------------
+
+
+@step
+def it_comes_up_with_the_machine():
+    """
+    Enabled, with the configuration that is installed: before the web server, whose line is a flow; and its packets
+    are marked on an interface that came later.
+    """
+    assert shown("ActiveState") == "active" and shown("Result", "nginx") == "success", journal("nginx")
+    until(lambda: live() == 1, lambda: f"the web server's flow: {live()}\n{journal()}")
+    until(lambda: shown("StatusText").startswith("ready; 1 flow live"), lambda: shown("StatusText"))
+    with Traffic(WRITTEN_AT_BOOT) as traffic:
+        traffic.more()
+        traffic.more()
+    # As it was never there.
+    systemctl("disable", "--now", "nginx", "flowd", "flowd.socket")
+    run("flowd", "clean")
+    run("rm", "-r", "/var/lib/flowd", str(FIFO))
 
 
 @step
@@ -266,6 +284,7 @@ def what_does_not_mark_is_said():
 def main():
     # Its steps follow.
     importlib.import_module("systemd_sandbox")
+    importlib.import_module("systemd_loosened")
 
     make_link()
     for one in STEPS:

@@ -20,6 +20,8 @@ FIFO = pathlib.Path("/run/flowd")
 DEADLINE_S = 60
 NEAR, FAR, PORT = "fd00:f10::1", "fd00:f10::2", 40000
 EXPERIMENT, ACTIVITY = 2, 17
+WRITTEN_AT_BOOT = 46001
+LINE = f"start udp {NEAR} {WRITTEN_AT_BOOT} {FAR} {PORT} {EXPERIMENT} {ACTIVITY}"
 STEPS = []
 
 
