@@ -46,8 +46,9 @@ class Service:
     def start(self):
         """After an installation."""
         if not BOOTED:
-            # What flowd.socket and flowd.service make.
-            lab.run("systemd-tmpfiles", "--create", "flowd.conf")
+            # What flowd.socket, flowd-places.service and flowd.service make.
+            lab.run("install", "-d", "-o", "flowd", "-g", "flowd", "-m", "700", "/sys/fs/bpf/flowd")
+            lab.run("install", "-o", "flowd", "-g", "flowd", "-m", "600", "/dev/null", "/run/flowd.lock")
             if not lab.FIFO.exists():
                 lab.run("mkfifo", "--mode=666", str(lab.FIFO))
             lab.run("install", "-d", "-o", "flowd", "-g", "flowd", "-m", "750", "/var/lib/flowd")
@@ -118,7 +119,8 @@ def snapshot():
         if path.exists():
             lines.update(f"{name} {line}" for line in path.read_text(encoding="utf-8").splitlines())
     lines.update(f"pin {path}" for path in pathlib.Path("/sys/fs/bpf").rglob("*"))
-    for command in ("ip -o link show", "tc qdisc show", "tc filter show dev veth0 egress", "tc filter show dev lo egress"):
+    for command in ("ip -o link show", "tc qdisc show", "tc filter show dev veth0 egress", "tc filter show dev lo egress",
+                    "tc -n peer qdisc show", "tc -n peer filter show dev veth1 egress"):
         # The state of a link may differ, not which there are.
         lines.update(f"{command}: {line.partition('<')[0]}" for line in lab.run(*command.split(), status=None).splitlines())
     return lines
@@ -173,12 +175,48 @@ def upgraded_under_traffic(service, this):
     print(f"  {old} -> {version()}", flush=True)
 
 
+def upgraded_with_mistakes(_, this):
+    """Under systemd: the package is installed all the same, and says what is wrong; marks stay."""
+    kept = CONFIG.read_bytes()
+    with lab.Traffic(_FLOW) as traffic:
+        traffic.more()
+        CONFIG.write_text('{"plugins": {"api": {"bindPort": "seven"}}}', encoding="ascii")
+        done = subprocess.run(["dpkg", "-i", this], capture_output=True, text=True, check=False)
+        traffic.more()
+        assert done.returncode == 0, done
+        for words in ("did not start because of mistakes", "plugins.api.bindPort", "flowd -c /etc/flowd/config.json check"):
+            assert words in done.stdout, done
+        assert lab.run("dpkg-query", "-W", "-f", "${Status}", "flowd") == "install ok installed"
+        CONFIG.write_bytes(kept)
+        lab.systemctl("start", "flowd")
+        lab.until(lambda: lab.live() >= 1, "the flow")
+
+
+def instance_in_peer():
+    """
+    Leaves what an instance in the other namespace leaves that was not cleaned, and a configuration with a mistake in
+    which its pinPath can be read.
+    """
+    config = pathlib.Path("/etc/flowd/peer.json")
+    text = json.dumps({"stateDir": "/var/lib/flowd@peer", "plugins": {"api": {"bindAddress": "127.0.0.1"}},
+                       "backends": {"marker": {"targetInterfaces": ["veth1"], "attach": "tc", "onExit": "keep",
+                                               "pinPath": "/sys/fs/bpf/elsewhere"}}})
+    config.write_text(text, encoding="ascii")
+    with subprocess.Popen(["nsenter", "--net=/run/netns/peer", "flowd", "--log-level", "warning", "-c", config]) as process:
+        lab.until(lambda: "flowd" in lab.run("tc", "-n", "peer", "filter", "show", "dev", "veth1", "egress"), "its filter")
+        process.send_signal(signal.SIGTERM)
+    config.write_text(text[:-1], encoding="ascii")
+    if BOOTED:
+        lab.systemctl("enable", "flowd@peer.service", "flowd@peer.socket", "flowd-api.socket")
+
+
 def removed(service, before):
     """
     What flowd keeps on disk stays, and nothing else, in spite of a spoilt configuration: flowd.service has failed
     at it, and systemd forgets that.
     """
-    assert [line for line in snapshot() - before if line.startswith("pin ")]
+    instance_in_peer()
+    assert {"pin /sys/fs/bpf/flowd/flows", "pin /sys/fs/bpf/elsewhere/flows"} <= snapshot() - before
     service.stop()
     CONFIG.write_text("{", encoding="ascii")
     if BOOTED:
@@ -188,6 +226,8 @@ def removed(service, before):
     left = [line for line in snapshot() - before if line.startswith(("pin ", "tc ", "ip "))]
     assert not left, left
     assert not lab.FIFO.exists() and CONFIG.exists()
+    # It was made by hand, so it is the administrator's.
+    pathlib.Path("/etc/flowd/peer.json").unlink()
     assert not lab.run("sh", "-c", "ps ax -o comm= | grep -x flowd || true").strip()
     if BOOTED:
         known = lab.systemctl("list-units", "--plain", "--no-legend", "flowd*")
@@ -200,7 +240,8 @@ def life(former, this):
     lab.make_link()
     before = snapshot()
     for step, argument in ((installed, former), (writers_are_heard_and_flows_marked, None), (configured, None),
-                           (upgraded_under_traffic, this), (removed, before)):
+                           (upgraded_under_traffic, this), *([(upgraded_with_mistakes, this)] if BOOTED else []),
+                           (removed, before)):
         began = time.monotonic()
         step(service, argument)
         print(f"ok {step.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
@@ -208,6 +249,25 @@ def life(former, this):
     after = snapshot()
     assert after == before, f"left: {sorted(after - before)}; gone: {sorted(before - after)}"
     print(f"ok purged: files, users, pins, links and filters are as before ({len(before)})", flush=True)
+    if BOOTED:
+        masked(former, this)
+        print("ok masked", flush=True)
+
+
+def masked(former, this):
+    """As docs/packages.md says: nothing starts, and the package comes, is upgraded, removed and purged."""
+    units = ("flowd.service", "flowd.socket")
+    lab.systemctl("mask", *units)
+    before = snapshot()
+    for arguments in (("-i", former), ("-i", this), ("-r", "flowd"), ("-i", this), ("-P", "flowd")):
+        dpkg(*arguments)
+        assert not lab.run("pgrep", "-x", "flowd", status=None) and not lab.FIFO.exists(), arguments
+        for unit in units:
+            assert os.readlink(f"/etc/systemd/system/{unit}") == "/dev/null", arguments
+            assert lab.shown("ActiveState", unit) == "inactive", arguments
+    after = snapshot()
+    assert after == before, f"left: {sorted(after - before)}; gone: {sorted(before - after)}"
+    lab.systemctl("unmask", *units)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import subprocess
 
 from package import TREE, RpmError, run, want
 
-SHELL = ("sh", "rm", "cat", "getent")
+SHELL = ("sh", "rm", "cat", "getent", "sed", "rmdir")
 NOTED = ("systemctl", "groupadd", "useradd")
 EDITED = '{"plugins": {"namedPipe": {}}, "backends": {"log": {}}}\n'
 
@@ -105,6 +105,9 @@ def check(directory, packages):
     (directory / "var/lib/flowd/flows").write_text("x")
     run(["mkfifo", directory / "run/flowd"])
     (directory / "run/flowd.lock").touch()
+    wanted = directory / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir(parents=True)
+    (wanted / "flowd@red.service").symlink_to("/usr/lib/systemd/system/flowd@.service")
     rpm(directory, "-e", "flowd")
     called = calls(directory)
     want(called and called[0].startswith("systemctl --no-reload disable --now flowd.service flowd.socket"),
