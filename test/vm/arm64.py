@@ -5,7 +5,7 @@ flowd for arm64 on another machine: builds it (build/arm64), runs the unit tests
 programs, and the tests of arm64_inside.py in emulated machines with Debian's arm64 kernels and two
 processors.
 
-    arm64.py [--build] [--whole] [--save DIR] [KERNEL...]    (default: 6.1 and 6.12-16k)
+    arm64.py [--build] [--whole] [--save DIR] [KERNEL...]    (default: 6.1)
 
 --build: build only; the tests are then for test/vm/vm --arm64. --whole: all cases of those tests, too,
 that otherwise run a part of thousands of them, and say so; takes more than an hour. What is emulated on amd64 keeps most of
@@ -27,7 +27,7 @@ from cache import TREE
 
 BUILD = TREE / "build/arm64"
 PROGRAMS = ("cmake", "ninja", "aarch64-linux-gnu-gcc", "qemu-aarch64", "clang", "bpftool")
-KERNELS = ("6.1", "6.12-16k")
+KERNELS = ("6.1",)
 _TIMEOUT_S = 1500
 _WHOLE_TIMEOUT_S = 4 * 3600
 _UNIT_TIMEOUT_S = "1200"
