@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -102,16 +103,20 @@ static void find_warnings(const struct flowd_configuration *configuration,
 }
 
 /*
- * Root may read what flowd may not: where stateDir is another user's, flowd runs as that user, and
- * looks are for what that user would see. Returns whether that is so; the process is not root then.
+ * Root may read what flowd may not: where stateDir is another user's, flowd runs as that user, in
+ * the groups that the system knows of, and looks are for what that user would see. Returns whether
+ * that is so; the process is not root then.
  */
 static bool become_service(const char *state_dir)
 {
+    const struct passwd *user;
     struct stat about;
 
     if (geteuid() != 0 || stat(state_dir, &about) < 0 || about.st_uid == 0)
         return false;
-    if (setgroups(0, NULL) < 0 || setgid(about.st_gid) < 0 || setuid(about.st_uid) < 0)
+    user = getpwuid(about.st_uid);
+    if ((user != NULL ? initgroups(user->pw_name, about.st_gid) : setgroups(0, NULL)) < 0 ||
+        setgid(about.st_gid) < 0 || setuid(about.st_uid) < 0)
         return false;
     flowd_error_set_remedy(" for the user of stateDir, as whom flowd runs");
     return true;

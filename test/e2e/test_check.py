@@ -15,7 +15,7 @@ from lab.flowd_process import one_shot
 def check(pair, directory):
     """Checks base_config() with changes as "path.to.key": value, on the near side of a pair."""
 
-    def run(changes=None, pins="/sys/fs/bpf/none"):
+    def run(changes=None, pins="/sys/fs/bpf/none", prefix=()):
         config = base_config(directory, pins)
         config["backends"]["firefly"] = {"collectors": ["192.0.2.2:10514"]}
         for key, value in (changes or {}).items():
@@ -27,7 +27,7 @@ def check(pair, directory):
         path = directory / "config.json"
         path.write_text(json.dumps(config))
         done = one_shot(directory, "-c", path, "check",
-                        prefix=["nsenter", f"--net={pair.near.path}", "--"])
+                        prefix=["nsenter", f"--net={pair.near.path}", "--", *prefix])
         assert done.returncode == 0, done
         return done
 
@@ -145,5 +145,12 @@ def test_root_looks_as_the_user_of_the_state(check, directory):
     for path in (token, registry):
         os.chown(path, 0, 65534)
     assert check(changes).stderr == ""
+    # Groups that the system has the user in are its own too.
+    groups = directory / "groups"
+    groups.write_text("some:x:4242:nobody\n")
+    os.chown(token, 0, 4242)
+    assert f"{token}: Permission denied" in check(changes).stderr
+    mounted = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/group; exec "$@"', str(groups)]
+    assert check(changes, prefix=mounted).stderr == ""
     (directory / "config.json").chmod(0o600)
     assert "config.json: Permission denied" in check(changes).stderr
