@@ -102,14 +102,14 @@ test-bpf:
 test-e2e:
 	@test/run e2e
 
-# SUITE, in the environment of these two, is the release of Debian.
+# SUITE, in the environment of these two, is the release of Debian; TARGETS="build-test test-bpf" picks.
 test-fresh:
 	@packaging/dependencies/install fresh || echo "Going on with what is there."
 	@test/fresh/run walk
 
 test-debian:
 	@packaging/dependencies/install fresh || echo "Going on with what is there."
-	@test/fresh/run tests
+	@test/fresh/run tests $(TARGETS)
 
 # KERNELS="5.10 6.1" picks some of the manual's table.
 test-kernels:
