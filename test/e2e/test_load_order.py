@@ -6,7 +6,7 @@ on must be left when compiler and verifier are done. unit/marker_interleavings t
 
 import pytest
 
-from conftest import base_config
+from lab.daemon_config import base_config
 from lab.dependencies import Program
 from lab.kernel_bpf import clsact_filters
 from lab.netns import run
