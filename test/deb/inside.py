@@ -84,14 +84,16 @@ class Service:
         lab.until(asked, lambda: f"flowd's API\n{lab.journal() if BOOTED else ''}")
 
 
-def dpkg(*arguments):
+def dpkg(*arguments, allowed=None):
+    """Runs dpkg, of whose lines those with what is allowed may speak of an error."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(["dpkg", "--force-confold", *arguments], capture_output=True, text=True, check=False,
                           env=environment)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
+    looked_at = "\n".join(line for line in said.splitlines() if not (allowed and allowed in line))
     for word in ("warning:", "rror:", "could not", "cannot"):
-        assert word not in said, said
+        assert word not in looked_at, said
     return said
 
 
@@ -260,7 +262,8 @@ def masked(former, this):
     lab.systemctl("mask", *units)
     before = snapshot()
     for arguments in (("-i", former), ("-i", this), ("-r", "flowd"), ("-i", this), ("-P", "flowd")):
-        dpkg(*arguments)
+        # That is how Debian's own tool takes a unit that is masked.
+        dpkg(*arguments, allowed="deb-systemd-helper: error: systemctl preset failed on flowd.")
         assert not lab.run("pgrep", "-x", "flowd", status=None) and not lab.FIFO.exists(), arguments
         for unit in units:
             assert os.readlink(f"/etc/systemd/system/{unit}") == "/dev/null", arguments
