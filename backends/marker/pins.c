@@ -233,9 +233,12 @@ int marker_pins_put(const struct marker_pins *pins, const char *name, int fd)
 int marker_pins_get_link(const struct marker_pins *pins, int index)
 {
     char path[PATH_MAX];
+    int fd;
 
     join_index(path, pins, "links", index);
-    return get(pins, path);
+    fd = get(pins, path);
+    /* Of what is no object of BPF the kernel says the same as of what one may not look at. */
+    return fd == -EACCES && access(path, F_OK) == 0 ? -EINVAL : fd;
 }
 
 int marker_pins_put_link(const struct marker_pins *pins, int index, int fd)
