@@ -104,7 +104,8 @@ def base_system(directory):
     log = directory / "debootstrap.log"
     with open(log, "wb") as output, isolated(
             ["debootstrap", "--variant=minbase", "--include=make,git", SUITE, root,
-             f"http://127.0.0.1:{PORT}/0"], stdout=output, stderr=output) as process:
+             f"http://127.0.0.1:{PORT}/0"], stdout=output, stderr=output,
+            env={**os.environ, "WGETRC": str(HERE / "wgetrc")}) as process:
         status = process.wait()
     if status != 0:
         raise BareError(f"debootstrap: status {status}\n{log.read_text(errors='replace')[-4000:]}")

@@ -55,7 +55,7 @@ def _make(image):
     half = image.with_suffix(".half")
     shutil.rmtree(root, ignore_errors=True)
     run(["debootstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--include={','.join(_packages())}",
-         _SUITE, root, mirrors()[0]])
+         _SUITE, root, mirrors()[0]], env={**os.environ, "WGETRC": str(HERE.parent / "fresh/wgetrc")})
     for place in ("var/cache/apt/archives", "usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(root / place, ignore_errors=True)
     _put_in(root)
