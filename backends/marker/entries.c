@@ -197,6 +197,11 @@ static void add_mark(struct marker_entries *entries, struct flowd_flow *flow,
 {
     int result = write_mark(entries, flow, direction);
 
+    /* Flows that ended since the last commit have their places still. */
+    if (result == -E2BIG && entries->ended.count > 0 && !entries->kept_told) {
+        marker_entries_commit(entries);
+        result = write_mark(entries, flow, direction);
+    }
     flow->directions |= (uint8_t)HAS_MARK(direction);
     if (result < 0)
         note_failure(entries, flow, direction, result);

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from lab.api_client import Api, connect, event
+from lab.api_client import Api, connect, event, line
 from lab.daemon_config import base_config
+from lab.flow_map import FlowMap
 from lab.netns import Pair
 from lab.waiting import until
 
@@ -113,3 +114,21 @@ def test_addresses_change_in_parts(pair, make_flowd, directory, pin_path):
     pair.near.add_address("veth0", SOURCE + "/64")
     until(lambda: api.module("marker")["flowsForwarded"] == 0, "the flows whose address is back")
     assert api.module("marker")["entries"] == count and api.module("marker")["entriesFailed"] == 0
+
+
+def test_ends_and_starts_at_once_while_the_table_is_full(pair, make_flowd, directory, pin_path):
+    """
+    Flows that pass have two entries each, so that there is no more room in the map than they need: what ends
+    makes room for what starts in the same turn.
+    """
+    most = 1000
+    daemon = make_flowd(pair.near, {**base_config(directory, pin_path), "flows": {"max": most, "endOnClose": False}}).start()
+    api = Api(pair.near)
+    flows = [("2001:db8:1::1", port, "2001:db8:2::2", 2) for port in range(1, 10 * most + 1)]
+    daemon.write_fifo("".join(line("start", *flow) for flow in flows[:most]))
+    for begin in range(most, len(flows), most):
+        daemon.write_fifo("".join(line("end", *old) + line("start", *new) for old, new in
+                                  zip(flows[begin - most:begin], flows[begin:begin + most])))
+    until(lambda: api.status()["flows"]["started"] == len(flows), "all flows")
+    assert api.live() == most and len(FlowMap(pin_path)) == 2 * most
+    assert "can't be written" not in daemon.log()
