@@ -217,6 +217,7 @@ static void attach_one(struct marker_attach *attach, struct marker_interface *in
             return;
         }
         interface->state = MARKER_INTERFACE_FAILED;
+        interface->contested = false;
         interface->err = err;
     }
     if (interface->state != before)

@@ -6,6 +6,7 @@
 #include "pins_care.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "daemon/base/log.h"
@@ -13,12 +14,15 @@
 #include "program.h"
 
 #define PERIOD_S 5.0
+/* Who removes the pins again before this is at it for good: that is said once. */
+#define CONTESTED_S 30.0
 
 void marker_pins_care_look(struct marker_pins_care *care, struct marker_pins *pins,
                            const struct marker_program *program, double now_s)
 {
     struct flowd_error err = {.message = "?"};
     int found, result;
+    bool told;
 
     if (now_s - care->looked_s < PERIOD_S)
         return;
@@ -32,17 +36,23 @@ void marker_pins_care_look(struct marker_pins_care *care, struct marker_pins *pi
                 flowd_fail_errno(&err, -result, "%s", pins->path);
         }
     }
-    if (found == -ENOENT && result == 0)
-        flowd_warning("marker", "somebody removed the pins in %s; pinned again", pins->path);
-    else if (found == -ENOENT)
-        flowd_log(result != care->error ? FLOWD_LOG_WARNING : FLOWD_LOG_DEBUG, "marker",
+    told = found == care->found && result == care->error;
+    if (found == -ENOENT && result == 0) {
+        told = care->restored_s > 0 && now_s - care->restored_s < CONTESTED_S;
+        care->restored_s = now_s;
+        flowd_log(told ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "marker",
+                  "somebody removed the pins in %s; pinned again", pins->path);
+    } else if (found == -ENOENT) {
+        flowd_log(told ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "marker",
                   "somebody removed the pins, and they can't be made again: %s", err.message);
-    else if (result < 0)
-        flowd_log(result != care->error ? FLOWD_LOG_WARNING : FLOWD_LOG_DEBUG, "marker",
+    } else if (result < 0) {
+        flowd_log(told ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "marker",
                   "the pins in %s can't be looked at: %s; flowd goes on without them (are they "
                   "another user's?)",
                   pins->path, strerror(-result));
-    else if (care->error != 0)
+    } else if (care->error != 0) {
         flowd_info("marker", "the pins in %s are there again", pins->path);
+    }
+    care->found = found;
     care->error = result;
 }

@@ -124,7 +124,7 @@ struct flowd_http_server {
     unsigned listener_count;
     ev_timer listen_again;
     ev_timer accept_pause;
-    int accept_error; /* for which the last one could not be accepted; 0: it was */
+    double refused_s; /* when one could not be accepted last; 0: never */
     ev_idle resume;
     struct flowd_http_connection *connections;
     struct flowd_http_connection *closed;   /* kept for reuse */

@@ -22,6 +22,8 @@
 #define ACCEPTS_PER_RUN 32
 /* With no descriptor left, trying at once again would only burn time. */
 #define ACCEPT_PAUSE_S 0.1
+/* As long as this after connections could not be accepted it is not said again. */
+#define REFUSED_S 30.0
 #define RESUMES_PER_RUN 64
 /* Descriptors that are not for connections: sockets, maps, links, files. */
 #define DESCRIPTORS_KEPT 128
@@ -33,9 +35,12 @@
 
 static void pause_accepting(struct flowd_http_server *server, int error)
 {
-    flowd_log(error != server->accept_error ? FLOWD_LOG_WARNING : FLOWD_LOG_DEBUG, server->name,
+    double now_s = ev_now(server->loop);
+    bool lasts = server->refused_s > 0 && now_s - server->refused_s < REFUSED_S;
+
+    flowd_log(lasts ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, server->name,
               "cannot accept connections: %s", strerror(error));
-    server->accept_error = error;
+    server->refused_s = now_s;
     flowd_http_listeners_watch(server, false);
     if (!ev_is_active(&server->accept_pause)) {
         ev_timer_set(&server->accept_pause, ACCEPT_PAUSE_S, 0.0);
@@ -101,7 +106,6 @@ void flowd_http_server_accept(struct ev_loop *loop, ev_io *watcher, int events)
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
-            listener->server->accept_error = 0;
             accept_one(listener, fd);
             continue;
         }

@@ -116,6 +116,16 @@ def test_pins_are_given_to_another_user(marking, pin_path):
     assert "somebody removed" not in daemon.log(mark) and len(FlowMap(pin_path)) == 1
 
 
+def test_pins_are_removed_again_and_again(marking, pin_path):
+    daemon = marking(log={"level": "debug"})
+    mark = daemon.log_size()
+    for times in (1, 2, 3):
+        for pin in ("flows", "counters"):
+            (pin_path / pin).unlink()
+        until(lambda number=times: daemon.log(mark).count("pinned again") == number, "the pins", 30)
+    _said_once(daemon, "pinned again", mark)
+
+
 def test_program_is_removed_again_and_again(pair, marking):
     daemon = marking("tc", log={"level": "debug"})
     for removals in (1, 2, 3):
@@ -123,6 +133,13 @@ def test_program_is_removed_again_and_again(pair, marking):
         until(lambda number=removals: daemon.log().count("attaching again") == number, "the removal to be noticed")
     _said_once(daemon, "attaching again", 0)
     assert len(_said(daemon, "attached by tc", 0, "info")) == 2
+    # Somebody's own qdisc keeps it off, which is said, and so is its end.
+    pair.near.run("tc", "qdisc", "del", "dev", "veth0", "clsact")
+    pair.near.run("tc", "qdisc", "add", "dev", "veth0", "ingress")
+    daemon.wait_log("packets are not marked")
+    mark = daemon.log_size()
+    pair.near.run("tc", "qdisc", "del", "dev", "veth0", "ingress")
+    until(lambda: _said(daemon, "attached by tc", mark, "info"), "the program to be attached")
 
 
 def test_no_descriptor_is_left_for_long(plain, single):
@@ -135,6 +152,23 @@ def test_no_descriptor_is_left_for_long(plain, single):
         _said_once(daemon, "cannot accept connections: Too many open files", mark)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
         assert daemon.api.get("/healthz").status == 200
+
+
+def test_descriptors_come_and_go(plain, single):
+    """What is refused, but for those who come when others went, is refused for long."""
+    daemon = plain(log={"level": "debug"})
+    mark = daemon.log_size()
+    limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir(f"/proc/{daemon.pid}/fd"))
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (highest + 2, limits[1]))
+    words = "cannot accept connections: Too many open files"
+    for times in (1, 2, 3):
+        with connect(single), connect(single), connect(single):
+            until(lambda number=times: daemon.log(mark).count(words) >= number, "a connection that is refused")
+        until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= highest + 1, "the connections to be over")
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+    _said_once(daemon, words, mark)
+    assert daemon.api.get("/healthz").status == 200
 
 
 def test_clean_beside_a_running_daemon(pair, marking, flowd_command):
