@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <ev.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -111,37 +113,62 @@ static bool become_service(const char *state_dir)
 {
     const struct passwd *user;
     struct stat about;
+    gid_t group;
 
     if (geteuid() != 0 || stat(state_dir, &about) < 0 || about.st_uid == 0)
         return false;
     user = getpwuid(about.st_uid);
-    if ((user != NULL ? initgroups(user->pw_name, about.st_gid) : setgroups(0, NULL)) < 0 ||
-        setgid(about.st_gid) < 0 || setuid(about.st_uid) < 0)
+    group = user != NULL ? user->pw_gid : about.st_gid;
+    if ((user != NULL ? initgroups(user->pw_name, group) : setgroups(0, NULL)) < 0 ||
+        setgid(group) < 0 || setuid(about.st_uid) < 0)
         return false;
-    flowd_error_set_remedy(" for the user of stateDir, as whom flowd runs");
+    flowd_error_set_remedy(" for the user of stateDir, as whom the service runs");
     return true;
 }
 
-/* What a flowd that runs as another user would not start without. */
-static void check_itself(const char *path, struct flowd_messages *warnings)
+/* What is there and flowd can't use, though it does not start without it. */
+static void check_usable(const char *path, int access_mode, struct flowd_messages *warnings)
 {
     struct flowd_error err;
 
-    if (access(path, R_OK) == 0)
+    if (access(path, access_mode) == 0 || errno == ENOENT)
         return;
     flowd_fail_errno(&err, errno, "%s", path);
-    flowd_messages_add(warnings, "%s; flowd does not start without it", err.message);
+    flowd_messages_add(warnings, "%s; so flowd does not start", err.message);
+}
+
+static void check_state(const char *state_dir, struct flowd_messages *warnings)
+{
+    char path[PATH_MAX];
+
+    if (state_dir[0] == '\0')
+        return;
+    snprintf(path, sizeof(path), "%s/.", state_dir);
+    check_usable(path, W_OK | X_OK, warnings);
+    snprintf(path, sizeof(path), "%s/" FLOWD_STATE_FILE_NAME, state_dir);
+    check_usable(path, R_OK | W_OK, warnings);
+}
+
+/* What is handed over by a pipe is no file that the service would read. */
+static bool is_file(const char *path)
+{
+    struct stat about;
+
+    return stat(path, &about) == 0 && S_ISREG(about.st_mode);
 }
 
 enum flowd_exit flowd_command_check(const struct flowd_command_line *line)
 {
     struct flowd_configuration *configuration = flowd_command_configuration(line);
     struct flowd_messages warnings = {0};
+    bool file = is_file(path_of(line)), root = geteuid() == 0;
 
     if (configuration == NULL)
         return FLOWD_EXIT_USAGE;
-    if (become_service(configuration->settings.state_dir))
-        check_itself(path_of(line), &warnings);
+    if (become_service(configuration->settings.state_dir) && file)
+        check_usable(path_of(line), R_OK, &warnings);
+    if (root)
+        check_state(configuration->settings.state_dir, &warnings);
     find_warnings(configuration, &warnings);
     for (size_t i = 0; i < warnings.count; i++)
         fprintf(line->errors, "flowd: warning: %s\n", warnings.lines[i]);

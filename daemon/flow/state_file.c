@@ -23,7 +23,6 @@
 #include "daemon/flow/state_file_header.h"
 #include "daemon/flow/state_file_upgrade.h"
 
-#define FILE_NAME "flows.state"
 #define UNUSABLE_NAME "flows.state.unusable"
 #define UPGRADE_NAME "flows.state.new"
 #define HEADER_SIZE FLOWD_STATE_HEADER_SIZE
@@ -129,15 +128,15 @@ static int lock(const char *directory, int directory_fd, int fd, struct flowd_er
     struct stat opened, named;
 
     if (fstat(fd, &opened) < 0)
-        return flowd_fail_errno(err, errno, "look at %s/%s", directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "look at %s/%s", directory, FLOWD_STATE_FILE_NAME);
     if (!S_ISREG(opened.st_mode))
-        return flowd_fail(err, EINVAL, "%s/%s is not a file", directory, FILE_NAME);
+        return flowd_fail(err, EINVAL, "%s/%s is not a file", directory, FLOWD_STATE_FILE_NAME);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK
                    ? flowd_fail(err, EBUSY, "another flowd is using it")
-                   : flowd_fail_errno(err, errno, "lock %s/%s", directory, FILE_NAME);
+                   : flowd_fail_errno(err, errno, "lock %s/%s", directory, FLOWD_STATE_FILE_NAME);
     /* Another flowd may have put a new file in its place between the opening and the lock. */
-    if (fstatat(directory_fd, FILE_NAME, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+    if (fstatat(directory_fd, FLOWD_STATE_FILE_NAME, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
         !is_same_file(&opened, &named))
         return flowd_fail(err, EBUSY, "another flowd is using it");
     return 0;
@@ -151,15 +150,15 @@ static int open_locked(const char *directory, int directory_fd, int *out, bool *
                        struct flowd_error *err)
 {
     const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    int fd = openat(directory_fd, FILE_NAME, flags);
+    int fd = openat(directory_fd, FLOWD_STATE_FILE_NAME, flags);
     int result;
 
     *made = fd < 0 && errno == ENOENT;
     if (*made)
-        fd = openat(directory_fd, FILE_NAME, flags | O_CREAT, 0600);
+        fd = openat(directory_fd, FLOWD_STATE_FILE_NAME, flags | O_CREAT, 0600);
 
     if (fd < 0)
-        return flowd_fail_errno(err, errno, "open %s/%s", directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "open %s/%s", directory, FLOWD_STATE_FILE_NAME);
     result = lock(directory, directory_fd, fd, err);
     if (result < 0) {
         close(fd);
@@ -188,7 +187,8 @@ static void look_for_others(const char *directory, int directory_fd, int fd,
         what = "every user may write to the directory";
     if (what != NULL)
         snprintf(report->unsafe, sizeof(report->unsafe),
-                 "%s/%s: %s, and so decides which packets are marked", directory, FILE_NAME, what);
+                 "%s/%s: %s, and so decides which packets are marked", directory,
+                 FLOWD_STATE_FILE_NAME, what);
 }
 
 /* Moves an unusable file away, keeps it for a human to look at, and opens an empty one. */
@@ -198,8 +198,8 @@ static int replace(struct flowd_state_file *file, int directory_fd, const struct
     bool made;
     int fresh, result;
 
-    if (renameat(directory_fd, FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
-        return flowd_fail_errno(err, errno, "rename %s/%s", file->directory, FILE_NAME);
+    if (renameat(directory_fd, FLOWD_STATE_FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
+        return flowd_fail_errno(err, errno, "rename %s/%s", file->directory, FLOWD_STATE_FILE_NAME);
     result = open_locked(file->directory, directory_fd, &fresh, &made, err);
     if (result < 0)
         return result;
@@ -216,7 +216,7 @@ static int set_aside(struct flowd_state_file *file, int directory_fd, const stru
                      struct flowd_error *err)
 {
     snprintf(report->set_aside, sizeof(report->set_aside), "%s/%s: %s; kept as %s", file->directory,
-             FILE_NAME, why, UNUSABLE_NAME);
+             FLOWD_STATE_FILE_NAME, why, UNUSABLE_NAME);
     return replace(file, directory_fd, boot, err);
 }
 
@@ -229,7 +229,7 @@ static int upgrade(struct flowd_state_file *file, int directory_fd, const struct
 
     if (result < 0)
         return result;
-    if (renameat(directory_fd, UPGRADE_NAME, directory_fd, FILE_NAME) < 0) {
+    if (renameat(directory_fd, UPGRADE_NAME, directory_fd, FLOWD_STATE_FILE_NAME) < 0) {
         result = flowd_fail_errno(err, errno, "rename %s/%s", file->directory, UPGRADE_NAME);
         flowd_state_file_close(&fresh);
         return result;
@@ -243,7 +243,7 @@ static int upgrade(struct flowd_state_file *file, int directory_fd, const struct
     file->seed = fresh.seed;
     snprintf(report->note, sizeof(report->note),
              "%s/%s was written by an earlier version of flowd and has its present form",
-             file->directory, FILE_NAME);
+             file->directory, FLOWD_STATE_FILE_NAME);
     return 0;
 }
 
@@ -257,7 +257,7 @@ static int keep_and_go_on(struct flowd_state_file *file, const struct flowd_boot
              "%s/%s: whether the host has rebooted since it was written can't be told, "
              "/proc/sys/kernel/random/boot_id: %s; it is left as it is, and this flowd keeps its "
              "flows in memory",
-             file->directory, FILE_NAME, strerror(-boot->error));
+             file->directory, FLOWD_STATE_FILE_NAME, strerror(-boot->error));
     file->kept_fd = file->fd;
     file->fd = -1;
     munmap(file->mapping, MAPPING_SIZE);
@@ -284,11 +284,12 @@ static int take_over(struct flowd_state_file *file, int directory_fd, bool made,
 
     flowd_boot_read(&boot);
     if (fstat(file->fd, &status) < 0)
-        return flowd_fail_errno(err, errno, "look at %s/%s", file->directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "look at %s/%s", file->directory,
+                                FLOWD_STATE_FILE_NAME);
     if (status.st_size == 0) {
         if (!made)
             snprintf(report->set_aside, sizeof(report->set_aside), "state file %s/%s: it is empty",
-                     file->directory, FILE_NAME);
+                     file->directory, FLOWD_STATE_FILE_NAME);
         return state_file_begin(file, &boot, err);
     }
     if (status.st_size < HEADER_SIZE)
@@ -305,7 +306,8 @@ static int take_over(struct flowd_state_file *file, int directory_fd, bool made,
         return upgrade(file, directory_fd, &boot, report, err);
     case FLOWD_STATE_REBOOTED:
         snprintf(report->set_aside, sizeof(report->set_aside),
-                 "%s/%s: the host has rebooted, its flows are over", file->directory, FILE_NAME);
+                 "%s/%s: the host has rebooted, its flows are over", file->directory,
+                 FLOWD_STATE_FILE_NAME);
         return state_file_begin(file, &boot, err);
     case FLOWD_STATE_DOUBTFUL:
         file->doubt = why;
@@ -373,7 +375,7 @@ static int settle_doubt(struct flowd_state_file *file, size_t live,
     if (live > 0) {
         snprintf(report->note, sizeof(report->note),
                  "%s/%s: %s, its records are not; the header was written again", file->directory,
-                 FILE_NAME, file->doubt);
+                 FLOWD_STATE_FILE_NAME, file->doubt);
         file->doubt = NULL;
         flowd_state_header_write(file->mapping, &boot);
         return 0;
@@ -404,14 +406,15 @@ int flowd_state_file_settle(struct flowd_state_file *file, size_t used, size_t l
     if (capacity > file->capacity)
         capacity = file->capacity;
     if (fstat(file->fd, &status) < 0)
-        return flowd_fail_errno(err, errno, "look at %s/%s", file->directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "look at %s/%s", file->directory,
+                                FLOWD_STATE_FILE_NAME);
     /* What is cut off is free; a flow that comes finds zeroes there. */
     if (status.st_size > size_for(capacity) && ftruncate(file->fd, size_for(capacity)) < 0)
-        return flowd_fail_errno(err, errno, "cut %s/%s", file->directory, FILE_NAME);
+        return flowd_fail_errno(err, errno, "cut %s/%s", file->directory, FLOWD_STATE_FILE_NAME);
     result = allocate(file, capacity);
-    return result < 0
-               ? flowd_fail_errno(err, -result, "make room for %s/%s", file->directory, FILE_NAME)
-               : 0;
+    return result < 0 ? flowd_fail_errno(err, -result, "make room for %s/%s", file->directory,
+                                         FLOWD_STATE_FILE_NAME)
+                      : 0;
 }
 
 /* Copies the mapping into a new file and maps that in its place: the address stays. */
@@ -442,7 +445,7 @@ static bool is_in_place(const struct flowd_state_file *file, const char *directo
     struct stat ours, theirs;
     char path[4096];
 
-    snprintf(path, sizeof(path), "%s/%s", directory, FILE_NAME);
+    snprintf(path, sizeof(path), "%s/%s", directory, FLOWD_STATE_FILE_NAME);
     return fstat(file->fd, &ours) == 0 && lstat(path, &theirs) == 0 && is_same_file(&ours, &theirs);
 }
 
@@ -463,13 +466,14 @@ static int open_anew(const char *directory, int directory_fd, int *fd, bool *rep
     /* Locked as long as it has our name: no other flowd takes it. */
     stranger_fd = *fd;
     *fd = -1;
-    if (renameat(directory_fd, FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
+    if (renameat(directory_fd, FLOWD_STATE_FILE_NAME, directory_fd, UNUSABLE_NAME) < 0)
         result = flowd_fail_errno(err, errno, "%s/%s is somebody else's; rename it", directory,
-                                  FILE_NAME);
+                                  FLOWD_STATE_FILE_NAME);
     else
         result = open_locked(directory, directory_fd, fd, &made, err);
     if (result == 0 && !made) {
-        result = flowd_fail(err, EEXIST, "%s/%s is somebody else's", directory, FILE_NAME);
+        result =
+            flowd_fail(err, EEXIST, "%s/%s is somebody else's", directory, FLOWD_STATE_FILE_NAME);
         close(*fd);
         *fd = -1;
     }
@@ -495,7 +499,7 @@ int flowd_state_file_restore(struct flowd_state_file *file, const char *director
     if (result == 0)
         result = move_to(file, fd, err);
     if (result < 0 && fd >= 0) {
-        unlinkat(directory_fd, FILE_NAME, 0);
+        unlinkat(directory_fd, FLOWD_STATE_FILE_NAME, 0);
         close(fd);
     }
     close(directory_fd);
@@ -507,8 +511,9 @@ int flowd_state_file_restore(struct flowd_state_file *file, const char *director
 int flowd_state_file_in_use(const char *directory, struct flowd_error *err)
 {
     int directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd =
-        directory_fd >= 0 ? openat(directory_fd, FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    int fd = directory_fd >= 0
+                 ? openat(directory_fd, FLOWD_STATE_FILE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+                 : -1;
     int result = fd < 0 && errno != ENOENT ? -errno : 0;
 
     if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0)
@@ -517,8 +522,9 @@ int flowd_state_file_in_use(const char *directory, struct flowd_error *err)
         close(fd);
     if (directory_fd >= 0)
         close(directory_fd);
-    return result < 0 ? flowd_fail_errno(err, -result, "look at %s/%s", directory, FILE_NAME)
-                      : result;
+    return result < 0
+               ? flowd_fail_errno(err, -result, "look at %s/%s", directory, FLOWD_STATE_FILE_NAME)
+               : result;
 }
 
 void flowd_state_file_close(struct flowd_state_file *file)

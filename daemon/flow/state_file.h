@@ -11,6 +11,8 @@
 #include "daemon/base/error.h"
 #include "daemon/flow/flow.h"
 
+/* In the directory that the configuration names. */
+#define FLOWD_STATE_FILE_NAME "flows.state"
 /* By so many records the file grows, and so many are in a hole, or not, together. */
 #define FLOWD_STATE_BLOCK_RECORDS 1024
 

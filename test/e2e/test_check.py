@@ -152,5 +152,23 @@ def test_root_looks_as_the_user_of_the_state(check, directory):
     assert f"{token}: Permission denied" in check(changes).stderr
     mounted = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/group; exec "$@"', str(groups)]
     assert check(changes, prefix=mounted).stderr == ""
+    # So is its own group, whichever that of the directory is.
+    os.chown(state, 65534, 0)
+    os.chown(token, 0, 65534)
+    assert check(changes).stderr == ""
+    os.chown(token, 0, 0)
+    assert f"{token}: Permission denied" in check(changes).stderr
+    os.chown(token, 0, 65534)
+    (state / "flows.state").touch()
+    assert f"{state}/flows.state: Permission denied" in check(changes).stderr
+    (state / "flows.state").unlink()
+    state.chmod(0o500)
+    assert f"{state}/.: Permission denied" in check(changes).stderr
+    state.chmod(0o700)
     (directory / "config.json").chmod(0o600)
     assert "config.json: Permission denied" in check(changes).stderr
+
+
+def test_state_is_no_directory(check, directory):
+    (directory / "file").touch()
+    assert f"{directory}/file/.: Not a directory; so flowd does not start" in check({"stateDir": f"{directory}/file"}).stderr
