@@ -81,12 +81,13 @@ def _proxies_of_apt():
 class Relay:
     """
     Its threads stay in the network in which it was made; enter_new_network() takes the calling
-    thread, and what it starts from then on, to another, where the relay listens.
+    thread, and what it starts from then on until the relay ends, to another, where the relay listens.
     """
 
     def __init__(self, archives):
         self._archives = archives
         self._server = None
+        self._network = None
         self._listening = threading.Event()
         _proxies_of_apt()
 
@@ -101,6 +102,7 @@ class Relay:
 
     def enter_new_network(self):
         libc = ctypes.CDLL(None, use_errno=True)
+        self._network = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         if libc.unshare(_CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "no network of its own can be made")
         self._server = _Server(("127.0.0.1", PORT), _Handler)
@@ -112,3 +114,8 @@ class Relay:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+        if self._network is not None:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.setns(self._network, _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "no way back into the network of before")
+            os.close(self._network)
