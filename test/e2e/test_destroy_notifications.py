@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from lab.api_client import Api, event, line
-from lab.closing import announce, bound_to_link, closures, ended_by, key_of, restart, reverse, settle, shut_down, wait_gone
+from lab.closing import (announce, bound_to_link, close_before_the_answer, closures, ended_by, key_of, restart, reverse,
+                         settle, shut_down, wait_gone)
 from lab.exposition import scrape
 from lab.netns import Namespace, Pair
 from lab.traffic import Tcp
@@ -131,8 +132,11 @@ def test_one_end_closes_first(watching, pair, near, first):
     ends = (Pair.NEAR, Pair.FAR) if near == "client" else (Pair.FAR, Pair.NEAR)
     with Tcp(client, server, *ends) as connection:
         flow_id = announce(daemon, key_of(connection.connect()))
-        (connection.client if (near == "client") == (first == "near") else connection.server).close()
-        if first == "near":
+        near_end, far_end = (connection.client, connection.server)[::1 if near == "client" else -1]
+        if first == "far":
+            far_end.close()
+        else:
+            close_before_the_answer(pair, near_end)
             until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
         settle(daemon, pair)
         assert daemon.api.get(f"/v1/flows/{flow_id}").status == 200
@@ -148,7 +152,7 @@ def test_another_tag_while_the_far_end_stays_open(watching, pair):
     with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as connection:
         flow = key_of(connection.connect())
         announce(daemon, flow)
-        connection.client.close()
+        close_before_the_answer(pair, connection.client)
         until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
         flow_id = announce(daemon, {**flow, "experiment": 3})
     wait_gone(daemon, flow_id)
@@ -161,7 +165,7 @@ def test_announced_for_the_next_connection_of_the_same_ports(watching, pair):
     with Tcp(pair.near, pair.far, Pair.NEAR, Pair.FAR) as former:
         flow = key_of(former.connect())
         announce(daemon, flow)
-        former.client.close()
+        close_before_the_answer(pair, former.client)
         until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
         daemon.api.post({**flow, "state": "end"}).expect(200, 201)
         former.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -169,7 +173,7 @@ def test_announced_for_the_next_connection_of_the_same_ports(watching, pair):
         flow_id = announce(daemon, flow)
         with Tcp(pair.near, pair.far, Pair.NEAR_OTHER, Pair.FAR) as other:
             announce(daemon, key_of(other.connect()))
-            other.client.close()
+            close_before_the_answer(pair, other.client)
             # That one's first look comes later than the former one's.
             until(lambda: closures(daemon)["lingering"] == 2, "the next that waits")
             other_key = key_of(other)

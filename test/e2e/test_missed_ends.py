@@ -8,7 +8,8 @@ import time
 import pytest
 
 from lab.api_client import event, line
-from lab.closing import announce, bound_to_link, closures, ended_by, key_of, restart, settle, wait_gone
+from lab.closing import (announce, bound_to_link, close_before_the_answer, closures, ended_by, key_of, restart, settle,
+                         wait_gone)
 from lab.frames import Frames, of_flow
 from lab.marker_run import Marker
 from lab.netns import Pair
@@ -189,7 +190,7 @@ def test_the_last_acknowledgement_is_marked_whatever_happens(make_flowd, pair, d
                 bound_to_link(connection)
             key = ("tcp", Pair.NEAR, connection.connect().sport, Pair.FAR, connection.port)
             running.announce(key)
-            connection.client.close()
+            close_before_the_answer(pair, connection.client)
             until(lambda: closures(daemon)["lingering"] == 1, "the near end's close")
             disturb(daemon, pair)
             until(lambda: closures(daemon)["lingering"] == 1, "the flow that waits")
