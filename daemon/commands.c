@@ -105,9 +105,9 @@ static void find_warnings(const struct flowd_configuration *configuration,
 }
 
 /*
- * Root may read what flowd may not: where stateDir is another user's, flowd runs as that user, in
- * the groups that the system knows of, and looks are for what that user would see. Returns whether
- * that is so; the process is not root then.
+ * Root may read what flowd may not: where stateDir is another user's, the service runs as that
+ * user, in the groups that the system knows of, and looks are for what that user would see. Returns
+ * whether that is so; the process is not root then.
  */
 static bool become_service(const char *state_dir)
 {

@@ -25,8 +25,6 @@
 #define PERIOD_TC_S 4.9
 #define VERIFIED_BY_TCX 256u
 #define VERIFIED_BY_TC 32u
-/* Who removes the program again before this is at it for good: that is said once. */
-#define CONTESTED_S 30.0
 
 int marker_attach_init(struct marker_attach *attach, const struct flowd_host *host,
                        struct marker_program *program, const struct marker_pins *pins,
@@ -145,7 +143,7 @@ static void let_go(struct marker_attach *attach, struct marker_interface *interf
     }
     interface->index = 0;
     interface->qdisc_made = interface->contested = false;
-    interface->removed_s = 0;
+    interface->removals = (struct flowd_log_lasting){0};
     interface->state = MARKER_INTERFACE_WAITING;
 }
 
@@ -295,8 +293,8 @@ static void verify_one(struct marker_attach *attach, struct marker_interface *in
     /* It is just vanishing, its programs first; the host will tell. */
     if (found == NULL || (int)if_nametoindex(found->name) != interface->index)
         return;
-    interface->contested = now_s - interface->removed_s < CONTESTED_S;
-    interface->removed_s = now_s;
+    interface->contested =
+        flowd_log_lasting(&interface->removals, FLOWD_LOG_WARNING) == FLOWD_LOG_DEBUG;
     flowd_log(interface->contested ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "marker",
               "interface %s: somebody removed flowd's program; attaching again", interface->name);
     marker_hook_forget(attach, interface);

@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "daemon/base/error.h"
+#include "daemon/base/log.h"
 #include "daemon/net/link_names.h"
 #include "pins.h"
 #include "place.h"
@@ -47,13 +48,13 @@ struct marker_interface {
     enum marker_link_header link_header;
     enum marker_interface_state state;
     bool wanted;
-    bool runs_spare;           /* the link's program is the spare instance */
-    struct marker_place place; /* while attached */
-    int link_fd;               /* TCX; else -1 */
-    bool qdisc_made;           /* clsact: by flowd */
-    double removed_s;          /* when somebody removed the program last; 0: never */
-    bool contested;            /* again and again, which was said */
-    struct flowd_error err;    /* why it failed */
+    bool runs_spare;                   /* the link's program is the spare instance */
+    struct marker_place place;         /* while attached */
+    int link_fd;                       /* TCX; else -1 */
+    bool qdisc_made;                   /* clsact: by flowd */
+    struct flowd_log_lasting removals; /* of the program, by somebody */
+    bool contested;                    /* it is removed again and again, which was said */
+    struct flowd_error err;            /* why it failed */
 };
 
 /*

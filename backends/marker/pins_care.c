@@ -14,8 +14,6 @@
 #include "program.h"
 
 #define PERIOD_S 5.0
-/* Who removes the pins again before this is at it for good: that is said once. */
-#define CONTESTED_S 30.0
 
 void marker_pins_care_look(struct marker_pins_care *care, struct marker_pins *pins,
                            const struct marker_program *program, double now_s)
@@ -38,9 +36,7 @@ void marker_pins_care_look(struct marker_pins_care *care, struct marker_pins *pi
     }
     told = found == care->found && result == care->error;
     if (found == -ENOENT && result == 0) {
-        told = care->restored_s > 0 && now_s - care->restored_s < CONTESTED_S;
-        care->restored_s = now_s;
-        flowd_log(told ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "marker",
+        flowd_log(flowd_log_lasting(&care->removals, FLOWD_LOG_WARNING), "marker",
                   "somebody removed the pins in %s; pinned again", pins->path);
     } else if (found == -ENOENT) {
         flowd_log(told ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, "marker",

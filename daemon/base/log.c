@@ -23,6 +23,7 @@
 #define MESSAGE_SIZE 2048
 /* What stands on a line beside the message. */
 #define HEADER_ROOM 160
+#define LASTING_S 30
 #define LIMIT_PER_SECOND 10
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
@@ -212,6 +213,17 @@ void flowd_log_as(enum flowd_log_level level, const char *path, const char *form
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
     write_message(level, path, message);
+}
+
+enum flowd_log_level flowd_log_lasting(struct flowd_log_lasting *lasting,
+                                       enum flowd_log_level level)
+{
+    int64_t before_s = lasting->met_s;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    lasting->met_s = now.tv_sec + 1;
+    return before_s > 0 && lasting->met_s - before_s < LASTING_S ? FLOWD_LOG_DEBUG : level;
 }
 
 void flowd_log_limited_as(struct flowd_log_limit *limit, enum flowd_log_level level,

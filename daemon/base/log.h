@@ -31,6 +31,18 @@ struct flowd_log_limit {
     unsigned left_out;
 };
 
+/* What is met again and again as long as it lasts; zero-initialised is ready for use. */
+struct flowd_log_lasting {
+    int64_t met_s; /* when last, CLOCK_MONOTONIC_COARSE, plus 1; 0: never */
+};
+
+/*
+ * Notes that it is met. Returns the level at which to say so: level, or FLOWD_LOG_DEBUG where it
+ * was met in the last half a minute.
+ */
+enum flowd_log_level flowd_log_lasting(struct flowd_log_lasting *lasting,
+                                       enum flowd_log_level level);
+
 /* Names as users write them: "error" ... "debug"; "text", "json", "journal". NULL-terminated. */
 extern const char *const flowd_log_level_names[];
 extern const char *const flowd_log_format_names[];

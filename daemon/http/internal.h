@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 #include "chunks.h"
+#include "daemon/base/log.h"
 #include "daemon/http/server.h"
 #include "framing.h"
 #include "message.h"
@@ -124,7 +125,7 @@ struct flowd_http_server {
     unsigned listener_count;
     ev_timer listen_again;
     ev_timer accept_pause;
-    double refused_s; /* when one could not be accepted last; 0: never */
+    struct flowd_log_lasting refusals; /* of connections, for want of a descriptor */
     ev_idle resume;
     struct flowd_http_connection *connections;
     struct flowd_http_connection *closed;   /* kept for reuse */

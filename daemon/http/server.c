@@ -22,8 +22,6 @@
 #define ACCEPTS_PER_RUN 32
 /* With no descriptor left, trying at once again would only burn time. */
 #define ACCEPT_PAUSE_S 0.1
-/* As long as this after connections could not be accepted it is not said again. */
-#define REFUSED_S 30.0
 #define RESUMES_PER_RUN 64
 /* Descriptors that are not for connections: sockets, maps, links, files. */
 #define DESCRIPTORS_KEPT 128
@@ -35,12 +33,8 @@
 
 static void pause_accepting(struct flowd_http_server *server, int error)
 {
-    double now_s = ev_now(server->loop);
-    bool lasts = server->refused_s > 0 && now_s - server->refused_s < REFUSED_S;
-
-    flowd_log(lasts ? FLOWD_LOG_DEBUG : FLOWD_LOG_WARNING, server->name,
+    flowd_log(flowd_log_lasting(&server->refusals, FLOWD_LOG_WARNING), server->name,
               "cannot accept connections: %s", strerror(error));
-    server->refused_s = now_s;
     flowd_http_listeners_watch(server, false);
     if (!ev_is_active(&server->accept_pause)) {
         ev_timer_set(&server->accept_pause, ACCEPT_PAUSE_S, 0.0);

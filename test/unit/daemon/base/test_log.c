@@ -248,6 +248,20 @@ static void test_long_line_does_not_block(void **state)
     assert_true(WIFEXITED(status));
 }
 
+/* What lasts is said when it begins, and when it was not met for half a minute. */
+static void test_lasting(void **state)
+{
+    struct flowd_log_lasting lasting = {0};
+
+    (void)state;
+    assert_int_equal(flowd_log_lasting(&lasting, FLOWD_LOG_WARNING), FLOWD_LOG_WARNING);
+    assert_int_equal(flowd_log_lasting(&lasting, FLOWD_LOG_WARNING), FLOWD_LOG_DEBUG);
+    lasting.met_s -= 28;
+    assert_int_equal(flowd_log_lasting(&lasting, FLOWD_LOG_WARNING), FLOWD_LOG_DEBUG);
+    lasting.met_s -= 31;
+    assert_int_equal(flowd_log_lasting(&lasting, FLOWD_LOG_WARNING), FLOWD_LOG_WARNING);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_long_message),
         cmocka_unit_test(test_full_pipe_drops),
         cmocka_unit_test(test_long_line_does_not_block),
+        cmocka_unit_test(test_lasting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
